@@ -1,0 +1,352 @@
+"""Every way an exchange can fail, whose doing it is, and what its client is told.
+
+Status, type and code are OpenAI's words (TRANSLATION.md 8.2); a dialect with other words translates
+them in its `write_error`. What a fault costs a target stands in `health.py`, not here.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+from attrs import frozen
+
+
+class GatewayError(Exception):
+    """What is told to a client. Never raised itself."""
+
+    status: int = 500
+    type: str = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        suggestion: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after = retry_after
+        self.suggestion = suggestion
+
+    @property
+    def origin(self) -> str:
+        """Whose error it is: `gateway` or `upstream:<provider>`."""
+        return "gateway"
+
+
+class InternalError(GatewayError):
+    """A bug of ours; the only cause of a 500."""
+
+    default_code = "internal_error"
+
+
+class Refusal(GatewayError):
+    """The client's doing, or a limit that the operator set."""
+
+    type = "invalid_request_error"
+
+
+class BadRequest(Refusal):
+    """The body or a parameter is wrong; `param` names the place."""
+
+    status = 400
+
+
+class CannotSay(BadRequest):
+    """The target's dialect has no words for what was asked, and dropping it is not allowed."""
+
+    default_code = "unsupported_parameter"
+
+
+class Unauthorized(Refusal):
+    """No key, or one that opens nothing."""
+
+    status = 401
+    default_code = "invalid_api_key"
+
+
+class Forbidden(Refusal):
+    """A good key that may not do this."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "model_not_allowed"
+
+
+class NotFound(Refusal):
+    """Nothing of this name for this key."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class UnknownModel(NotFound):
+    """No route, provider or default takes this model name."""
+
+    default_code = "model_not_found"
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists, the method does not."""
+
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class ClientTooSlow(Refusal):
+    """The client did not send its request in time."""
+
+    status = 408
+    default_code = "request_timeout"
+
+
+class TooLarge(Refusal):
+    """The body is larger than allowed, counted after unpacking."""
+
+    status = 413
+    default_code = "request_too_large"
+
+
+class UnsupportedMedia(Refusal):
+    """A Content-Type or Content-Encoding that nothing here can read."""
+
+    status = 415
+    default_code = "unsupported_media_type"
+
+
+class RateLimited(Refusal):
+    """One of the gateway's own limits. `type` is `requests` or `tokens`, as OpenAI says it."""
+
+    status = 429
+    type = "requests"
+    default_code = "rate_limit_exceeded"
+
+
+class Unavailable(GatewayError):
+    """The gateway itself cannot take this now: full, starting or stopping."""
+
+    status = 503
+    default_code = "service_unavailable"
+
+
+class Fault(StrEnum):
+    """What went wrong upstream. `health.CONSEQUENCES` alone decides what follows."""
+
+    CONNECT = "connect"  # DNS, refused, TLS: nothing was sent
+    TRANSIENT = "transient"  # 408, 425, 5xx
+    OVERLOADED = "overloaded"  # 503, 529
+    LIMITED = "limited"  # 429
+    QUOTA = "quota"  # the account has no money left
+    CREDENTIALS = "credentials"  # 401, or a 403 about the key
+    REFUSED = "refused"  # 403 about the model or the content
+    MISSING = "missing"  # 404: no such model or deployment
+    CALLER = "caller"  # the request itself is wrong
+    TOO_LONG = "too_long"  # the conversation does not fit
+    FILTERED = "filtered"  # the provider's content policy
+    SLOW = "slow"  # no first byte in time
+    BROKEN = "broken"  # cut, stalled or unreadable
+    BAD_CALL = "bad_call"  # the model wrote a tool call that its own provider refuses
+    EMPTY = "empty"  # a finished reply without anything in it
+    BUSY = "busy"  # our own connection limit for this provider
+
+
+class UpstreamFault(GatewayError):
+    """An attempt failed. Carries the fault and, once known, the provider."""
+
+    status = 502
+    default_code = "upstream_error"
+
+    def __init__(
+        self,
+        message: str,
+        fault: Fault,
+        *,
+        code: str | None = None,
+        retry_after: float | None = None,
+        suggestion: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after=retry_after, suggestion=suggestion)
+        self.fault = fault
+        self.provider: str | None = None
+        self.should_retry: bool | None = None  # upstream's x-should-retry, which beats our table
+
+    @property
+    def origin(self) -> str:
+        return f"upstream:{self.provider}" if self.provider else "gateway"
+
+
+class CannotConnect(UpstreamFault):
+    """DNS, TCP or TLS failed; the provider has seen nothing of the request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Cannot connect to the provider: {reason}", Fault.CONNECT)
+
+
+class TimedOut(UpstreamFault):
+    """The provider was silent for longer than one of its timeouts allows."""
+
+    status = 504
+    default_code = "timeout"
+
+    def __init__(self, phase: str, after: float, setting: str) -> None:
+        fault = Fault.CONNECT if phase == "connect" else Fault.SLOW
+        super().__init__(
+            f"Upstream {phase} timeout after {after:g} s",
+            Fault.BROKEN if phase == "idle" else fault,
+            suggestion=f"Consider raising {setting}",
+        )
+
+
+class Broke(UpstreamFault):
+    """The reply stopped before its end: reset, truncated, or an error inside it."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message, Fault.BROKEN, code=code or "upstream_stream_error")
+
+
+class Unreadable(UpstreamFault):
+    """What came back is not the provider's dialect: HTML, garbage, too large."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Fault.BROKEN)
+
+
+@frozen
+class Held:
+    """A complete reply that says nothing, kept in case that nobody says more."""
+
+    body: bytes
+    headers: dict[str, str]
+    is_stream: bool
+
+
+class SaidNothing(UpstreamFault):
+    """A complete reply with no text, no reasoning and no call: worth one question to another target."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__("The model finished without saying anything", Fault.EMPTY)
+        self.held = held
+
+
+class Busy(UpstreamFault):
+    """All connections that `max_connections` allows this provider are in use."""
+
+    status = 503
+    default_code = "service_unavailable"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"All {limit} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
+
+
+# What a client hears once no target is left (TRANSLATION.md 8.3). A provider's 401 never becomes ours.
+TOLD: dict[Fault, tuple[int, str, str | None]] = {
+    Fault.LIMITED: (429, "requests", "rate_limit_exceeded"),
+    Fault.OVERLOADED: (503, "server_error", "service_unavailable"),
+    Fault.QUOTA: (503, "server_error", "service_unavailable"),
+    Fault.CREDENTIALS: (502, "server_error", "upstream_auth_error"),
+    Fault.REFUSED: (403, "permission_error", None),
+    Fault.MISSING: (404, "invalid_request_error", "model_not_found"),
+    Fault.CALLER: (400, "invalid_request_error", None),
+    Fault.TOO_LONG: (400, "invalid_request_error", "context_length_exceeded"),
+    Fault.FILTERED: (400, "invalid_request_error", "content_filter"),
+    Fault.BAD_CALL: (400, "invalid_request_error", "tool_use_failed"),
+}
+OWN_MESSAGE = {
+    Fault.CREDENTIALS: "The provider refused the gateway's credential",
+    Fault.QUOTA: "The gateway's account with the provider is exhausted",
+}
+# Statuses that mean the same to a client wherever they come from.
+KEPT_STATUS = frozenset({400, 404, 409, 413})
+
+
+class Declined(UpstreamFault):
+    """An HTTP error, or an error object inside a 200, said by the provider itself.
+
+    `body` is the error as it came (secrets blanked), `dialect` the one it is in: a client of the same
+    dialect gets it byte for byte.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        fault: Fault,
+        *,
+        status: int,
+        dialect: str,
+        body: bytes = b"",
+        error_type: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        told_status, told_type, told_code = TOLD.get(fault, (502, "server_error", "upstream_error"))
+        super().__init__(
+            OWN_MESSAGE.get(fault, message),
+            fault,
+            code=code if code and fault is Fault.CALLER else told_code or code,
+            retry_after=retry_after,
+        )
+        keeps = fault in (Fault.CALLER, Fault.TOO_LONG) and status in KEPT_STATUS
+        self.status = status if keeps else told_status
+        self.type = told_type
+        self.param = param
+        self.upstream_status = status
+        self.upstream_type = error_type
+        self.upstream_code = code
+        self.dialect = dialect
+        self.body = body
+
+    @property
+    def is_verbatim(self) -> bool:
+        """Whether the provider's own bytes may be shown: never what tells of our account."""
+        return bool(self.body) and self.fault in VERBATIM
+
+
+VERBATIM = frozenset(
+    {Fault.CALLER, Fault.TOO_LONG, Fault.FILTERED, Fault.LIMITED, Fault.MISSING, Fault.REFUSED, Fault.BAD_CALL}
+)  # fmt: skip
+
+
+class NoTargetLeft(GatewayError):
+    """No target of the route could be tried at all; `reasons` says why for each."""
+
+    status = 503
+    default_code = "service_unavailable"
+
+    def __init__(self, alias: str, reasons: Sequence[str]) -> None:
+        super().__init__(f"No target of '{alias}' can be used: {'; '.join(reasons) or 'none is configured'}")
+
+
+@frozen
+class Problem:
+    """One fault of the configuration, with its place. `line` and `column` count from 1."""
+
+    line: int
+    column: int
+    path: str
+    message: str
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; carries every problem found in one run."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.problems = sorted(problems, key=lambda found: (found.line, found.column, found.path))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Say each problem as `file:line:column: key path: message`."""
+        return [
+            f"{self.name}:{found.line}:{found.column}: {found.path + ': ' if found.path else ''}{found.message}"
+            for found in self.problems
+        ]

@@ -1,0 +1,41 @@
+"""Blanks loaded secrets out of any text or bytes. Knows values only, never guesses by shape."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+BLANK = "[redacted]"
+# A shorter "secret" would blank out ordinary words, and gives nothing to protect.
+SHORTEST = 6
+
+
+class Redactor:
+    """Replaces each known secret, also where JSON has escaped it.
+
+    `add` may be called at any time: credentials come and go with reloads, and a secret once
+    known stays known for the life of the process.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: list[bytes] = []
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Learn `secrets`; longer ones are replaced first, so that none hides inside another."""
+        forms = set(self._secrets)
+        for secret in secrets:
+            if len(secret) >= SHORTEST:
+                raw = secret.encode("utf-8", "replace")
+                forms.update((raw, msgspec.json.encode(raw.decode())[1:-1]))
+        self._secrets = sorted(forms, key=lambda form: (-len(form), form))
+
+    def clean(self, data: bytes) -> bytes:
+        """Return `data` with every known secret replaced by `[redacted]`."""
+        for secret in self._secrets:
+            if secret in data:
+                data = data.replace(secret, BLANK.encode())
+        return data
+
+    def clean_text(self, text: str) -> str:
+        """Return `text` with every known secret replaced; lone surrogates become question marks."""
+        return self.clean(text.encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -1,0 +1,230 @@
+"""Reads a provider's error, in any shape that is known (TRANSLATION.md 8.1), and says what it means.
+
+All dialects share this: compatible servers answer in each other's shapes, so the shape is looked at,
+not the dialect.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from gateway.errors import Declined, Fault
+
+# Long enough for any provider's sentence; a text that is no JSON may be a whole page.
+_MOST_TEXT = 500
+_LONGEST_WAIT = 3600.0
+_STATUSES: dict[int, Fault] = {
+    401: Fault.CREDENTIALS,
+    402: Fault.QUOTA,
+    403: Fault.REFUSED,
+    404: Fault.MISSING,
+    408: Fault.TRANSIENT,
+    413: Fault.TOO_LONG,
+    425: Fault.TRANSIENT,
+    429: Fault.LIMITED,
+    503: Fault.OVERLOADED,
+    529: Fault.OVERLOADED,
+}
+_TOO_LONG_CODES = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+_TOO_LONG_WORDS = re.compile(
+    r"prompt is too long|maximum context length|context.{0,10}(?:window|length).{0,40}exceed"
+    r"|exceed.{0,40}context.{0,10}(?:window|length)|too many (?:input )?tokens|input is too long",
+    re.IGNORECASE,
+)
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached", "payment_required"})
+_QUOTA_WORDS = re.compile(r"credit balance is too low|insufficient (?:balance|quota|credit)|spend limit", re.IGNORECASE)
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+_KEY_CODES = frozenset({"invalid_api_key", "authentication_error", "account_deactivated"})
+_KEY_WORDS = re.compile(r"api[ _-]?key|credential|authenticat|x-api-key|access denied", re.IGNORECASE)
+_LOCK_WORDS = re.compile(r"lock|timeout|timed out|try again", re.IGNORECASE)
+# In-stream and in-body errors carry a type or a code where HTTP has a status.
+_TYPES: dict[str, int] = {
+    "overloaded_error": 529,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "requests": 429,
+    "tokens": 429,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "request_too_large": 413,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "BadRequestError": 400,
+    "tool_use_failed": 400,
+    "timeout_error": 504,
+    "api_error": 500,
+    "server_error": 500,
+    "service_unavailable": 503,
+    "insufficient_system_resource": 503,
+}
+_AGAIN_IN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+@frozen
+class Said:
+    """The four things that an error may say, whatever its shape."""
+
+    message: str
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+
+
+def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Declined:
+    """Read an HTTP error. `now` is Unix time, for a Retry-After that is a date."""
+    said = said_in(body, status)
+    error = _declined(dialect, status, said, body if _is_object(body) else b"")
+    error.retry_after = read_wait(headers, said.message, now)
+    flag = headers.get("x-should-retry", "").lower()
+    error.should_retry = {"true": True, "false": False}.get(flag)
+    return error
+
+
+def read_inner(dialect: str, error: Any) -> Declined:
+    """Read an error object that came inside a 200 reply or stream; the decoded JSON goes in."""
+    said = _said(error)
+    return _declined(dialect, _status_in(error, said), said, msgspec.json.encode({"error": error}))
+
+
+def said_in(body: bytes, status: int) -> Said:
+    """Extract what an error body says; HTML and binary are never quoted."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = body.decode("utf-8", "replace").strip()
+        if not text or text.startswith("<") or (not text.isprintable() and "\ufffd" in text):
+            return Said(f"The provider answered with status {status}")
+        return Said(text[:_MOST_TEXT])
+    return _said(decoded, f"The provider answered with status {status}")
+
+
+def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | None:
+    """Return the seconds that the provider asks to wait, None when it does not say (or says nonsense)."""
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (value := _seconds(headers.get(name))) is not None:
+            return _sane(value / 1000)
+    text = headers.get("retry-after")
+    if text:
+        value = _seconds(text)
+        if value is None:
+            try:
+                value = parsedate_to_datetime(text).timestamp() - now
+            except (TypeError, ValueError, OverflowError):
+                return None
+        return _sane(value)
+    found = _AGAIN_IN.search(message)
+    return _sane(float(found[1]) * _UNITS[found[2].lower()]) if found else None
+
+
+def _declined(dialect: str, status: int, said: Said, body: bytes) -> Declined:
+    return Declined(
+        said.message,
+        _classify(status, said),
+        status=status,
+        dialect=dialect,
+        body=body,
+        error_type=said.type,
+        code=said.code,
+        param=said.param,
+    )
+
+
+def _classify(status: int, said: Said) -> Fault:
+    words = {said.code, said.type}
+    if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(said.message)):
+        return Fault.QUOTA
+    if words & _FILTER_CODES and status < 500:
+        return Fault.FILTERED
+    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(said.message)):
+        return Fault.TOO_LONG
+    if "tool_use_failed" in words:
+        return Fault.BAD_CALL
+    if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(said.message)):
+        return Fault.CREDENTIALS
+    if status == 409 and _LOCK_WORDS.search(said.message):
+        return Fault.TRANSIENT
+    if status in _STATUSES:
+        return _STATUSES[status]
+    return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
+
+
+def _said(decoded: Any, default: str = "The provider reported an error") -> Said:
+    """Order of TRANSLATION.md 8.1: error.message, error, message, detail, error.metadata.raw."""
+    while isinstance(decoded, list) and decoded:
+        decoded = decoded[0]  # Google's compatible endpoint wraps its errors in a list
+    if isinstance(decoded, str):
+        return Said(decoded or default)
+    if not isinstance(decoded, dict):
+        return Said(default)
+    error = decoded.get("error")
+    if isinstance(error, dict):
+        inner = _said(error, default)
+        metadata = error.get("metadata")
+        if inner.message == default and isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):
+            return Said(metadata["raw"], inner.type, inner.code, inner.param)
+        return inner
+    texts = (error, decoded.get("message"), _detail(decoded.get("detail")))
+    return Said(
+        next((text for text in texts if isinstance(text, str) and text), default),
+        _word(decoded.get("type")),
+        _word(decoded.get("code")),
+        _word(decoded.get("param")),
+    )
+
+
+def _detail(detail: Any) -> str | None:
+    """FastAPI's `detail`: a text, or a list of places and messages."""
+    if isinstance(detail, list):
+        return "; ".join(
+            ".".join(str(step) for step in entry.get("loc", ())) + f": {entry.get('msg', '')}"
+            for entry in detail
+            if isinstance(entry, dict)
+        )
+    return detail if isinstance(detail, str) else None
+
+
+def _status_in(error: Any, said: Said) -> int:
+    for name in ("status_code", "code", "status"):
+        code = error.get(name) if isinstance(error, dict) else None
+        if isinstance(code, str) and code.isdecimal():
+            code = int(code)
+        if isinstance(code, int) and 400 <= code < 600:
+            return code
+    for word in (said.code, said.type):
+        if word in _TYPES:
+            return _TYPES[word]
+    return 502
+
+
+def _word(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) or None
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _sane(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= _LONGEST_WAIT else None

@@ -1,0 +1,120 @@
+"""A request body whose top level is known and whose values stay the bytes that they were.
+
+The top level is always written again from what was read, so that a second `model` member can never
+mean something else upstream than it meant here.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Protocol, Self, TypeVar
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from gateway.errors import BadRequest
+
+Wanted = TypeVar("Wanted")
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WRITE = msgspec.json.Encoder()
+NULL = b"null"
+# The names that JSON gives its kinds of values, by the first byte of one.
+_KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean"}
+
+
+class Body(Protocol):
+    """What dispatch asks of a body, JSON or multipart."""
+
+    @property
+    def content_type(self) -> str:
+        """What the body is, for the upstream."""
+
+    def text(self, name: str) -> str | None:
+        """Return the string member `name`, or None. Raises BadRequest for another kind."""
+
+    def flag(self, name: str) -> bool:
+        """Return the boolean member `name`, False when absent. Raises BadRequest for another kind."""
+
+    def edited(self, put: Mapping[str, bytes], drop: Collection[str], rename: Mapping[str, str]) -> bytes:
+        """Write the body with members dropped, then renamed, then put (values are JSON)."""
+
+
+def check_utf8(raw: bytes) -> None:
+    """Raise UnicodeDecodeError unless `raw` is UTF-8: msgspec does not look inside raw members."""
+    if not raw.isascii():
+        raw.decode()
+
+
+def raw(value: object) -> bytes:
+    """Write a plain value as JSON."""
+    return _WRITE.encode(value)
+
+
+def kind_of(value: bytes) -> str:
+    """Name the kind of a JSON value, with its article, for messages."""
+    return _KINDS.get(value[:1], "null" if value == NULL else "a number")
+
+
+@frozen
+class JsonBody:
+    """The top-level members of a JSON object, each as raw JSON."""
+
+    members: dict[str, msgspec.Raw]
+    content_type: str = field(default="application/json", init=False)
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read a JSON object. Raises BadRequest `invalid_json` for anything else."""
+        try:
+            check_utf8(data)
+            return cls(_MEMBERS.decode(data))
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The body is not UTF-8 (byte {error.start})", code="invalid_json") from None
+        except RecursionError:
+            raise BadRequest("The body is nested too deeply", code="invalid_json") from None
+        except msgspec.ValidationError:
+            raise BadRequest("The body must be a JSON object", code="invalid_json") from None
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
+
+    def has(self, name: str) -> bool:
+        """Whether the member is there and not null."""
+        value = self.members.get(name)
+        return value is not None and bytes(value) != NULL
+
+    def get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
+        """Read one member as `kind`, None when absent or null; `words` names the kind in the error."""
+        value = self.members.get(name)
+        if value is None or bytes(value) == NULL:
+            return None
+        try:
+            found: Wanted = msgspec.json.decode(value, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise BadRequest(
+                f"'{name}' must be {words}, not {kind_of(bytes(value))}", param=name, code="invalid_type"
+            ) from None
+        return found
+
+    def text(self, name: str) -> str | None:
+        return self.get(name, str, "a string")
+
+    def flag(self, name: str) -> bool:
+        return bool(self.get(name, bool, "a boolean"))
+
+    def without(self, names: Collection[str]) -> Self:
+        """Return the body without `names`."""
+        return evolve(self, members={k: v for k, v in self.members.items() if k not in names})
+
+    def edited(
+        self,
+        put: Mapping[str, bytes] = {},
+        drop: Collection[str] = (),
+        rename: Mapping[str, str] = {},
+    ) -> bytes:
+        members = self.members
+        if drop or rename:
+            members = {rename.get(k, k): v for k, v in members.items() if k not in drop}
+        else:
+            members = members.copy()
+        for name, value in put.items():
+            members[name] = msgspec.Raw(value)
+        return _WRITE.encode(members)

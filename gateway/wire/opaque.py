@@ -1,0 +1,130 @@
+"""Dialects that are only carried: embeddings, moderation, rerank, images, audio.
+
+Whatever comes back goes on as it came; only an error inside a 200 and the usage are looked for.
+"""
+
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import GatewayError, Unreadable
+from gateway.wire.dialect import Asked, Dialect, Glance
+from gateway.wire.fault import read_declined, read_inner
+from gateway.wire.neutral import Usage
+from gateway.wire.openai_chat.usage import count, read_usage
+from gateway.wire.openai_error import write_error, write_stream_error
+from gateway.wire.sse import read_frame
+
+
+class _Reply(msgspec.Struct):
+    error: Any = None
+    usage: Any = None
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
+
+
+def glance(body: bytes) -> Glance:
+    """Look at a whole JSON reply. Raises UpstreamFault when it is an error or no JSON object."""
+    try:
+        reply = _REPLY.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not a JSON object") from None
+    if reply.error is not None:
+        raise read_inner("openai_embeddings", reply.error)
+    return Glance(_usage(reply.usage))
+
+
+def _usage(said: Any) -> Usage | None:
+    """Chat's words, or those of images and audio: `input_tokens`, `output_tokens`."""
+    usage = read_usage(said)
+    if usage is None and isinstance(said, dict):
+        found = count(said.get("input_tokens")), count(said.get("output_tokens"))
+        usage = Usage(input=found[0], output=found[1]) if found != (None, None) else None
+    return usage
+
+
+@define
+class OpaqueWatch:
+    """Every event is content; the end of the body is the end of the reply."""
+
+    has_content: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    is_empty: bool = field(default=False, init=False)
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
+
+    def feed(self, frame: bytes) -> bytes:
+        data = read_frame(frame).data
+        if data is None:
+            return frame
+        try:
+            event = _REPLY.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            event = _Reply()
+        if event.error is not None:
+            raise read_inner("openai_embeddings", event.error)
+        self.usage = _usage(event.usage) or self.usage
+        self.has_content = True
+        return frame
+
+    def end(self) -> bytes:
+        return b""
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return write_stream_error(error)
+
+
+@define
+class BytesLane:
+    """Sound or anything else that is no text: carried as it comes, with no words for an error."""
+
+    has_content: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    is_empty: bool = field(default=False, init=False)
+
+    def passes(self, chunk: bytes) -> bool:
+        return self.has_content
+
+    def feed(self, chunk: bytes) -> bytes:
+        self.has_content = True
+        return chunk
+
+    def end(self) -> bytes:
+        return b""
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return b""
+
+
+class Uncut:
+    """Takes every chunk as a piece of its own."""
+
+    is_between = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        return [chunk]
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _watch(asked: Asked) -> OpaqueWatch:
+    return OpaqueWatch()
+
+
+def carried(name: str, path: str, is_json: bool = True) -> Dialect:
+    """A dialect of OpenAI's family that is forwarded and never translated."""
+    return Dialect(
+        name=name,
+        path=path,
+        read_error=read_declined,
+        write_error=write_error,
+        glance=glance,
+        watch=_watch,
+        is_json=is_json,
+    )

@@ -1,0 +1,252 @@
+"""The raw lane of Chat Completions: looks at what goes by, changes nothing but the usage chunk."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import Broke, GatewayError, Unreadable
+from gateway.wire.dialect import Asked, Glance
+from gateway.wire.fault import read_inner
+from gateway.wire.json_body import Body, JsonBody, raw
+from gateway.wire.neutral import Usage
+from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
+from gateway.wire.openai_error import write_stream_error
+from gateway.wire.profile import Profile
+from gateway.wire.sse import DONE, read_frame
+
+# Junk between good events is dropped and survived; three in a row are no stream (TRANSLATION.md 7.1.7).
+MOST_JUNK = 3
+FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "model_error"})
+
+
+class Delta(msgspec.Struct):
+    """What most deltas and messages say something with; anything else is looked for in the bytes."""
+
+    content: Any = None
+
+
+class Choice(msgspec.Struct):
+    """One choice of a reply or a chunk."""
+
+    index: Any = None
+    delta: Delta | None = None
+    message: Delta | None = None
+    text: Any = None
+    finish_reason: Any = None
+    usage: ChatUsage | None = None  # Moonshot's old models
+
+
+class _Groq(msgspec.Struct):
+    usage: ChatUsage | None = None
+
+
+class Chunk(msgspec.Struct):
+    """The members of a chunk or a reply that decide something here."""
+
+    choices: list[Choice] | None = None
+    usage: ChatUsage | None = None
+    error: Any = None
+    x_groq: _Groq | None = None
+
+
+_CHUNK = msgspec.json.Decoder(Chunk)
+
+
+def read_chunk(data: bytes) -> Chunk:
+    """Read a chunk or a reply, also when members are spelt oddly. Raises Unreadable."""
+    try:
+        try:
+            return _CHUNK.decode(data)
+        except msgspec.ValidationError:
+            return _read_oddly(msgspec.json.decode(data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
+
+
+def _read_oddly(said: Any) -> Chunk:
+    """Put right what compatible servers write: counts as text, a delta that is no object."""
+    if not isinstance(said, dict):
+        raise Unreadable("The provider's reply is not a JSON object")
+    given = said.get("choices")
+    choices = [_choice_oddly(one) for one in given if isinstance(one, dict)] if isinstance(given, list) else None
+    groq = said.get("x_groq")
+    return Chunk(
+        choices=choices,
+        usage=tidy_usage(said.get("usage")),
+        error=said.get("error"),
+        x_groq=_Groq(tidy_usage(groq.get("usage"))) if isinstance(groq, dict) else None,
+    )
+
+
+def _choice_oddly(said: dict[str, Any]) -> Choice:
+    return Choice(
+        index=said.get("index"),
+        delta=_delta_oddly(said.get("delta")),
+        message=_delta_oddly(said.get("message")),
+        text=said.get("text"),
+        finish_reason=said.get("finish_reason"),
+        usage=tidy_usage(said.get("usage")),
+    )
+
+
+def _delta_oddly(said: Any) -> Delta | None:
+    return Delta(said.get("content")) if isinstance(said, dict) else None
+
+
+def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
+    """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4)."""
+    if not profile.stream_options or not body.flag("stream"):
+        return {}
+    options = body.get("stream_options", dict[str, msgspec.Raw], "an object") or {}
+    return {"stream_options": raw(options | {"include_usage": msgspec.Raw(b"true")})}
+
+
+def ask(body: Body) -> Asked:
+    """Whether the client itself asked for the usage chunk."""
+    if not isinstance(body, JsonBody):
+        return Asked()
+    options = body.get("stream_options", dict[str, Any], "an object") or {}
+    return Asked(wants_usage=options.get("include_usage") is True)
+
+
+def glance(body: bytes) -> Glance:
+    """Look at a whole reply. Raises UpstreamFault when it is an error or no reply at all."""
+    reply = read_chunk(body)
+    choices = reply.choices or []
+    if reply.error is not None and not choices:
+        raise read_inner("openai_chat", reply.error)
+    if any(choice.finish_reason in FAILED_ENDS for choice in choices):
+        raise Broke("The provider ended the reply with an error")
+    usage = usage_in(reply)
+    is_empty = (
+        bool(choices)
+        and all(choice.finish_reason == "stop" and not _says_text(choice) for choice in choices)
+        and not (usage and usage.output)
+        and not says_anything(body)
+    )
+    return Glance(usage, is_empty)
+
+
+def usage_in(chunk: Chunk) -> Usage | None:
+    """The usage of a chunk, wherever its server puts it."""
+    usage = usage_of(chunk.usage)
+    if usage is None and chunk.x_groq is not None:
+        usage = usage_of(chunk.x_groq.usage)
+    if usage is None and chunk.choices:
+        usage = usage_of(chunk.choices[0].usage)
+    return usage
+
+
+def says_anything(data: bytes) -> bool:
+    """Whether any choice carries more than a role: text, reasoning, a call, sound, whatever its name."""
+    for choice in msgspec.json.decode(data)["choices"]:
+        said = choice.get("delta") or choice.get("message") if isinstance(choice, dict) else choice
+        if isinstance(said, dict):
+            said = any(value for name, value in said.items() if name != "role")
+        if said or (isinstance(choice, dict) and choice.get("text")):
+            return True
+    return False
+
+
+def _says_text(choice: Choice) -> bool:
+    said = choice.delta or choice.message
+    return bool(choice.text or (said is not None and said.content))
+
+
+@define
+class ChatWatch:
+    """Watches a chat stream: first content, errors, the finish of every choice, usage."""
+
+    wants_usage: bool
+    has_content: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    _open: set[int] = field(factory=set, init=False)
+    _finished: set[int] = field(factory=set, init=False)
+    _last_finish: str = field(default="", init=False)
+    _is_done: bool = field(default=False, init=False)
+    _junk: int = field(default=0, init=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the finished reply says nothing at all (TRANSLATION.md 8.4)."""
+        return not self.has_content and self._last_finish == "stop" and not (self.usage and self.usage.output)
+
+    def passes(self, chunk: bytes) -> bool:
+        # By far the most chunks are one more delta in one line. Anything else fails to decode, or decides.
+        if not (self.has_content and chunk.startswith(b"data: {") and chunk.endswith(b"}\n\n")):
+            return False
+        try:
+            said = _CHUNK.decode(chunk[6:-2])
+        except msgspec.MsgspecError:
+            return False
+        choices = said.choices
+        if not choices or len(choices) > 1 or choices[0].finish_reason is not None:
+            return False
+        return said.usage is None and said.error is None and said.x_groq is None
+
+    def feed(self, frame: bytes) -> bytes:
+        if self._is_done:
+            return b""
+        read = read_frame(frame)
+        event, data = read.event, read.data
+        if data is None:
+            return frame  # a comment
+        if data.strip() == b"[DONE]":
+            self._check_finished()
+            self._is_done = True
+            return frame
+        try:
+            chunk = read_chunk(data)
+        except Unreadable:
+            return self._drop_junk(data)
+        self._junk = 0
+        if chunk.error is not None or event == "error":
+            raise read_inner("openai_chat", chunk.error if chunk.error is not None else msgspec.json.decode(data))
+        if (usage := usage_in(chunk)) is not None:
+            self.usage = usage
+        if not chunk.choices:
+            return b"" if chunk.usage is not None and not self.wants_usage else frame
+        for choice in chunk.choices:
+            self._note(choice)
+        if not self.has_content and (any(map(_says_text, chunk.choices)) or says_anything(data)):
+            self.has_content = True
+        return frame
+
+    def _note(self, choice: Choice) -> None:
+        index = choice.index if isinstance(choice.index, int) else 0
+        self._open.add(index)
+        if choice.finish_reason:
+            self._last_finish = str(choice.finish_reason)
+            if self._last_finish in FAILED_ENDS:
+                raise Broke("The provider ended the stream with an error")
+            self._finished.add(index)
+            self.is_finished = self._finished >= self._open
+
+    def _drop_junk(self, data: bytes) -> bytes:
+        """An empty data line would kill OpenAI's SDKs, junk as well: neither is passed on."""
+        if data.strip():
+            self._junk += 1
+            if self._junk >= MOST_JUNK or not self._open:
+                raise Unreadable("The provider's stream is not the JSON of its dialect")
+        return b""
+
+    def _check_finished(self) -> None:
+        if not self.is_finished:
+            raise Broke("The provider's stream ended before the model had finished")
+
+    def end(self) -> bytes:
+        if self._is_done:
+            return b""
+        self._check_finished()
+        return DONE
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return write_stream_error(error)
+
+
+def watch(asked: Asked) -> ChatWatch:
+    """Make the lane of one raw chat stream."""
+    return ChatWatch(asked.wants_usage)

@@ -1,0 +1,88 @@
+"""Token counts as Chat says them, and the many places where compatible servers put them."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.neutral import Usage
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(msgspec.Struct):
+    """A `usage` object (SDK type CompletionUsage), with what compatible servers add to it."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek
+    cached_tokens: int | None = None  # Moonshot
+
+
+_NO_PROMPT, _NO_COMPLETION = _PromptDetails(), _CompletionDetails()
+
+
+def usage_of(said: ChatUsage | None) -> Usage | None:
+    """Put the counts into disjoint parts (TRANSLATION.md 6.3); None when there are none."""
+    if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
+        return None
+    details = said.prompt_tokens_details or _NO_PROMPT
+    cached = _first(details.cached_tokens, said.prompt_cache_hit_tokens, said.cached_tokens)
+    written = _first(details.cache_write_tokens, details.cache_creation_tokens)
+    reasoning = (said.completion_tokens_details or _NO_COMPLETION).reasoning_tokens
+    prompt, completion = said.prompt_tokens, said.completion_tokens
+    if reasoning and completion is not None and said.total_tokens == (prompt or 0) + completion + reasoning:
+        completion += reasoning  # xAI counts reasoning beside the completion, not in it
+    return Usage(
+        None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
+        cached,
+        written,
+        completion,
+        reasoning,
+    )
+
+
+def read_usage(said: Any) -> Usage | None:
+    """Read a decoded `usage` object whatever its numbers look like; None when it says nothing."""
+    return usage_of(tidy_usage(said))
+
+
+def tidy_usage(said: Any) -> ChatUsage | None:
+    """Take the counts out of a decoded `usage` object; None when it is no object."""
+    return msgspec.convert(_tidy(said), ChatUsage) if isinstance(said, dict) else None
+
+
+def _tidy(said: dict[str, Any]) -> dict[str, Any]:
+    """Keep what is a count, or holds counts, and drop the rest."""
+    kept: dict[str, Any] = {}
+    for name, value in said.items():
+        if isinstance(value, dict):
+            kept[name] = _tidy(value)
+        elif (number := count(value)) is not None:
+            kept[name] = number
+    return {name: value for name, value in kept.items() if isinstance(value, dict) == name.endswith("_details")}
+
+
+def count(value: Any) -> int | None:
+    """A token count: an int, or what servers say instead; None when it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) < 16 else None
+    if isinstance(value, int | float) and 0 <= value < 1e15:
+        return int(value)
+    return None
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,34 @@
+"""How `/chat` says errors: flat, with a timestamp (the DeepSeek worker's dialect, seed 002)."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from gateway.errors import GatewayError
+
+# The seed's words for each status; a status without a word of its own is an internal error.
+WORDS = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_found",
+    408: "timeout",
+    413: "payload_too_large",
+    415: "invalid_request",
+    429: "rate_limited",
+    502: "upstream_error",
+    503: "upstream_error",
+    504: "timeout",
+}
+
+
+def write_worker_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
+    """Write (status, body); a wrong method is a 404 here (PRODUCT.md section 3)."""
+    status = 404 if error.status == 405 else error.status
+    said = {
+        "error": WORDS.get(status, "internal_error"),
+        "details": error.message,
+        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    return status, msgspec.json.encode(said)

@@ -1,0 +1,61 @@
+"""OpenAI's error envelope, and its form inside a stream. Shared by every dialect of OpenAI's family."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import Declined, GatewayError, TimedOut
+from gateway.wire.sse import DONE, write_data
+
+
+class _Said(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Said
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
+    """Write (status, body). A provider's own error in this envelope goes out byte for byte."""
+    if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body):
+        return error.status, error.body
+    return error.status, msgspec.json.encode({"error": describe(error)})
+
+
+def _conforms(body: bytes) -> bool:
+    """Whether a provider's error is what OpenAI's SDKs read: others say numbers for codes, or no type."""
+    try:
+        _ENVELOPE.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def describe(error: GatewayError) -> dict[str, Any]:
+    """The members of the `error` object (TRANSLATION.md 8.1, PRODUCT.md section 3)."""
+    said: dict[str, Any] = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    if error.param is not None:
+        said["details"] = {"field": error.param, "issue": error.message}
+    if error.suggestion is not None:
+        said["suggestion"] = error.suggestion
+    return said
+
+
+def write_stream_error(error: GatewayError) -> bytes:
+    """Write the error frame of a broken chat stream, and its end (TRANSLATION.md 7.8, seed 003)."""
+    said = describe(error)
+    if isinstance(error, TimedOut):
+        said |= {"type": "upstream_timeout", "code": "read_timeout"}
+    return write_data(msgspec.json.encode({"error": said})) + DONE

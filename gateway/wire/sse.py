@@ -1,0 +1,109 @@
+"""Server-sent events: cuts bytes into whole frames, reads a frame and writes one.
+
+A frame is kept as the bytes it came in, its empty line included, so that forwarding it changes nothing.
+Rules: the HTML standard's event stream format, and TRANSLATION.md 7.1 for what providers make of it.
+"""
+
+import re
+
+from attrs import frozen
+
+from gateway.errors import Unreadable
+
+# `response.completed` repeats the whole response, and images come inline as base64.
+MOST_FRAME_BYTES = 16 * 1024 * 1024
+DONE = b"data: [DONE]\n\n"
+_BOM = b"\xef\xbb\xbf"
+# An empty line: a line end followed by a line end. A "\r" at the very end may be half of "\r\n".
+_GAP = re.compile(rb"(?:\r\n|\n|\r(?!\n|\Z))(?:\r\n|\n|\r(?!\Z))")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class FrameCutter:
+    """Turns the chunks of a socket into whole frames. The frames joined are the bytes fed."""
+
+    def __init__(self, most: int = MOST_FRAME_BYTES) -> None:
+        self._most = most
+        self._tail = bytearray()
+        self._started = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the next chunk begins with a frame of its own."""
+        return self._started and not self._tail
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk and return the frames that it completed. Raises Unreadable for an endless one."""
+        if not self._started:
+            chunk = self._strip_bom(chunk)
+        tail = self._tail
+        if not tail and chunk.endswith(b"\n\n") and not chunk.endswith(b"\n\n\n") and b"\r" not in chunk:
+            # By far the most common chunk: whole frames with plain line ends.
+            if chunk.count(b"\n\n") == 1:
+                return [chunk]
+            return [piece + b"\n\n" for piece in chunk.split(b"\n\n")[:-1]]
+        # A gap may straddle the border, so look a little before it.
+        start = max(0, len(tail) - 3)
+        tail += chunk
+        frames = []
+        begin = 0
+        while (gap := _GAP.search(tail, start)) is not None:
+            frames.append(bytes(tail[begin : gap.end()]))
+            begin = start = gap.end()
+        del tail[:begin]
+        if len(tail) > self._most:
+            raise Unreadable(f"An event of the stream is larger than {self._most} bytes")
+        return frames
+
+    def end(self) -> bytes:
+        """Return what is left at the end of the stream as a last frame, or b"".
+
+        Providers forget the last empty line; it is added, so that this frame is whole as well.
+        """
+        rest = bytes(self._tail).strip(b"\r\n")
+        self._tail.clear()
+        return rest + b"\n\n" if rest else b""
+
+    def _strip_bom(self, chunk: bytes) -> bytes:
+        self._tail += chunk
+        head = bytes(self._tail)
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            return b""  # wait: this may become a byte order mark
+        self._started = True
+        self._tail.clear()
+        return head.removeprefix(_BOM)
+
+
+@frozen
+class Frame:
+    """What one frame says. `data` is the lines joined; None when it carries no data line."""
+
+    event: str
+    data: bytes | None
+
+
+def read_frame(frame: bytes) -> Frame:
+    """Read a frame's fields. Unknown fields, comments, `id` and `retry` are ignored."""
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
+        return Frame("", frame[6:-2])
+    event = ""
+    data: list[bytes] = []
+    for line in _LINE_END.split(frame):
+        name, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value.decode("utf-8", "replace")
+    return Frame(event, b"\n".join(data) if data else None)
+
+
+def write_data(data: bytes) -> bytes:
+    """Write a frame of one data line. `data` must not contain a line end, as JSON never does."""
+    return b"data: " + data + b"\n\n"
+
+
+def write_event(event: str, data: bytes) -> bytes:
+    """Write a frame with its event name."""
+    return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,239 @@
+"""The raw lane of Chat: what is looked for in frames and replies, and that nothing else is touched."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import Broke, Declined, Fault, InternalError, TimedOut, Unreadable
+from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Usage
+from gateway.wire.openai_chat import raw
+from gateway.wire.openai_chat.usage import read_usage
+from gateway.wire.profile import Profile
+from gateway.wire.sse import DONE
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+def frame(*choices: dict[str, Any], **more: Any) -> bytes:
+    return b"data: " + json.dumps({"choices": list(choices), **more}).encode() + b"\n\n"
+
+
+def delta(finish: str | None = None, index: int = 0, **members: Any) -> dict[str, Any]:
+    return {"index": index, "delta": members, "finish_reason": finish}
+
+
+ROLE, TEXT, STOP = frame(delta(role="assistant", content="")), frame(delta(content="hi")), frame(delta("stop"))
+
+
+def fed(*frames: bytes, wants_usage: bool = False) -> tuple[bytes, raw.ChatWatch]:
+    lane = raw.ChatWatch(wants_usage)
+    return b"".join([*(lane.feed(one) for one in frames), lane.end()]), lane
+
+
+def test_a_good_stream_goes_through_unchanged() -> None:
+    """Byte for byte, comments included."""
+    stream = [b": hello\n\n", ROLE, TEXT, STOP, DONE]
+    out, lane = fed(*stream)
+    assert out == b"".join(stream)
+    assert lane.has_content and not lane.is_empty
+
+
+def test_a_role_is_no_content_and_everything_else_is() -> None:
+    """Falling back is possible until something was said."""
+    lane = raw.ChatWatch(False)
+    lane.feed(ROLE)
+    lane.feed(frame())
+    assert not lane.has_content
+    for said in (
+        {"content": "x"},
+        {"reasoning_content": "x"},
+        {"tool_calls": [{"index": 0}]},
+        {"refusal": "no"},
+        {"new": 1},
+    ):
+        lane = raw.ChatWatch(False)
+        lane.feed(frame(delta(**said)))
+        assert lane.has_content, said
+    lane = raw.ChatWatch(False)
+    lane.feed(frame({"index": 0, "text": "x", "finish_reason": None}))
+    assert lane.has_content
+
+
+def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
+    """Edge case 42: it is counted all the same."""
+    usage = frame(usage=USAGE)
+    assert fed(TEXT, STOP, usage, DONE)[0] == TEXT + STOP + DONE
+    out, lane = fed(TEXT, STOP, usage, DONE, wants_usage=True)
+    assert out == TEXT + STOP + usage + DONE
+    assert lane.usage == Usage(input=10, output=5)
+
+
+def test_an_empty_choices_chunk_without_usage_is_kept() -> None:
+    """Azure's first chunk is part of its dialect."""
+    first = frame(prompt_filter_results=[])
+    assert fed(first, TEXT, STOP, DONE)[0].startswith(first)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [[ROLE, TEXT], [ROLE, TEXT, DONE], [frame(delta(content="a")), frame(delta("stop", index=1, content="b"))], []],
+)
+def test_a_stream_without_a_finish_of_every_choice_is_broken(frames: list[bytes]) -> None:
+    """EOF or [DONE] alone is no end (edge cases 197, 199)."""
+    with pytest.raises(Broke):
+        fed(*frames)
+
+
+def test_a_missing_done_is_added() -> None:
+    """A finish reason is an end (edge case 198)."""
+    assert fed(TEXT, STOP)[0] == TEXT + STOP + DONE
+
+
+@pytest.mark.parametrize("finish", ["error", "network_error", "insufficient_system_resource"])
+def test_some_finishes_are_failures(finish: str) -> None:
+    """TRANSLATION.md 6.2."""
+    with pytest.raises(Broke):
+        fed(TEXT, frame(delta(finish)))
+    with pytest.raises(Broke):
+        raw.glance(json.dumps({"choices": [{"message": {}, "finish_reason": finish}]}).encode())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'data: {"error":{"message":"m","code":429}}\n\n',
+        b'event: error\ndata: {"message":"m","code":429}\n\n',
+        frame(delta(content="x"), error={"message": "m", "code": 429}),
+    ],
+)
+def test_errors_inside_a_stream_are_faults(bad: bytes) -> None:
+    """As an event, as an object, also beside choices (edge cases 195, 196)."""
+    lane = raw.ChatWatch(False)
+    with pytest.raises(Declined) as caught:
+        lane.feed(bad)
+    assert (caught.value.fault, caught.value.message) == (Fault.LIMITED, "m")
+
+
+def test_junk_between_good_frames_is_dropped_and_three_in_a_row_are_a_fault() -> None:
+    """Edge case 172; an empty data line would kill OpenAI's SDKs."""
+    junk = b"data: {not json\n\n"
+    assert fed(ROLE, junk, TEXT, b"data: \n\n", STOP, DONE)[0] == ROLE + TEXT + STOP + DONE
+    with pytest.raises(Unreadable):
+        fed(ROLE, junk, junk, junk)
+    with pytest.raises(Unreadable):
+        fed(junk)
+
+
+def test_what_follows_done_is_ignored() -> None:
+    """`[DONE]` ends a chat stream, with or without the space."""
+    assert fed(TEXT, STOP, b"data:[DONE]\n\n", TEXT)[0] == TEXT + STOP + b"data:[DONE]\n\n"
+
+
+def test_passes_only_what_decides_nothing() -> None:
+    """The short way of the hot loop and the long one agree."""
+    lane = raw.ChatWatch(False)
+    assert not lane.passes(TEXT)
+    lane.feed(TEXT)
+    assert lane.passes(TEXT)
+    for other in (
+        STOP,
+        DONE,
+        frame(usage=USAGE),
+        frame(error={}),
+        TEXT + TEXT,
+        TEXT[:-1],
+        b": c\n\n",
+        b"data: {x}\n\n",
+        frame(),
+    ):
+        assert not lane.passes(other), other
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_empty"),
+    [
+        ({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}, False),
+        ({"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}, True),
+        ({"choices": [{"message": {"content": None}, "finish_reason": "length"}]}, False),
+        ({"choices": [{"message": {"tool_calls": [{}]}, "finish_reason": "stop"}]}, False),
+        ({"choices": [{"message": {"content": ""}, "finish_reason": "stop"}], "usage": USAGE}, False),
+        ({"choices": [{"text": "hi", "finish_reason": "stop"}]}, False),
+        ({"choices": []}, False),
+    ],
+)
+def test_a_reply_that_says_nothing_is_noticed(reply: dict[str, Any], is_empty: bool) -> None:
+    """TRANSLATION.md 8.4."""
+    assert raw.glance(json.dumps(reply).encode()).is_empty is is_empty
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff"])
+def test_what_is_no_reply_is_unreadable(body: bytes) -> None:
+    """The next target is asked."""
+    with pytest.raises(Unreadable):
+        raw.glance(body)
+
+
+def test_odd_spellings_are_put_right() -> None:
+    """Counts as text, a delta that is a text, an index that is none."""
+    lane = raw.ChatWatch(False)
+    lane.feed(
+        frame(
+            {"index": "0", "delta": "x", "finish_reason": "stop"},
+            usage={"prompt_tokens": "7", "completion_tokens": 2.0},
+        )
+    )
+    assert lane.usage == Usage(input=7, output=2)
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        (USAGE | {"prompt_tokens_details": {"cached_tokens": 4}}, Usage(input=6, cache_read=4, output=5)),
+        ({"prompt_tokens": 100, "prompt_cache_hit_tokens": 320, "completion_tokens": 1}, Usage(0, 320, None, 1)),
+        ({"prompt_tokens": 10, "cached_tokens": 3, "completion_tokens": 1}, Usage(7, 3, None, 1)),
+        (
+            {
+                "prompt_tokens": 291,
+                "completion_tokens": 26,
+                "total_tokens": 513,
+                "completion_tokens_details": {"reasoning_tokens": 196},
+            },
+            Usage(291, None, None, 222, 196),
+        ),
+        ({"prompt_tokens": None, "completion_tokens": None}, None),
+        ({"prompt_tokens": "x", "completion_tokens": True}, None),
+        ("nothing", None),
+    ],
+)
+def test_usage_is_read_from_where_servers_put_it(said: Any, usage: Usage | None) -> None:
+    """Edge cases 151-154: disjoint parts, never negative, xAI's reasoning added."""
+    assert read_usage(said) == usage
+
+
+def test_usage_beside_the_choices_is_found() -> None:
+    """Groq's x_groq and Moonshot's choice (edge case 155)."""
+    assert fed(frame(delta("stop", content="x"), x_groq={"usage": USAGE}))[1].usage == Usage(input=10, output=5)
+    assert fed(frame(delta("stop", content="x") | {"usage": USAGE}))[1].usage == Usage(input=10, output=5)
+
+
+def test_usage_is_asked_for_without_losing_other_options() -> None:
+    """The client's own options stay; a profile that refuses them is not asked."""
+    body = JsonBody.read(b'{"stream":true,"stream_options":{"include_obfuscation":false}}')
+    put = raw.put(body, Profile())
+    assert json.loads(put["stream_options"]) == {"include_obfuscation": False, "include_usage": True}
+    assert raw.put(body, Profile(stream_options=False)) == {}
+    assert raw.put(JsonBody.read(b"{}"), Profile()) == {}
+    assert raw.ask(JsonBody.read(b'{"stream_options":{"include_usage":true}}')).wants_usage
+    assert not raw.ask(body).wants_usage
+
+
+def test_a_broken_stream_ends_with_an_error_and_done() -> None:
+    """As seed 003 shows it."""
+    lane = raw.ChatWatch(False)
+    assert lane.fail(TimedOut("idle", 60, "x.idle"), "r") == (
+        b'data: {"error":{"message":"Upstream idle timeout after 60 s","type":"upstream_timeout","param":null,'
+        b'"code":"read_timeout","suggestion":"Consider raising x.idle"}}\n\ndata: [DONE]\n\n'
+    )
+    assert b'"internal_error"' in lane.fail(InternalError("x"), "r")
