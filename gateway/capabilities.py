@@ -1,0 +1,51 @@
+"""What each (provider, model) can do: packaged data, under what providers.yaml says."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from attrs import define, field, fields
+
+from gateway.config import Provider
+from gateway.wire.profile import Price, Profile
+
+_KNOWN = frozenset(found.name for found in fields(Profile))
+
+
+@define
+class Capabilities:
+    """Profiles by provider and model; later and more exact entries win.
+
+    `packaged` is data/models.yaml: {family or "*": {model glob: settings}}.
+    """
+
+    packaged: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    _found: dict[tuple[str, str], Profile] = field(factory=dict, init=False)
+
+    def profile(self, provider: Provider, model: str) -> Profile:
+        """Return what `model` can do at `provider`. Cached: configurations are replaced, never changed."""
+        place = (provider.name, model)
+        if (profile := self._found.get(place)) is None:
+            settings: dict[str, Any] = {}
+            for family in ("*", provider.family):
+                for pattern, packaged in self.packaged.get(family, {}).items():
+                    if fnmatchcase(model, pattern):
+                        settings |= packaged
+            for pattern, own in provider.models.items():
+                if fnmatchcase(model, pattern):
+                    settings |= own
+            profile = _build(settings)
+            if len(self._found) < 10_000:  # names come from clients under a glob or default route
+                self._found[place] = profile
+        return profile
+
+
+def _build(settings: Mapping[str, Any]) -> Profile:
+    price = settings.get("price")
+    values = {name: value for name, value in settings.items() if name in _KNOWN}
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    if isinstance(price, dict):
+        values["price"] = Price(**price)
+    return Profile(**values)

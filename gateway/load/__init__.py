@@ -1,0 +1,160 @@
+"""YAML text to Config, or every problem with its place. Pure: texts and look-ups come from the caller."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from attrs import evolve
+from cattrs.errors import BaseValidationError
+
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.load.checks import check
+from gateway.load.places import Path, Text, parse
+from gateway.load.routes import Expander
+from gateway.load.structure import Converter, ReadSecret, problems_of
+from gateway.wire import DIALECTS
+
+# Members of a provider that a preset and the file are joined in, not replaced.
+_JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
+# A value taken out can leave its mapping without a key that it needs; that ends after a few levels.
+MOST_ROUNDS = 8
+_GONE = object()
+
+
+def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config:
+    """Read providers.yaml. Raises ConfigError with every problem; `name` is how the file is called in it.
+
+    `presets` is the packaged data of known providers, as plain mappings.
+    """
+    found = parse(text)
+    config = _structure(found, read_secret, presets) if found.is_readable else None
+    if config is None or found.problems:
+        raise ConfigError(name, found.problems)
+    return evolve(config, warnings=tuple(_warnings(config)))
+
+
+def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config | None:
+    """Turn the data into a checked Config; what is wrong is noted.
+
+    What cannot be structured is noted and taken out, so that the rest can still be checked: an operator
+    wants to hear of everything at once.
+    """
+    data = _with_presets(found.data if found.data is not None else {}, presets, found)
+    converter = Converter(read_secret)
+    for _ in range(MOST_ROUNDS):
+        try:
+            config: Config = converter.structure(data, Config)
+        except (BaseValidationError, ValueError) as error:
+            wrong = list(problems_of(error))
+            for path, message in wrong:
+                found.complain(path, message)
+            if any(not path for path, _ in wrong):
+                return None
+            data = _without(data, [path for path, _ in wrong])
+        else:
+            return _finish(config, found)
+    return None
+
+
+def _finish(config: Config, found: Text) -> Config:
+    given = found.data.get("providers") if isinstance(found.data, dict) else None
+    families = given if isinstance(given, dict) else {}
+    providers = {
+        name: evolve(provider, name=name, family=(families[name] or {}).get("preset", name))
+        for name, provider in config.providers.items()
+    }
+    routes = Expander(config.routes, families, found).expand_all()
+    config = evolve(config, providers=providers, routes=routes)
+    for path, message in check(config, families):
+        found.complain(path, message)
+    return config
+
+
+def _without(data: Any, paths: Iterable[Path]) -> Any:
+    """Copy `data` without what stands at `paths`."""
+    copied = deepcopy(data)
+    for *above, last in sorted(paths, key=len, reverse=True):
+        inner = copied
+        for step in above:
+            inner = _step_into(inner, step)
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+        elif isinstance(inner, list) and isinstance(last, int):
+            inner[last] = _GONE
+    return _swept(copied)
+
+
+def _step_into(data: Any, step: str | int) -> Any:
+    if isinstance(data, dict):
+        return data.get(step)
+    return data[step] if isinstance(data, list) and isinstance(step, int) else None
+
+
+def _swept(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _swept(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_swept(value) for value in data if value is not _GONE]
+    return data
+
+
+def _warnings(config: Config) -> list[str]:
+    """What does not stop the gateway, but will surprise: providers without their credential."""
+    out = []
+    for name, provider in config.providers.items():
+        if not provider.is_live:
+            origins = ", ".join(secret.origin for secret in provider.auth.secrets)
+            out.append(f"providers.{name}: disabled, its credential is missing ({origins})")
+    for alias, route in config.routes.items():
+        if not any(config.providers[target.provider].is_live for target in route.targets):
+            out.append(f"routes.{alias}: no live target; requests for it are answered 503")
+    return out
+
+
+def _with_presets(data: Any, presets: Mapping[str, Any], found: Text) -> Any:
+    """Put each provider's preset under what the file says; wrong shapes are left for the converter."""
+    providers = data.get("providers") if isinstance(data, dict) else None
+    if not isinstance(providers, dict):
+        return data
+    merged = {name: _with_preset(name, given, presets, found) for name, given in providers.items()}
+    return data | {"providers": merged}
+
+
+def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text) -> Any:
+    if given is None:
+        given = {}  # `mock:` alone: everything comes from the preset
+    if not isinstance(given, dict):
+        return given
+    path = ("providers", name)
+    own = {key: value for key, value in given.items() if key != "preset"}
+    chosen = given.get("preset", name)
+    if "preset" in given and chosen not in presets:
+        found.complain((*path, "preset"), f"unknown preset: one of {', '.join(sorted(presets))}")
+    preset = dict(presets.get(chosen, {}))
+    needs_key = preset.pop("needs_key", False)
+    if needs_key and "auth" not in own:
+        found.complain(path, "missing key 'auth'")
+    if "base_url" not in own and "base_url" not in preset and (chosen in presets or "preset" in given):
+        found.complain(path, f"missing key 'base_url': preset '{chosen}' has none of its own")
+        preset["base_url"] = "http://missing.invalid"
+    for key in _JOINED:
+        if isinstance(own.get(key), dict) and isinstance(preset.get(key), dict):
+            own[key] = preset[key] | own[key]
+    merged = preset | own
+    if "speaks" in merged:
+        merged["speaks"] = _speaks(merged["speaks"], (*path, "speaks"), found)
+    return merged
+
+
+def _speaks(given: Any, path: tuple[str, ...], found: Text) -> Any:
+    """Turn a list of dialects into {dialect: path}, with the paths that the dialects have."""
+    if not isinstance(given, list | dict):
+        return given
+    known = [name for name in given if name in DIALECTS]
+    for name in given:
+        if name not in DIALECTS:
+            found.complain(path, f"unknown dialect {name!r}: one of {', '.join(DIALECTS)}")
+    if isinstance(given, dict):
+        return {name: given[name] for name in known}
+    return {name: DIALECTS[name].path for name in known}

@@ -1,0 +1,145 @@
+"""What the types cannot say: names that must exist, texts that must be addresses, an open gateway."""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Iterator
+from urllib.parse import urlsplit
+
+from gateway.config import LIMIT_CLASSES, Config, Provider
+from gateway.load.places import Path
+
+# Never from the file: credentials belong in `auth`, the rest is the HTTP library's business.
+_RESERVED_HEADERS = frozenset(
+    {
+        "authorization", "x-api-key", "api-key", "cookie", "host", "content-length", "content-encoding",
+        "transfer-encoding", "connection", "te", "trailer", "upgrade", "proxy-authorization",
+    }
+)  # fmt: skip
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+BUILTIN = "builtin:mock"
+Found = Iterator[tuple[Path, str]]
+
+
+def check(config: Config, providers: Collection[str]) -> Found:
+    """Yield (path, message) for everything that is wrong across keys. `providers` are all names in the file."""
+    yield from _check_server(config)
+    yield from _check_keys(config)
+    yield from _check_limits(config)
+    for name, provider in config.providers.items():
+        yield from _check_provider(("providers", name), provider)
+    yield from _check_names(config, providers)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a listen address can be reached from this machine only."""
+    if address.startswith("unix:"):
+        return True
+    host = split_address(address)[0]
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split `host:port` or `[::1]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535 or not host:
+        raise ValueError(f"'{text}' is no address: write host:port, [::1]:port or unix:/path")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"'{text}': put an IPv6 address in brackets")
+    return host, int(port)
+
+
+def open_to_all(config: Config, listen: Iterable[str]) -> str | None:
+    """Return the first public address of a gateway without keys, None when there is none or it is meant."""
+    if config.keys or config.server.open:
+        return None
+    return next((address for address in listen if not is_loopback(address)), None)
+
+
+def _check_server(config: Config) -> Found:
+    server = config.server
+    addresses_hold = True
+    for index, address in enumerate(server.listen):
+        if not address.startswith("unix:"):
+            try:
+                split_address(address)
+            except ValueError as error:
+                addresses_hold = False
+                yield ("server", "listen", index), str(error)
+    if not server.listen:
+        yield ("server", "listen"), "at least one address is needed"
+    elif addresses_hold and (address_ := open_to_all(config, server.listen)):
+        yield (
+            ("server", "listen"),
+            (f"no keys are configured, and {address_} is not loopback: add keys, or set server.open: true"),
+        )
+    for index, network in enumerate(server.trusted_proxies):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield ("server", "trusted_proxies", index), f"'{network}' is no network such as 10.0.0.0/8"
+    for index, origin in enumerate(server.cors.origins if server.cors else ()):
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
+    scheme = config.store.url.partition(":")[0]
+    if scheme not in ("sqlite", "redis", "rediss", "memory", "valkey", "valkeys"):
+        yield ("store", "url"), "expected sqlite:PATH, redis://…, rediss://… or memory:"
+
+
+def _check_keys(config: Config) -> Found:
+    owners: dict[bytes, str] = {}
+    for name, key in config.keys.items():
+        if not key.secret:
+            yield ("keys", name, "secret"), "at least one secret is needed"
+        for secret in key.secret:
+            other = owners.setdefault(secret.digest, name)
+            if other != name:
+                yield ("keys", name, "secret"), f"the same secret as key '{other}'"
+        yield from _check_classes(("keys", name, "limits"), key.limits or {})
+
+
+def _check_limits(config: Config) -> Found:
+    yield from _check_classes(("limits", "key"), config.limits.key)
+    yield from _check_classes(("limits", "address"), config.limits.address)
+
+
+def _check_classes(path: Path, classes: Iterable[str]) -> Found:
+    for name in classes:
+        if name not in LIMIT_CLASSES:
+            yield (*path, name), f"unknown endpoint class '{name}': one of {', '.join(LIMIT_CLASSES)}"
+
+
+def _check_provider(path: Path, provider: Provider) -> Found:
+    url = urlsplit(provider.base_url)
+    if provider.base_url != BUILTIN and (url.scheme not in ("http", "https") or not url.netloc):
+        yield (*path, "base_url"), f"'{provider.base_url}' is no http or https URL"
+    elif url.query or url.fragment or url.username:
+        yield (*path, "base_url"), "a base URL has no query, fragment or user: use `query` and `auth`"
+    if not provider.speaks:
+        yield path, "missing key 'speaks': say which dialects it speaks"
+    for name, value in provider.headers.items():
+        if name.lower() in _RESERVED_HEADERS:
+            yield (*path, "headers", name), f"'{name}' cannot be set here: credentials belong in `auth`"
+        elif not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            yield (*path, "headers", name), "not a valid header name or value"
+    for secret in provider.auth.secrets:
+        if secret.value is not None and not (secret.value.isascii() and secret.value.isprintable()):
+            yield (*path, "auth"), f"the secret from {secret.origin} has characters that no header can carry"
+
+
+def _check_names(config: Config, providers: Collection[str]) -> Found:
+    if config.default_provider is not None and config.default_provider not in providers:
+        yield ("default_provider",), f"unknown provider '{config.default_provider}'"
+    for name in ("chat_model", "probe"):
+        alias = getattr(config.defaults, name)
+        known = alias is None or alias in config.routes or alias.partition(":")[0] in providers
+        if not known:
+            yield ("defaults", name), f"'{alias}' is neither a route nor provider:model"

@@ -1,0 +1,67 @@
+"""Expands the short forms of `routes`: a name that stands for another route, a glob that keeps the name."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from attrs import define, evolve, field
+
+from gateway.config import Route, Target
+from gateway.load.places import Path, Text
+
+
+def is_glob(name: str) -> bool:
+    """Whether an alias is a pattern."""
+    return any(letter in name for letter in "*?[")
+
+
+@define
+class Expander:
+    """Resolves every target of every route, noting what dangles or turns in circles."""
+
+    routes: Mapping[str, Route]
+    providers: Collection[str]  # all that the file names, also those that are wrong
+    text: Text
+    _complained: set[Path] = field(factory=set, init=False)
+
+    def expand_all(self) -> dict[str, Route]:
+        """Return the routes with nothing but (provider, model) targets."""
+        return {name: self._expand_route(name) for name in self.routes}
+
+    def _expand_route(self, name: str) -> Route:
+        route = self.routes[name]
+        place: Path = ("routes", name)
+        inner = place if ("routes", name, "targets") not in self.text.marks else (*place, "targets")
+        targets = self._expand(name, route.targets, inner, (name,))
+        fallback = self._expand(name, route.context_fallback, (*place, "context_fallback"), (name,))
+        if not route.targets:
+            self._complain(inner, "a route needs at least one target")
+        return evolve(route, targets=targets, context_fallback=fallback)
+
+    def _expand(self, name: str, targets: Sequence[Target], place: Path, above: tuple[str, ...]) -> tuple[Target, ...]:
+        out: list[Target] = []
+        for index, target in enumerate(targets):
+            here = (*place, index) if (*place, index) in self.text.marks else place
+            out += self._expand_one(name, target, here, above)
+        return tuple(out)
+
+    def _expand_one(self, name: str, target: Target, here: Path, above: tuple[str, ...]) -> Sequence[Target]:
+        if target.provider in self.providers and (target.model is not None or is_glob(name)):
+            return [target]
+        if target.model is not None:
+            self._complain(here, f"unknown provider '{target.provider}'")
+        elif (*here, "provider") in self.text.marks:
+            self._complain(here, "missing key 'model'")
+        elif target.provider in above:
+            circle = " -> ".join((*above, target.provider))
+            self._complain(here, f"routes in a circle: {circle}")
+        elif target.provider in self.routes:
+            other = self.routes[target.provider]
+            return self._expand(target.provider, other.targets, here, (*above, target.provider))
+        else:
+            self._complain(here, f"'{target.provider}' is no route; a target is provider:model")
+        return []
+
+    def _complain(self, place: Path, message: str) -> None:
+        # A wrong route is met again wherever another route names it: say it once, where it stands.
+        if place not in self._complained:
+            self._complained.add(place)
+            self.text.complain(place, message)

@@ -1,0 +1,94 @@
+"""How a text of providers.yaml becomes a duration, a size, a rate, a date: strictly, or not at all."""
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from gateway.config import Rate, Seconds, Size
+
+Hook = Callable[[Any, Any], Any]
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+_RATE = re.compile(r"([\d_]+)/(second|minute|hour|day)")
+_SPANS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+_NAMES = {str: "text", dict: "a mapping", list: "a list", type(None): "nothing"}
+
+
+def read_duration(value: Any) -> Seconds:
+    """Read `250ms`, `30s`, `5m`, `24h`. Raises ValueError."""
+    found = _DURATION.fullmatch(value) if type(value) is str else None
+    if found is None:
+        raise ValueError("expected a duration such as 250ms, 30s, 5m or 24h")
+    return Seconds(float(found[1]) * _UNITS[found[2]])
+
+
+def read_size(value: Any) -> Size:
+    """Read `32MiB` or a plain number of bytes. Raises ValueError."""
+    if type(value) is int and value >= 0:
+        return Size(value)
+    found = _SIZE.fullmatch(value) if type(value) is str else None
+    if found is None:
+        raise ValueError("expected a size such as 512KiB, 32MiB, or a number of bytes")
+    return Size(int(found[1]) * _BYTES[found[2]])
+
+
+def read_rate(value: Any) -> Rate:
+    """Read `60/minute`. Raises ValueError."""
+    found = _RATE.fullmatch(value) if type(value) is str else None
+    amount = int(found[1].replace("_", "") or "0") if found is not None else 0
+    if found is None or amount == 0:
+        raise ValueError("expected a rate such as 60/minute (second, minute, hour or day)")
+    return Rate(amount, _SPANS[found[2]])
+
+
+def read_text(value: Any) -> str:
+    """Read a text. Raises ValueError for what YAML takes for something else."""
+    if type(value) is date:
+        return value.isoformat()  # api-version: 2024-10-21 without quotes is a date to YAML
+    if type(value) is not str:
+        raise ValueError(f"expected text, found {show(value)}: put it in quotes")
+    return value
+
+
+def read_date(value: Any) -> date:
+    """Read `2027-12-31`. Raises ValueError."""
+    if type(value) is not date:
+        raise ValueError("expected a date such as 2027-12-31")
+    return value
+
+
+def read_mapping(value: Any) -> dict[str, Any]:
+    """Read a mapping whose values are the provider's business. Raises ValueError."""
+    if type(value) is not dict:
+        raise ValueError("expected a mapping")
+    return value
+
+
+def exactly(words: str, *kinds: type) -> Hook:
+    """A hook that takes values of exactly these types: a bool is an int to isinstance."""
+
+    def structure(value: Any, kind: Any) -> Any:
+        if type(value) not in kinds:
+            raise ValueError(f"expected {words}, found {show(value)}")
+        return kind(value)
+
+    return structure
+
+
+def guarded(inner: Hook, kind: type, words: str) -> Hook:
+    """A hook that looks at the type before `inner` does: an empty value, or a text where a list belongs."""
+
+    def structure(value: Any, cls: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"expected {words}, found {show(value)}")
+        return inner(value, cls)
+
+    return structure
+
+
+def show(value: Any) -> str:
+    """Name a wrong value by its kind: a text may be a secret that stands where it should not."""
+    return _NAMES.get(type(value), repr(value))
