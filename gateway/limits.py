@@ -1,0 +1,143 @@
+"""Token buckets: take, give back; told the time, never looking at a clock.
+
+A request is a list of charges against named buckets; all are taken or none. The names and numbers
+are all that a shared store needs to do the same for several gateways.
+"""
+
+import math
+from collections.abc import Sequence
+
+from attrs import define, field, frozen
+
+from gateway.config import Key, Limit, LimitClasses, Limits, Rate
+
+# A bucket that has refilled is as new: forget it when this many have come together.
+SWEEP_AT = 10_000
+# A float's worth of patience, or a full second would be refused at its end.
+_PATIENCE = 1e-6
+
+
+@frozen
+class Bucket:
+    """One window: its name, refill in units per second, and most units. `limit` is shown to clients."""
+
+    name: str
+    per_second: float
+    capacity: float
+    limit: int
+
+
+@frozen
+class Verdict:
+    """What a charge came to, told of the bucket that binds.
+
+    `wait` is 0 when it was taken, else the seconds until it would be; `remaining` is in units, `reset` the
+    seconds until the bucket is full.
+    """
+
+    bucket: Bucket
+    remaining: float
+    reset: float
+    wait: float
+
+
+@define
+class Buckets:
+    """All buckets of one process, each as the time at which it will be full again (GCRA)."""
+
+    _full_at: dict[str, float] = field(factory=dict, init=False)
+
+    def take(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> Verdict:
+        """Take `cost` from every bucket (at least one), or from none. Atomic, because it does not wait."""
+        verdict = self.peek(charges, now, cost)
+        if verdict.wait == 0.0:
+            self._book(charges, now, cost)
+        return verdict
+
+    def peek(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> Verdict:
+        """Say what `take` would say, and take nothing."""
+        tightest, least = charges[0], math.inf
+        for bucket in charges:
+            full = self._full_at.get(bucket.name, 0.0)
+            left = bucket.capacity - cost - (full - now) * bucket.per_second if full > now else bucket.capacity - cost
+            # What is missing is compared by the time it takes to refill, what is left by its amount.
+            rank = left / bucket.per_second if left < -_PATIENCE else left
+            if rank < least:
+                tightest, least, remaining = bucket, rank, left
+        if least < -_PATIENCE:
+            debt = tightest.capacity - cost - remaining
+            return Verdict(tightest, max(0.0, remaining + cost), debt / tightest.per_second, -least)
+        return Verdict(tightest, remaining, (tightest.capacity - remaining) / tightest.per_second, 0.0)
+
+    def give_back(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> None:
+        """Return what was taken and not used."""
+        self._book(charges, now, -cost)
+
+    def _book(self, charges: Sequence[Bucket], now: float, cost: float) -> None:
+        full_at = self._full_at
+        for bucket in charges:
+            full = full_at.get(bucket.name, 0.0)
+            full_at[bucket.name] = (full if full > now else now) + cost / bucket.per_second
+        if len(full_at) > SWEEP_AT:
+            self._full_at = {name: full for name, full in full_at.items() if full > now}
+
+
+@define
+class ChargeBook:
+    """The buckets that one exchange is charged to: its key's and its address's. Remembers what it made."""
+
+    limits: Limits
+    _made: dict[tuple[str, str, str], Sequence[Bucket]] = field(factory=dict, init=False)
+
+    def charges(self, key_name: str, key: Key | None, address: str, endpoint_class: str) -> Sequence[Bucket]:
+        """Return the request buckets of a key (None: nobody's) and an address, for a class of endpoints."""
+        place = (key_name, address, endpoint_class)
+        found = self._made.get(place)
+        if found is None:
+            made = []
+            if key is not None:
+                classes = key.limits if key.limits is not None else self.limits.key
+                made += _request_bucket("key", key_name, classes, endpoint_class)
+            made += _request_bucket("address", address, self.limits.address, endpoint_class)
+            if len(self._made) >= SWEEP_AT:
+                self._made.clear()
+            found = self._made[place] = tuple(made)
+        return found
+
+
+def failed_auth_bucket(rate: Rate, address: str) -> Bucket:
+    """The bucket of wrong keys from one address."""
+    return Bucket(f"failed_auth:{address}", rate.per_second, rate.amount, rate.amount)
+
+
+def _request_bucket(kind: str, name: str, classes: LimitClasses, endpoint_class: str) -> list[Bucket]:
+    chosen = endpoint_class if endpoint_class in classes else "default"
+    limit: Limit | None = classes.get(chosen)
+    if limit is None or limit.requests is None:
+        return []
+    rate = limit.requests
+    # The class is part of the name: a class that replaces the default has a bucket of its own.
+    return [Bucket(f"{kind}:{name}:{chosen}", rate.per_second, rate.amount + limit.burst, rate.amount)]
+
+
+def write_headers(verdict: Verdict, unix_now: float) -> dict[str, str]:
+    """Say the limit in force as the seed and as OpenAI say it (PRODUCT.md section 9)."""
+    limit, remaining = str(verdict.bucket.limit), str(max(0, int(verdict.remaining + _PATIENCE)))
+    return {
+        "X-RateLimit-Limit": limit,
+        "X-RateLimit-Remaining": remaining,
+        "X-RateLimit-Reset": str(math.ceil(unix_now + verdict.reset)),
+        "x-ratelimit-limit-requests": limit,
+        "x-ratelimit-remaining-requests": remaining,
+        "x-ratelimit-reset-requests": write_duration(verdict.reset),
+    }
+
+
+def write_duration(seconds: float) -> str:
+    """Write seconds as OpenAI does in rate-limit headers: `12ms`, `1s`, `6m0s`."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    whole = math.ceil(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"

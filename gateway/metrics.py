@@ -1,0 +1,130 @@
+"""The instruments. Counted in plain dicts on the hot path, shown by prometheus-client when scraped.
+
+Label values come from the configuration and from fixed sets of words, never from clients.
+prometheus-client's own children cost a lock and a scan of the buckets for each observation, which is
+ten times what counting costs; its collector interface is made for counts that live elsewhere.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import define, field
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+# A chat answer takes seconds, a refusal microseconds; reasoning takes minutes.
+SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+
+Labels = tuple[str, ...]
+Sample = tuple[Labels, float]
+
+
+@define(eq=False)
+class Count(Collector):
+    """A counter: `count.inc(label, …)`."""
+
+    name: str
+    text: str
+    labels: Labels
+    _values: dict[Labels, float] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.labels:
+            self._values[()] = 0.0  # without labels it exists from the start
+
+    def inc(self, *labels: str, by: float = 1.0) -> None:
+        """Count `by` more."""
+        self._values[labels] = self._values.get(labels, 0.0) + by
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+@define(eq=False)
+class Seconds(Collector):
+    """A histogram of durations: `seconds.observe(value, label, …)`."""
+
+    name: str
+    text: str
+    labels: Labels
+    bounds: Sequence[float]
+    _values: dict[Labels, list[float]] = field(factory=dict, init=False)  # one per bucket, then the sum
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Count one duration."""
+        counts = self._values.get(labels)
+        if counts is None:
+            counts = self._values[labels] = [0.0] * (len(self.bounds) + 2)
+        counts[bisect_left(self.bounds, value)] += 1
+        counts[-1] += value
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, counts in self._values.items():
+            total = 0.0
+            buckets = []
+            for bound, count in zip([*map(str, self.bounds), "+Inf"], counts, strict=False):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric(labels, buckets, counts[-1])
+        yield family
+
+
+@define(eq=False)
+class Gauge(Collector):
+    """A gauge whose truth lives elsewhere: asked when it is scraped, never booked twice."""
+
+    name: str
+    text: str
+    labels: Labels
+    look: Callable[[], Iterable[Sample]]
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, value in self.look():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Metrics:
+    """All instruments of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        count, seconds = self._count, self._seconds
+        self.requests = count("requests", "Exchanges that ended.", "endpoint", "alias", "provider", "outcome")
+        self.errors = count("errors", "Errors told to clients, by whose they are.", "origin", "provider", "code")
+        self.attempts = count("attempts", "Attempts at targets.", "provider", "outcome")
+        self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
+        self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "provider", "part")
+        self.refusals = count("refusals", "Requests refused by a limit.", "limit")
+        self.reloads = count("config_reloads", "Configurations taken into force.")
+        self.reload_failures = count("config_reload_failures", "Configurations refused at a reload.")
+        self.duration = seconds("request_duration_seconds", "Whole exchanges.", SLOW, "endpoint")
+        self.upstream = seconds("upstream_duration_seconds", "Attempts, to their end.", SLOW, "provider")
+        self.first_token = seconds("time_to_first_token_seconds", "Request to first content.", SLOW, "provider")
+        self.overhead = seconds("overhead_seconds", "First byte to the client, less the wait for upstream.", FAST)
+
+    def watch(self, name: str, text: str, look: Callable[[], Iterable[Sample]], *labels: str) -> None:
+        """Add a gauge that asks `look` for its samples."""
+        self.registry.register(Gauge(f"gateway_{name}", text, labels, look))
+
+    def expose(self) -> bytes:
+        """Write everything in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _count(self, name: str, text: str, *labels: str) -> Count:
+        made = Count(f"gateway_{name}", text, labels)
+        self.registry.register(made)
+        return made
+
+    def _seconds(self, name: str, text: str, bounds: Sequence[float], *labels: str) -> Seconds:
+        made = Seconds(f"gateway_{name}", text, labels, bounds)
+        self.registry.register(made)
+        return made
