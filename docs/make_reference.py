@@ -1,0 +1,125 @@
+"""Makes docs/reference.md from the fields of gateway/config.py. With --check: says whether it is up to date."""
+
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gateway import config
+from gateway.wire.profile import Price, Profile
+
+PAGE = Path(__file__).with_name("reference.md")
+# (key path, class): the order of the page is the order of the file.
+SECTIONS: list[tuple[str, type[Any]]] = [
+    ("", config.Config),
+    ("server", config.Server),
+    ("server.timeouts", config.ClientTimeouts),
+    ("server.cors", config.Cors),
+    ("server.expose", config.Expose),
+    ("store", config.Store),
+    ("keys.NAME", config.Key),
+    ("keys.NAME.budget", config.Budget),
+    ("limits", config.Limits),
+    ("limits.key.CLASS, limits.address.CLASS, keys.NAME.limits.CLASS", config.Limit),
+    ("providers.NAME", config.Provider),
+    ("providers.NAME.timeouts", config.Timeouts),
+    ("providers.NAME.models.GLOB", Profile),
+    ("providers.NAME.models.GLOB.price", Price),
+    ("routes.ALIAS", config.Route),
+    ("routes.ALIAS.targets[]", config.Target),
+    ("routes.ALIAS.targets[].timeouts", config.TargetTimeouts),
+    ("breaker", config.Breaker),
+    ("retry, routes.ALIAS.retry", config.Retry),
+    ("defaults", config.Defaults),
+    ("compat", config.Compat),
+]
+HEAD = """# Every key of providers.yaml
+
+Made from the program by `make reference`; `make check` compares. Unknown keys, wrong types and dangling names are
+errors with their place. Durations are `250ms`, `30s`, `5m`, `24h`; sizes `512KiB`, `64MiB` or bytes; rates `60/minute`.
+A secret is `{env: NAME}` or `{file: PATH}`, for client keys also `{sha256: HEX}`; it never stands in the file itself.
+
+`providers.NAME.preset` takes what is known of a provider from the package (a provider with a known name has its preset
+without saying so). Presets: PRESETS.
+
+Endpoint classes of limits: CLASSES.
+"""
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    text = write_page()
+    if "--check" not in sys.argv:
+        PAGE.write_text(text)
+        return 0
+    if PAGE.exists() and PAGE.read_text() == text:
+        return 0
+    print("docs/reference.md is not up to date: run `make reference`", file=sys.stderr)
+    return 1
+
+
+def write_page() -> str:
+    """The whole page."""
+    presets = [
+        line.partition(":")[0]
+        for line in (Path(config.__file__).parent / "data" / "presets.yaml").read_text().splitlines()
+        if line and line[0].isalpha()
+    ]
+    head = HEAD.replace("PRESETS", ", ".join(f"`{name}`" for name in presets))
+    parts = [head.replace("CLASSES", ", ".join(f"`{name}`" for name in config.LIMIT_CLASSES))]
+    for path, cls in SECTIONS:
+        first = (cls.__doc__ or "").partition("\n")[0]
+        parts.append(
+            f"\n## {f'`{path}`' if path else 'The file'}\n\n{first}\n\n| key | type | default | |\n|---|---|---|---|\n"
+        )
+        parts += [row(field) for field in attrs.fields(cls) if not field.metadata.get("internal")]
+    return "".join(parts)
+
+
+def row(field: Any) -> str:
+    """One key."""
+    doc = field.metadata["doc"].replace("|", "\\|")
+    note = " *(not built yet: setting it is an error)*" if field.metadata.get("unbuilt") else ""
+    return f"| `{field.name}` | {kind_of(field.type)} | {default_of(field)} | {doc}{note} |\n"
+
+
+def kind_of(kind: Any) -> str:
+    """A type in words."""
+    names = {
+        config.Seconds: "duration", config.Size: "size", config.Rate: "rate", config.Secret: "secret", str: "text",
+        int: "number", float: "number", bool: "true/false", config.Auth: "auth", config.ModelSettings: "settings",
+    }  # fmt: skip
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return f"list of {kind_of(arguments[0])}"
+    if origin is dict:
+        return f"mapping of {kind_of(arguments[1])}" if arguments[1] is not Any else "mapping"
+    if type(None) in arguments:
+        return kind_of(next(one for one in arguments if one is not type(None)))
+    return names.get(kind) or getattr(kind, "__name__", str(kind)).lower()
+
+
+def default_of(field: Any) -> str:
+    """The default as YAML would say it."""
+    value = field.default
+    if value is attrs.NOTHING:
+        return "**required**"
+    if isinstance(value, attrs.Factory) or attrs.has(type(value)):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if value is None or value == ():
+        return ""
+    if field.type is config.Seconds:
+        return f"`{value:g}s`"
+    if field.type is config.Size:
+        return f"`{value // config.MIB}MiB`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The command line: reads arguments, calls the rooms below, prints, returns exit codes."""
+
+import argparse
+import asyncio
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+
+from gateway import __version__
+from gateway.config import Config
+from gateway.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
+from gateway.errors import ConfigError, GatewayError
+from gateway.keys import mint
+from gateway.load.checks import split_address
+from gateway.mock.script import Script, read_script
+from gateway.mock.server import MockServer
+from gateway.parts import make_snapshot
+from gateway.report import write_route, write_routes
+from gateway.sources import packaged, read_config
+
+DEFAULT_CONFIG = "providers.yaml"
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.call(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("gateway", description="A lightweight gateway to LLM providers.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="the daemon, in the foreground")
+    run.add_argument("--config", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}")
+    run.add_argument("--listen", action="append", default=[], metavar="HOST:PORT", help="instead of server.listen")
+    run.add_argument("--log-format", choices=("json", "console"), help="default: console on a terminal, else json")
+    run.set_defaults(call=_run)
+
+    check = commands.add_parser("check", help="validate a configuration: every problem with its place")
+    check.add_argument("config", nargs="?", default=DEFAULT_CONFIG)
+    check.set_defaults(call=_check)
+
+    routes = commands.add_parser("routes", help="how model names are resolved now")
+    routes.add_argument("alias", nargs="?", help="one name, in detail; without it all aliases")
+    routes.add_argument("--config", default=DEFAULT_CONFIG)
+    routes.set_defaults(call=_routes)
+
+    keys = commands.add_parser("keys", help="client keys").add_subparsers(required=True, metavar="COMMAND")
+    new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
+    new.add_argument("name")
+    new.set_defaults(call=_new_key)
+
+    mock = commands.add_parser("mock", help="a scripted provider, for demos and tests")
+    mock.add_argument("--listen", default="127.0.0.1:9100", metavar="HOST:PORT")
+    mock.add_argument("--script", metavar="FILE", help="YAML list of {when, then, times}")
+    mock.set_defaults(call=_mock)
+
+    version = commands.add_parser("version", help="of gateway, python, aiohttp")
+    version.set_defaults(call=_version)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    for address in arguments.listen:
+        if not address.startswith("unix:"):
+            try:
+                split_address(address)
+            except ValueError as error:
+                return _fail(f"--listen: {error}")
+    style = arguments.log_format or ("console" if sys.stdout.isatty() else "json")
+    return start(arguments.config, arguments.listen, style)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    config = _read(arguments.config)
+    if config is None:
+        return EXIT_CONFIG
+    for warning in config.warnings:
+        print(f"{arguments.config}: warning: {warning}")
+    print(f"{arguments.config}: good ({len(config.providers)} providers, {len(config.routes)} routes)")
+    return EXIT_OK
+
+
+def _routes(arguments: argparse.Namespace) -> int:
+    config = _read(arguments.config)
+    if config is None:
+        return EXIT_CONFIG
+    snapshot = make_snapshot(config, packaged("models.yaml"))
+    if arguments.alias is None:
+        print(write_routes(snapshot))
+        return EXIT_OK
+    try:
+        print(write_route(snapshot, snapshot.table.resolve(arguments.alias)))
+    except GatewayError as error:
+        return _fail(error.message)
+    return EXIT_OK
+
+
+def _new_key(arguments: argparse.Namespace) -> int:
+    key, yaml = mint(arguments.name)
+    print(f"{key}\n\nKeep it now: it is shown this once. In providers.yaml:\n\n{yaml}")
+    return EXIT_OK
+
+
+def _mock(arguments: argparse.Namespace) -> int:
+    try:
+        host, port = split_address(arguments.listen)
+        script = read_script(Path(arguments.script).read_text(encoding="utf-8")) if arguments.script else Script()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        return _fail(str(error))
+
+    async def serve() -> None:
+        server = MockServer(script, keeps=False)
+        print(f"mock provider on {await server.start(host, port)}", flush=True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        return EXIT_OK
+    except OSError as error:
+        return _fail(f"cannot listen on {arguments.listen}: {error.strerror}")
+    return EXIT_OK
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    print(f"gateway {__version__}, python {platform.python_version()}, aiohttp {aiohttp.__version__}")
+    return EXIT_OK
+
+
+def _read(path: str) -> Config | None:
+    try:
+        return read_config(path)
+    except ConfigError as error:
+        colour, plain = (RED, PLAIN) if sys.stderr.isatty() else ("", "")
+        for line in error.lines():
+            print(f"{colour}{line}{plain}", file=sys.stderr)
+        return None
+
+
+def _fail(line: str) -> int:
+    print(f"gateway: {line}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""A finished answer: head and body in one write, without the header objects that aiohttp builds for it.
+
+It saves an eighth of an exchange's CPU (PERFORMANCE.md: 78 to 60 us). Everything that is not a whole reply
+to a model call is an ordinary `web.Response`.
+"""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+# Beyond this, wait until the client has read enough of it.
+_HIGH_WATER = 65536
+
+
+class Answer(web.StreamResponse):
+    """A whole JSON reply with status 200. `fields` are its headers, and may be added to until it is sent."""
+
+    def __init__(self, body: bytes, fields: dict[str, str]) -> None:
+        super().__init__()
+        self.body = body
+        self.fields = fields
+        self._is_sent = False
+
+    @property
+    def prepared(self) -> bool:
+        return self._is_sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send everything. Raises ConnectionResetError when the client has left."""
+        if self._is_sent:
+            return None
+        self._is_sent = True
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        head = [f"HTTP/1.1 200 OK\r\nDate: {_date(int(time.time()))}\r\nContent-Length: {len(self.body)}"]
+        head += [f"{name}: {value}" for name, value in self.fields.items()]
+        if not self._keep_alive:
+            head.append("Connection: close")
+        elif request.version < (1, 1):
+            head.append("Connection: keep-alive")
+        head.append("\r\n")
+        transport.write("\r\n".join(head).encode("utf-8", "replace") + self.body)
+        if len(self.body) > _HIGH_WATER:
+            await request.writer.drain()
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be sent."""
+
+
+def add_headers(answer: web.StreamResponse, headers: dict[str, str]) -> None:
+    """Add headers to an answer of either kind that has not been sent."""
+    if isinstance(answer, Answer):
+        answer.fields.update(headers)
+    else:
+        answer.headers.update(headers)
+
+
+@lru_cache(4)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -1,0 +1,170 @@
+"""Wires everything, in one function: the parts, the middlewares in their order, the routes."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gateway.catalogue import Catalogue
+from gateway.clock import Clock
+from gateway.config import MIB, Config, Seconds
+from gateway.handlers import connection_test, models, probes
+from gateway.handlers.bodies import hold_continue
+from gateway.handlers.generate import create
+from gateway.health import Health, State
+from gateway.http_client import HttpClient
+from gateway.load.checks import BUILTIN
+from gateway.logs import Logs
+from gateway.metrics import Metrics, Sample
+from gateway.middleware.access_log import access_log
+from gateway.middleware.admit import admit
+from gateway.middleware.authenticate import authenticate
+from gateway.middleware.cors import cors
+from gateway.middleware.limit_rate import limit_rate
+from gateway.middleware.say_errors import say_errors
+from gateway.mock.server import MockServer
+from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
+from gateway.redact import Redactor
+from gateway.store.memory import MemoryWindows
+from gateway.upstream import Upstream
+from gateway.wire import DIALECTS
+from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Raw lane only: dialects whose client path is behind /v1 and whose limits are the default's.
+LIMIT_CLASSES = {"openai_chat": "chat", "openai_embeddings": "embeddings"}
+# The worker's bounds (PRODUCT.md section 3).
+WORKER_BODY, WORKER_FIRST_BYTE = 1 * MIB, Seconds(30)
+AZURE_PATH = "/openai/deployments/{deployment}"
+PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, is_shed=False)
+CATALOGUE = Endpoint("catalogue", OPENAI_CHAT, is_shed=False)
+OPERATORS = Endpoint("operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, is_shed=False)
+
+
+def make_app(
+    config: Config,
+    logs: Logs,
+    redactor: Redactor,
+    data: Mapping[str, Mapping[str, Any]],
+    *,
+    clock: Clock | None = None,
+    dice: random.Random | None = None,
+    state_dir: str | None = None,
+) -> web.Application:
+    """Build the gateway. `data` is the packaged data by name: models, top_models."""
+    app = web.Application(
+        middlewares=[
+            access_log,  # 1 the exchange and its id; counts and logs whatever happens inside
+            say_errors,  # 2 needs the exchange; everything inside may raise
+            cors,  # 3 answers preflights, which carry no key
+            admit,  # 4 refuses what is too much, before it costs anything
+            authenticate,  # 5 finds the owner, on headers alone
+            limit_rate,  # 6 needs the owner; charges before the body is read
+        ]
+    )
+    clock = clock or Clock()
+
+    async def run_parts(app: web.Application) -> AsyncIterator[None]:
+        mock = MockServer(keeps=False)
+        builtin = await mock.start() if _uses_builtin(config) else ""
+        client = HttpClient()
+        gateway = Gateway(
+            snapshot=make_snapshot(config, data["models"], builtin),
+            upstream=Upstream(client),
+            health=Health(config.breaker),
+            logs=logs,
+            redactor=redactor,
+            metrics=Metrics(),
+            clock=clock,
+            dice=dice or random.SystemRandom(),
+            windows=MemoryWindows(clock),
+            packaged=data["models"],
+            top_models=data["top_models"],
+            started_at=clock.time(),
+            builtin_url=builtin,
+            state_dir=state_dir,
+        )
+        _watch(gateway)
+        app[GATEWAY] = gateway
+        app[models.CATALOGUE] = Catalogue(gateway)
+        app[connection_test.LAST] = connection_test.LastTest()
+        gateway.is_started = True
+        yield
+        await client.close()
+        await mock.stop()
+
+    app.cleanup_ctx.append(run_parts)
+    app[ENDPOINTS] = _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
+    """Add every path; return what the middlewares have to know of each."""
+    endpoints: dict[web.AbstractRoute, Endpoint] = {}
+
+    def add(method: str, path: str, handler: Handler, endpoint: Endpoint) -> None:
+        if method == "GET":
+            resource = app.router.add_get(path, handler, expect_handler=hold_continue)
+            for route in resource.resource or ():  # GET and its HEAD
+                endpoints[route] = endpoint
+        else:
+            endpoints[app.router.add_route(method, path, handler, expect_handler=hold_continue)] = endpoint
+
+    for dialect in DIALECTS.values():
+        name = dialect.path.strip("/").replace("/", "_")
+        endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"))
+        add("POST", f"/v1{dialect.path}", create, endpoint)
+        add("POST", f"{AZURE_PATH}{dialect.path}", create, endpoint)
+    worker = Endpoint("chat", WORKER_CHAT, "chat", most_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
+    add("POST", "/chat", create, worker)
+    add("GET", "/v1/models", models.list_models, CATALOGUE)
+    add("GET", "/v1/models/{id:.+}", models.show_model, CATALOGUE)
+    add("GET", "/v1/aliases", models.list_aliases, CATALOGUE)
+    add("GET", "/top-models", models.top_models, CATALOGUE)
+    add("GET", "/test-connection", connection_test.test_connection, CATALOGUE)
+    add("GET", "/", probes.root, PROBE)
+    add("GET", "/health", probes.health, PROBE)
+    add("GET", "/livez", probes.livez, PROBE)
+    add("GET", "/readyz", probes.readyz, PROBE)
+    add("GET", "/metrics", probes.metrics, OPERATORS)
+    return endpoints
+
+
+def reload_parts(gateway: Gateway, config: Config) -> None:
+    """Put a new configuration into force in one step; exchanges in flight keep the one they began with."""
+    if _uses_builtin(config) and not gateway.builtin_url:
+        gateway.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
+    gateway.snapshot = make_snapshot(config, gateway.packaged, gateway.builtin_url)
+    gateway.health.breaker = config.breaker
+    gateway.redactor.add(secrets_of(config))
+    gateway.reload_problems = []
+    gateway.metrics.reloads.inc()
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Every secret value that the configuration has loaded, for the redactor."""
+    found = [secret.text for key in config.keys.values() for secret in key.secret]
+    found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]
+    return [text for text in found if text]
+
+
+def _uses_builtin(config: Config) -> bool:
+    return any(provider.base_url == BUILTIN for provider in config.providers.values())
+
+
+def _watch(gateway: Gateway) -> None:
+    """Gauges of what lives elsewhere."""
+
+    def target_states() -> list[Sample]:
+        now = gateway.clock.monotonic()
+        names = {
+            target.name for route in gateway.snapshot.config.routes.values() for target in route.targets if target.model
+        }
+        states = {name: gateway.health.state(name, now) for name in sorted(names)}
+        return [((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in State]
+
+    watch = gateway.metrics.watch
+    watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(gateway.exchanges)))])
+    watch("target_state", "How each target stands: 1 for the state it is in.", target_states, "target", "state")
+    watch("draining", "Whether the daemon is stopping.", lambda: [((), float(gateway.is_draining))])

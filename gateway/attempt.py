@@ -1,0 +1,266 @@
+"""One try of one target: opens the upstream, relays what comes back, reads what is refused.
+
+Knows nothing of the other targets: a fault before the first content is raised, and dispatch decides.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+from attrs import define, evolve, field, fields
+from yarl import URL
+
+from gateway import __version__
+from gateway.answer import Answer
+from gateway.config import NO_OVERRIDES, Provider, Seconds, Target, TargetTimeouts, Timeouts
+from gateway.credentials import Credential, bare
+from gateway.errors import Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.exchange import Step
+from gateway.lanes import Way, raw_way
+from gateway.parts import Gateway, Visit
+from gateway.redact import Redactor
+from gateway.relay import STREAM_HEADERS, Cutter, Outlet, Stream
+from gateway.routing import Resolved
+from gateway.upstream import MOST_ERROR_BYTES, Call, Deadline, Opened
+from gateway.wire.dialect import Asked, Dialect, Lane
+from gateway.wire.json_body import Body
+from gateway.wire.opaque import BytesLane, Uncut
+from gateway.wire.sse import FrameCutter
+
+Answered = TypeVar("Answered")
+EVENT_STREAM = "text/event-stream"
+USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
+CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
+# The few headers of a provider that mean something to its own clients.
+PASSED_HEADERS = ("openai-processing-ms", "openai-version")
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+
+
+@define
+class Inquiry:
+    """What a client asked for, ready to be put to any target."""
+
+    gateway: Gateway
+    visit: Visit
+    request: web.Request
+    dialect: Dialect
+    body: Body
+    resolved: Resolved
+    is_stream: bool
+    asked: Asked
+    deadline: Deadline
+    forwarded: Mapping[str, str]  # client headers that may go upstream
+    first_byte: Seconds | None  # the endpoint's or the client's own limit on the wait for the reply's head
+    commit_at: float | None = None  # loop time at which a stream is opened, whatever the upstream does
+    lane: Lane | None = field(default=None, init=False)  # of the attempt that is speaking
+    _outlet: Outlet | None = field(default=None, init=False)
+
+    @property
+    def outlet(self) -> Outlet:
+        """The client's end of a stream. Most replies are whole and never need it."""
+        if self._outlet is None:
+            server = self.visit.snapshot.config.server
+            self._outlet = Outlet(
+                request=self.request,
+                exchange=self.visit.exchange,
+                headers=self.visit.reply_headers,
+                ping=self.dialect.ping,
+                keepalive=server.keepalive,
+                write_timeout=server.timeouts.write,
+                commit_at=self.commit_at,
+            )
+        return self._outlet
+
+    def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Coroutine[Any, Any, Answered]:
+        """What to await for an upstream's answer: with `commit_after`, the client's connection is kept alive."""
+        return answer if self.commit_at is None else self.outlet.patiently(answer)
+
+    def make_lane(self) -> Lane:
+        """A lane that has seen nothing yet, to say an error with."""
+        return self.dialect.watch(self.asked)
+
+
+@define
+class Attempt:
+    """One try. Everything that it learns about the target it says by raising, or by `on_content`."""
+
+    inquiry: Inquiry
+    target: Target
+    credential: Credential
+    accepts_empty: bool
+    _started: float = field(default=0.0, init=False)
+    _way: Way = field(init=False)
+
+    async def run(self) -> web.StreamResponse:
+        """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
+        inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
+        self._way = _way_for(inquiry, self.target)
+        call = self._write_call()
+        now = inquiry.gateway.clock.monotonic
+        self._started = now()
+        try:
+            opened = await inquiry.patiently(inquiry.gateway.upstream.open(call, inquiry.deadline))
+        finally:
+            exchange.upstream_s += now() - self._started
+        try:
+            if not 200 <= opened.status < 300:
+                raise await self._read_refusal(opened)
+            return await self._relay(opened)
+        finally:
+            opened.close()
+
+    async def _relay(self, opened: Opened) -> web.StreamResponse:
+        kind = opened.content_type
+        if kind == "text/html":
+            raise Unreadable("The provider answered with an HTML page")
+        if self.inquiry.is_stream and kind == EVENT_STREAM:
+            return await self._stream(opened, self._way.stream(), FrameCutter(), STREAM_HEADERS)
+        if not self._way.upstream.is_json and kind != "application/json":
+            self.inquiry.outlet.keepalive = float("inf")  # there is no keep-alive inside sound
+            return await self._stream(
+                opened, BytesLane(), Uncut(), {"Content-Type": kind or "application/octet-stream"}
+            )
+        return await self._whole(opened)
+
+    async def _stream(
+        self, opened: Opened, lane: Lane, cutter: Cutter, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        self.inquiry.lane = lane
+        stream = Stream(
+            opened,
+            lane,
+            self.inquiry.outlet,
+            self.inquiry.deadline,
+            self.accepts_empty,
+            self._note_content,
+            {**headers, **self._reply_headers(opened)},
+            cutter,
+        )
+        try:
+            # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
+            # three coroutines in place of seventeen. Cancelling this one cancels that one.
+            return await asyncio.create_task(stream.run())
+        finally:
+            self.inquiry.visit.exchange.usage = lane.usage
+
+    async def _whole(self, opened: Opened) -> web.StreamResponse:
+        exchange, limit = self.inquiry.visit.exchange, self.inquiry.visit.snapshot.config.server.max_reply
+        now = self.inquiry.gateway.clock.monotonic
+        waiting = now()
+        body = await self.inquiry.patiently(opened.read(limit, self.inquiry.deadline))
+        exchange.upstream_s += now() - waiting
+        whole = self._way.whole(body)
+        exchange.usage = whole.usage
+        headers = {"Content-Type": "application/json", **self._reply_headers(opened)}
+        if whole.is_empty and not self.accepts_empty:
+            raise SaidNothing(Held(whole.body, headers, is_stream=False))
+        self._note_content()
+        exchange.step(Step.END)
+        return Answer(whole.body, headers)
+
+    def _note_content(self) -> None:
+        now = self.inquiry.gateway.clock.monotonic()
+        self.inquiry.visit.exchange.first_byte = now
+        self.inquiry.gateway.health.note_latency(self.target.name, now - self._started)
+
+    def _reply_headers(self, opened: Opened) -> dict[str, str]:
+        headers = {
+            "x-gateway-provider": self.target.provider,
+            "x-gateway-model": self.target.model or "",
+            "x-gateway-attempts": str(self.inquiry.visit.exchange.attempts),
+        }
+        upstream = opened.headers
+        for name in PASSED_HEADERS:
+            if name in upstream:
+                headers[name] = printable(upstream[name])
+        for name in REQUEST_ID_HEADERS:
+            if name in upstream:
+                headers["x-gateway-upstream-request-id"] = printable(upstream[name])
+                break
+        return headers
+
+    async def _read_refusal(self, opened: Opened) -> UpstreamFault:
+        if 300 <= opened.status < 400:
+            return Unreadable("The provider answered with a redirect, which is never followed")
+        try:
+            body = await opened.read(MOST_ERROR_BYTES, self.inquiry.deadline)
+        except UpstreamFault:
+            body = b""  # the status alone says enough
+        body = self.inquiry.gateway.redactor.clean(body)
+        # The keys that a client brings are not the redactor's: it knows what was configured.
+        body = Redactor(bare(self.inquiry.request.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
+        dialect = self._way.upstream
+        now = self.inquiry.gateway.clock.time()
+        return dialect.read_error(dialect.name, opened.status, opened.headers, body, now)
+
+    def _write_call(self) -> Call:
+        inquiry, target = self.inquiry, self.target
+        snapshot = inquiry.visit.snapshot
+        provider = snapshot.config.providers[target.provider]
+        headers = {
+            "Content-Type": inquiry.body.content_type,
+            "Accept": EVENT_STREAM if inquiry.is_stream else "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            **inquiry.forwarded,
+            **provider.headers,
+        }
+        if self.credential.header:
+            headers[self.credential.header] = self.credential.value
+        return Call(
+            provider=provider.name,
+            url=_url(snapshot.base_urls[provider.name], provider, self._way.upstream.name, target.model or ""),
+            headers=headers,
+            body=self._way.body,
+            timeouts=_timeouts(provider, target, inquiry.first_byte),
+            is_stream=inquiry.is_stream,
+            max_connections=provider.max_connections,
+        )
+
+
+async def deliver(inquiry: Inquiry, held: Held) -> web.StreamResponse:
+    """Send a reply that says nothing after all: nobody said more."""
+    exchange, outlet = inquiry.visit.exchange, inquiry.outlet
+    if not held.is_stream and not exchange.is_open:
+        exchange.step(Step.TRY)
+        exchange.step(Step.END)
+        return Answer(held.body, held.headers)
+    await outlet.open(held.headers)
+    await outlet.write(held.body)
+    exchange.step(Step.END)
+    return await outlet.close()
+
+
+def printable(text: str) -> str:
+    """What of a provider's header may be sent on: printable ASCII, not endless."""
+    return "".join(letter for letter in text[:200] if " " <= letter <= "~")
+
+
+def _way_for(inquiry: Inquiry, target: Target) -> Way:
+    snapshot = inquiry.visit.snapshot
+    provider = snapshot.config.providers[target.provider]
+    model = target.model or ""
+    profile = snapshot.capabilities.profile(provider, model)
+    return raw_way(inquiry.dialect, inquiry.body, inquiry.asked, provider, model, profile)
+
+
+def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
+    path = provider.speaks[dialect]
+    if "{model}" in path:
+        path = path.replace("{model}", quote(model, safe=""))
+    url = URL(base + path, encoded=True)
+    return url.with_query(provider.query) if provider.query else url
+
+
+def _timeouts(provider: Provider, target: Target, first_byte: Seconds | None) -> Timeouts:
+    timeouts = provider.timeouts
+    if target.timeouts is not NO_OVERRIDES:
+        own = {found.name: getattr(target.timeouts, found.name) for found in fields(TargetTimeouts)}
+        timeouts = evolve(timeouts, **{name: value for name, value in own.items() if value is not None})
+    if first_byte is not None and first_byte < max(timeouts.first_byte, timeouts.whole):
+        timeouts = evolve(
+            timeouts, first_byte=min(first_byte, timeouts.first_byte), whole=min(first_byte, timeouts.whole)
+        )
+    return timeouts

@@ -1,0 +1,132 @@
+"""The models of providers: fetched seldom, kept on disk, served stale when a provider fails."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from yarl import URL
+
+from gateway.config import Provider, Timeouts
+from gateway.credentials import Credential
+from gateway.errors import Unreadable, UpstreamFault
+from gateway.parts import Gateway, Snapshot
+from gateway.upstream import Call, Deadline
+
+TTL = 3600.0
+# Claude Code waits three seconds for a model list (TRANSLATION.md 2.1).
+PATIENCE = 2.5
+MOST_BYTES = 8 * 1024 * 1024
+FILE = "models.json"
+
+
+class Listed(msgspec.Struct):
+    """What a provider answered, and when (Unix seconds)."""
+
+    at: float
+    raw: dict[str, Any]
+
+
+@define
+class Catalogue:
+    """The model lists of all providers."""
+
+    gateway: Gateway
+    _known: dict[str, Listed] = field(factory=dict, init=False)
+    _locks: dict[str, asyncio.Lock] = field(factory=dict, init=False)
+    _writing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _is_read: bool = field(default=False, init=False)
+
+    async def lists(self, snapshot: Snapshot, names: list[str], refresh: bool) -> dict[str, Listed]:
+        """Return the lists of those providers that have one, fresh or stale; all are asked at once."""
+        if not self._is_read:
+            self._is_read = True
+            self._known = await asyncio.to_thread(_read, self._path)
+        providers = [snapshot.config.providers[name] for name in names]
+        fetched = await asyncio.gather(*(self._refresh(snapshot, one, refresh) for one in providers if _has_list(one)))
+        if any(fetched):
+            async with self._writing:
+                await asyncio.to_thread(_write, self._path, dict(self._known))
+        return {name: self._known[name] for name in names if name in self._known}
+
+    async def _refresh(self, snapshot: Snapshot, provider: Provider, refresh: bool) -> bool:
+        """Fetch a provider's list when it is time. Return whether there is a new one."""
+        lock = self._locks.setdefault(provider.name, asyncio.Lock())
+        asked_at = self.gateway.clock.time()
+        async with lock:
+            known = self._known.get(provider.name)
+            if known is not None and (known.at >= asked_at or (not refresh and known.at > asked_at - TTL)):
+                return False
+            try:
+                raw = await self._fetch(snapshot, provider)
+            except UpstreamFault as fault:
+                self.gateway.logs.log.warning("model list failed", provider=provider.name, reason=fault.message)
+                return False
+            self._known[provider.name] = Listed(self.gateway.clock.time(), raw)
+            return True
+
+    async def _fetch(self, snapshot: Snapshot, provider: Provider) -> dict[str, Any]:
+        wallet = snapshot.wallets[provider.name]
+        credential: Credential = wallet.credentials[0]
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers}
+        if credential.header:
+            headers[credential.header] = credential.value
+        url = URL(snapshot.base_urls[provider.name] + (provider.lists_models or ""), encoded=True)
+        call = Call(
+            provider=provider.name,
+            url=url.with_query(provider.query) if provider.query else url,
+            headers=headers,
+            body=b"",
+            timeouts=Timeouts(connect=provider.timeouts.connect),
+            is_stream=False,
+            max_connections=provider.max_connections,
+            method="GET",
+        )
+        deadline = Deadline(asyncio.get_running_loop().time() + PATIENCE, PATIENCE, "the wait for a model list")
+        opened = await self.gateway.upstream.open(call, deadline)
+        try:
+            body = await opened.read(MOST_BYTES, deadline)
+            return read_list(opened.status, body)
+        finally:
+            opened.close()
+
+    @property
+    def _path(self) -> Path | None:
+        return Path(self.gateway.state_dir, FILE) if self.gateway.state_dir is not None else None
+
+
+def read_list(status: int, body: bytes) -> dict[str, Any]:
+    """Check a provider's list. Raises UpstreamFault unless it is an object with a list `data`."""
+    if status != 200:
+        raise Unreadable(f"the provider answered with status {status}")
+    try:
+        found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("the provider's model list is not JSON") from None
+    if not isinstance(found.get("data"), list):
+        raise Unreadable("the provider's model list has no data")
+    return found
+
+
+def _has_list(provider: Provider) -> bool:
+    return provider.is_live and not provider.auth.is_passthrough and provider.lists_models is not None
+
+
+def _read(path: Path | None) -> dict[str, Listed]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Listed]) if path is not None else {}
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}  # a cache: what cannot be read is fetched again
+
+
+def _write(path: Path | None, known: Mapping[str, Listed]) -> None:
+    if path is None:
+        return
+    try:
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(known))
+        fresh.replace(path)
+    except OSError:
+        return  # a full disk costs the cache, nothing else

@@ -1,0 +1,101 @@
+"""What the gateway shows to providers: static keys in rotation, or the client's own key.
+
+A credential's `id` is safe to log; its value leaves this process in one request header only.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from gateway.config import Auth, Provider
+from gateway.errors import Unauthorized
+from gateway.health import Health
+
+
+@frozen
+class Credential:
+    """One header to send. An empty header name is a provider that needs none."""
+
+    id: str
+    header: str
+    value: str = field(repr=False)
+
+
+@define
+class Wallet:
+    """The credentials of one provider, used in turn."""
+
+    provider: str
+    credentials: Sequence[Credential]
+    _turn: int = field(default=0, init=False)
+
+    def has_other(self, used: Credential, target: str, health: Health, now: float) -> bool:
+        """Whether another credential than `used` may be used at `target` now."""
+        others = (one for one in self.credentials if one.id != used.id)
+        return any(health.wait(target, one.id, now) == 0.0 for one in others)
+
+    def pick(self, target: str, health: Health, now: float) -> tuple[Credential, float]:
+        """Return the next credential that does not rest, else the one that rests shortest, with its wait."""
+        if len(self.credentials) == 1:
+            only = self.credentials[0]
+            return only, health.wait(target, only.id, now)
+        best: tuple[Credential, float] | None = None
+        for step in range(len(self.credentials)):
+            one = self.credentials[(self._turn + step) % len(self.credentials)]
+            wait = health.wait(target, one.id, now)
+            if best is None or wait < best[1]:
+                best = one, wait
+            if wait == 0.0:
+                self._turn += step + 1
+                break
+        assert best is not None  # a wallet is only made for a provider that has a credential
+        return best
+
+
+def make_wallet(provider: Provider) -> Wallet | None:
+    """Collect a provider's static credentials; None when they are missing or the client brings them."""
+    auth = provider.auth
+    if auth.is_passthrough:
+        return None
+    if auth.header is None:
+        return Wallet(provider.name, (Credential(provider.name, "", ""),))
+    found = [_credential(provider.name, auth, secret.value) for secret in auth.secrets if secret.value]
+    return Wallet(provider.name, found) if found else None
+
+
+def hash_id(value: str) -> str:
+    """A short SHA-256 that tells secrets apart without telling them."""
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def pass_through(provider: Provider, headers: Mapping[str, str], native: str, spent: Collection[str]) -> Credential:
+    """Take the client's own provider key (PRODUCT.md section 5). Raises Unauthorized when there is none.
+
+    `native` is the credential header of the client's dialect; `spent` are the header names whose value
+    is a gateway key: such a value never goes upstream.
+    """
+    chosen = headers.get("x-provider-key", "").strip()
+    for name in (_other(native), native):
+        if not chosen and name not in spent:
+            chosen = bare(headers.get(name, ""))
+    if not chosen:
+        raise Unauthorized(
+            f"Provider '{provider.name}' requires API key passthrough, but no client API key was provided"
+        )
+    header, value = ("x-api-key", chosen) if native == "x-api-key" else ("authorization", f"Bearer {chosen}")
+    return Credential(f"{provider.name}#{hash_id(chosen)}", header, value)
+
+
+def bare(value: str) -> str:
+    """Strip the scheme from a credential header's value."""
+    scheme, space, rest = value.strip().partition(" ")
+    return rest.strip() if space and scheme.lower() == "bearer" else value.strip()
+
+
+def _other(native: str) -> str:
+    return "authorization" if native == "x-api-key" else "x-api-key"
+
+
+def _credential(provider: str, auth: Auth, value: str) -> Credential:
+    return Credential(f"{provider}#{hash_id(value)}", auth.header or "", auth.scheme + value)

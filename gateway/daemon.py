@@ -1,0 +1,217 @@
+"""The life of the process: start, signals, reload, watchdog, drain, stop."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from gateway.app import make_app, reload_parts, secrets_of
+from gateway.config import Config
+from gateway.errors import ConfigError, Problem
+from gateway.listener import CannotListen, check_parser, open_sockets, serve
+from gateway.load.checks import open_to_all
+from gateway.logs import Logs, make_logs
+from gateway.parts import GATEWAY, Gateway
+from gateway.redact import Redactor
+from gateway.sources import packaged, read_config, state_dir
+from gateway.systemd import notify, watchdog_period
+
+try:
+    import uvloop
+except ImportError:  # pragma: no cover - there is none for this platform; asyncio's own loop does the same
+    uvloop = None  # type: ignore[assignment]
+
+# Streams allocate much and free it at once: Python's collector would run far too often
+# (PERFORMANCE.md: 156 to 139 us a request; freezing alone does nothing).
+GC_THRESHOLD = 50_000
+EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 78
+# An accept loop without descriptors complains at every turn (RELIABILITY.md 20).
+COMPLAIN_EVERY_S = 5.0
+# Between "not ready" and the end of listening, so that a load balancer has seen it.
+STEP_ASIDE_S = 0.2
+LAST_WORDS_S = 2.0
+ADVICE = "add keys, or set server.open: true"
+
+
+class CannotStart(Exception):
+    """One line for the operator, and the exit code."""
+
+    def __init__(self, line: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+@define
+class Daemon:
+    """One run of the gateway, from its configuration file to its last exchange."""
+
+    path: str
+    listen: Sequence[str]
+    config: Config
+    logs: Logs
+    redactor: Redactor
+    _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _complained: float = field(default=0.0, init=False)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises CannotStart."""
+        if not check_parser():
+            raise CannotStart("aiohttp's compiled HTTP parser is missing: install aiohttp from a wheel")
+        _raise_descriptors()
+        folder = _state_dir(self.config)
+        sockets = _open(self.listen)
+        data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
+        app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._complain)
+        runner, servers = await serve(app, self.config, sockets)
+        gateway = app[GATEWAY]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
+        self._announce(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        async with asyncio.TaskGroup() as group:
+            watchdog = group.create_task(_watchdog())
+            await self._stop.wait()
+            await self._drain(gateway, servers)
+            watchdog.cancel()
+        await runner.cleanup()
+        self.logs.log.info("stopped")
+
+    def _announce(self, sockets: Sequence[Any]) -> None:
+        places = [_place(sock) for sock in sockets]
+        for warning in self.config.warnings:
+            self.logs.log.warning("config", detail=warning)
+        self.logs.log.info("listening", on=places, keys=len(self.config.keys), routes=len(self.config.routes))
+        notify("READY=1", f"STATUS=listening on {', '.join(places)}")
+
+    def _reload(self, gateway: Gateway) -> None:
+        """SIGHUP: parse, check, swap in one step; a bad file changes nothing."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            config = read_config(self.path)
+            if address := open_to_all(config, self.listen):
+                raise ConfigError(self.path, [no_keys_problem(address)])
+        except ConfigError as error:
+            gateway.reload_problems = error.lines()
+            gateway.metrics.reload_failures.inc()
+            self.logs.log.error("reload refused, the old configuration stays", problems=error.lines())
+        else:
+            reload_parts(gateway, config)
+            for warning in config.warnings:
+                self.logs.log.warning("config", detail=warning)
+            self.logs.log.info("reloaded", routes=len(config.routes), providers=len(config.providers))
+        notify("READY=1")
+
+    async def _drain(self, gateway: Gateway, servers: Sequence[asyncio.Server]) -> None:
+        """Step out of the load balancer, stop listening, let exchanges finish, cut what is left."""
+        limit = gateway.snapshot.config.server.drain
+        gateway.is_draining = True
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((limit + 10) * 1e6)}")
+        self.logs.log.info("draining", exchanges=len(gateway.exchanges), limit_s=limit)
+        if gateway.exchanges:
+            await asyncio.sleep(STEP_ASIDE_S)
+        for server in servers:
+            server.close()
+        if await _finish(gateway, limit):
+            return
+        self.logs.log.warning("cut off", exchanges=len(gateway.exchanges))
+        for task in list(gateway.exchanges.values()):
+            task.cancel()
+        await _finish(gateway, LAST_WORDS_S)
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the loop could not handle: said seldom, and without the objects it concerns."""
+        now = time.monotonic()
+        if now - self._complained >= COMPLAIN_EVERY_S:
+            self._complained = now
+            self.logs.log.error("loop", detail=context.get("message"), error=repr(context.get("exception")))
+
+
+def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[str, str] = os.environ) -> int:
+    """Run the daemon in the foreground; return its exit code. Problems are one line each on the log."""
+    redactor = Redactor()
+    logs = make_logs(redactor, log_format)
+    try:
+        config = read_config(path, environ)
+        redactor.add(secrets_of(config))
+        addresses = tuple(listen) or config.server.listen
+        if address := open_to_all(config, addresses):
+            raise ConfigError(path, [no_keys_problem(address)])
+        run_loop(Daemon(path, addresses, config, logs, redactor).run())
+    except ConfigError as error:
+        for line in error.lines():
+            logs.log.error("config", detail=line)
+        return EXIT_CONFIG
+    except CannotStart as error:
+        logs.log.error("cannot start", detail=str(error))
+        return error.code
+    return EXIT_OK
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it exists."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop is not None else None) as runner:
+        runner.run(main)
+
+
+def no_keys_problem(address: str) -> Problem:
+    """What is wrong with an open gateway on a public address."""
+    return Problem(1, 1, "server.listen", f"no keys are configured, and {address} is not loopback: {ADVICE}")
+
+
+async def _watchdog() -> None:
+    """Show systemd a sign of life from the loop itself, so that a stuck loop stops it."""
+    period = watchdog_period()
+    while period is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period)
+
+
+async def _finish(gateway: Gateway, seconds: float) -> bool:
+    """Wait for the exchanges in flight. Return whether all have ended."""
+    tasks = set(gateway.exchanges.values())
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+    return not gateway.exchanges
+
+
+def _state_dir(config: Config) -> str | None:
+    try:
+        found = state_dir(config)
+    except OSError as error:
+        raise CannotStart(f"state directory {error.filename}: {error.strerror}") from None
+    return str(found) if found is not None else None
+
+
+def _open(addresses: Sequence[str]) -> list[socket.socket]:
+    try:
+        return open_sockets(addresses)
+    except CannotListen as error:
+        raise CannotStart(str(error)) from None
+
+
+def _place(sock: socket.socket) -> str:
+    place = sock.getsockname()
+    if not isinstance(place, tuple):
+        return f"unix:{place}"
+    return f"[{place[0]}]:{place[1]}" if sock.family == socket.AF_INET6 else f"{place[0]}:{place[1]}"
+
+
+def _raise_descriptors() -> None:
+    """Take all the descriptors that this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

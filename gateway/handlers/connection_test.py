@@ -1,0 +1,93 @@
+"""`/test-connection`: one tiny request to the default provider, so that an operator sees the whole way work."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from attrs import define, field
+
+from gateway.answer import Answer
+from gateway.dispatch import Dispatch
+from gateway.errors import GatewayError
+from gateway.handlers.generate import make_inquiry
+from gateway.parts import GATEWAY, VISIT, Gateway, Visit
+from gateway.wire.json_body import JsonBody, raw
+from gateway.wire.openai_chat import OPENAI_CHAT
+
+# Monitoring asks often, and every answer costs a provider's tokens.
+KEPT_S = 10.0
+SUGGESTIONS = (
+    "Check the provider's credential: gateway routes shows which are present",
+    "Check that the provider can be reached from this machine",
+    "Set defaults.probe to an alias that is known to work",
+)
+
+
+@define
+class LastTest:
+    """The last answer, and the lock that keeps two requests from asking at once."""
+
+    at: float = float("-inf")
+    status: int = 200
+    answer: dict[str, Any] = field(factory=dict)
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+
+
+LAST = web.AppKey("last_test", LastTest)
+
+
+async def test_connection(request: web.Request) -> web.Response:
+    """GET /test-connection: 200 `success`, or 503 `failed` with suggestions."""
+    gateway, last = request.app[GATEWAY], request.app[LAST]
+    async with last.lock:
+        if gateway.clock.monotonic() - last.at > KEPT_S:
+            last.status, last.answer = await _ask(request)
+            last.at = gateway.clock.monotonic()
+        body = msgspec.json.encode(last.answer)
+    return web.Response(status=last.status, body=body, content_type="application/json")
+
+
+async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    answer: dict[str, Any] = {"timestamp": datetime.fromtimestamp(gateway.clock.time(), UTC).isoformat()}
+    name = _probe_name(visit)
+    if name is None:
+        failed = {"status": "failed", "message": "No default provider or probe is configured"}
+        return 503, answer | failed | {"suggestions": list(SUGGESTIONS[2:])}
+    try:
+        said = await _dispatch(request, gateway, visit, name)
+    except GatewayError as error:
+        visit.exchange.error = None  # told in the body: this request itself went well
+        failed = {"status": "failed", "message": error.message, "error_type": error.code or error.type}
+        return 503, answer | failed | {"provider": visit.exchange.provider or None, "suggestions": list(SUGGESTIONS)}
+    provider = visit.exchange.provider
+    return 200, answer | {
+        "status": "success",
+        "message": f"Successfully connected to {provider} API",
+        "provider": provider,
+        "model_used": visit.exchange.model,
+        "response_id": said.get("id"),
+    }
+
+
+def _probe_name(visit: Visit) -> str | None:
+    """The alias to ask: the configured probe, /chat's default, else the default provider's first route."""
+    config = visit.snapshot.config
+    if name := config.defaults.probe or config.defaults.chat_model:
+        return name
+    wanted = config.default_provider
+    return next(
+        (alias for alias in visit.snapshot.table.aliases if config.routes[alias].targets[0].provider == wanted), None
+    )
+
+
+async def _dispatch(request: web.Request, gateway: Gateway, visit: Visit, name: str) -> dict[str, Any]:
+    members = {member: msgspec.Raw(raw(value)) for member, value in OPENAI_CHAT.probe.items()}
+    resolved = visit.snapshot.table.resolve(name)
+    visit.exchange.alias, visit.exchange.label = resolved.alias, resolved.label
+    inquiry = make_inquiry(request, gateway, visit, OPENAI_CHAT, JsonBody(members), resolved)
+    reply = await Dispatch(inquiry).run()
+    said: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any]) if isinstance(reply, Answer) else {}
+    return said

@@ -1,0 +1,231 @@
+"""`/v1/models` and its kin: what a client may ask for, in the shape that its SDK expects."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from attrs import frozen
+
+from gateway.catalogue import Catalogue, Listed
+from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
+from gateway.parts import GATEWAY, VISIT, Gateway, Visit
+from gateway.routing import aliases_by_provider, may_use
+
+CATALOGUE = web.AppKey("catalogue", Catalogue)
+FORMATS = ("openai", "anthropic", "raw")
+MOST_PAGE = 1000
+
+
+@frozen
+class Listing:
+    """One model as both dialects need it."""
+
+    id: str
+    provider: str
+    model: str
+    created: int
+    context: int | None
+    capabilities: tuple[str, ...]
+    display_name: str
+
+    def openai(self) -> dict[str, Any]:
+        """OpenAI's shape, with what seeds 000 and 001 add to it."""
+        return {
+            "id": self.id,
+            "object": "model",
+            "created": self.created,
+            "owned_by": self.provider,
+            "permission": [],
+            "root": self.model,
+            "parent": None,
+            "context_length": self.context,
+            "capabilities": list(self.capabilities),
+        }
+
+    def anthropic(self) -> dict[str, Any]:
+        """Anthropic's shape (SDK type ModelInfo)."""
+        return {
+            "type": "model",
+            "id": self.id,
+            "display_name": self.display_name,
+            "created_at": datetime.fromtimestamp(self.created, UTC).isoformat().replace("+00:00", "Z"),
+        }
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """GET /v1/models."""
+    visit = request[VISIT]
+    shape = _shape(request)
+    provider = request.headers.get("provider") or request.query.get("provider")
+    if provider is not None and provider not in visit.snapshot.config.providers:
+        raise NotFound(f"Unknown provider '{provider[:100]}'", param="provider")
+    lists = await _lists(request, visit, provider)
+    if shape == "raw":
+        return _json(lists[provider].raw if provider in lists else {name: one.raw for name, one in lists.items()})
+    found = list(_listings(request.app[GATEWAY], visit, lists, provider))
+    if shape == "anthropic":
+        return _json(_page(found, request.query))
+    return _json({"object": "list", "data": [listing.openai() for listing in found]})
+
+
+async def show_model(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}: an alias, a listed model, or any name that would be routed."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    shape = _shape(request)
+    name = request.match_info["id"]
+    found = next((one for one in _aliases(gateway, visit, None) if one.id == name), None)
+    if found is None:
+        lists = await _lists(request, visit, None)
+        found = next((one for one in _listings(gateway, visit, lists, None) if one.id == name), None)
+    if found is None:
+        raise UnknownModel(f"The model '{name[:200]}' does not exist", param="model")
+    return _json(found.anthropic() if shape == "anthropic" else found.openai())
+
+
+async def list_aliases(request: web.Request) -> web.Response:
+    """GET /v1/aliases: {provider: {alias: model}}, and what is suggested for lack of one's own."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    config, owner = visit.snapshot.config, visit.owner
+    routes = {alias: route for alias, route in config.routes.items() if owner is None or may_use(owner.key, alias)}
+    aliases = aliases_by_provider(routes)
+    suggested = gateway.top_models.get("suggested_aliases", {})
+    return _json({"object": "list", "aliases": aliases, "suggested": {"default": suggested}, "total": len(routes)})
+
+
+async def top_models(request: web.Request) -> web.Response:
+    """GET /top-models: the curated list that ships with the gateway."""
+    curated, query = request.app[GATEWAY].top_models, request.query
+    limit = _number(query, "limit", 10, 50)
+    wanted = query.get("provider")
+    ranked = [{**model, "ranking": rank} for rank, model in enumerate(curated.get("models", []), 1)]
+    chosen = [model for model in ranked if wanted is None or model["provider"] == wanted][:limit]
+    answer = {
+        "object": "top_models",
+        "source": "packaged",
+        "last_updated": curated.get("last_updated"),
+        "providers": sorted({model["provider"] for model in chosen}),
+        "models": chosen,
+        "suggested_aliases": curated.get("suggested_aliases", {}),
+    }
+    if query.get("include_cache_info") == "true":
+        answer["cache_info"] = {"source": "packaged", "refreshable": False}
+    return _json(answer)
+
+
+async def _lists(request: web.Request, visit: Visit, provider: str | None) -> dict[str, Listed]:
+    names = [provider] if provider is not None else list(visit.snapshot.config.providers)
+    refresh = request.query.get("refresh", "").lower() == "true"
+    return await request.app[CATALOGUE].lists(visit.snapshot, names, refresh)
+
+
+def _listings(gateway: Gateway, visit: Visit, lists: Mapping[str, Listed], provider: str | None) -> Iterator[Listing]:
+    seen = set()
+    for listing in _aliases(gateway, visit, provider):
+        seen.add(listing.id)
+        yield listing
+    for name, listed in lists.items():
+        for model in listed.raw["data"]:
+            if isinstance(model, dict) and isinstance(model.get("id"), str):
+                listing = _of_provider(visit, name, model)
+                if listing.id not in seen and _may_see(visit, listing):
+                    seen.add(listing.id)
+                    yield listing
+
+
+def _aliases(gateway: Gateway, visit: Visit, provider: str | None) -> Iterator[Listing]:
+    snapshot = visit.snapshot
+    for alias in snapshot.table.aliases:
+        target = snapshot.config.routes[alias].targets[0]
+        if provider is not None and target.provider != provider:
+            continue
+        if visit.owner is not None and not may_use(visit.owner.key, alias):
+            continue
+        yield _make(visit, alias, target.provider, target.model or alias, int(gateway.started_at), alias)
+
+
+def _of_provider(visit: Visit, provider: str, model: Mapping[str, Any]) -> Listing:
+    """A model of a provider's own list, under the name that leads back to it."""
+    name = model["id"]
+    shown = name if _leads_to(visit, name, provider) else f"{provider}:{name}"
+    created = model.get("created")
+    if not isinstance(created, int):
+        created = _unix(model.get("created_at"))
+    display = model.get("display_name")
+    return _make(visit, shown, provider, name, created, display if isinstance(display, str) else name)
+
+
+def _leads_to(visit: Visit, name: str, provider: str) -> bool:
+    try:
+        target = visit.snapshot.table.resolve(name).route.targets[0]
+    except GatewayError:
+        return False
+    return target.provider == provider and target.model == name
+
+
+def _may_see(visit: Visit, listing: Listing) -> bool:
+    if visit.owner is None:
+        return True
+    return may_use(visit.owner.key, visit.snapshot.table.resolve(listing.id).access)
+
+
+def _make(visit: Visit, shown: str, provider: str, model: str, created: int, display: str) -> Listing:
+    profile = visit.snapshot.capabilities.profile(visit.snapshot.config.providers[provider], model)
+    return Listing(shown, provider, model, created, profile.context, profile.capabilities, display)
+
+
+def _unix(text: Any) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (TypeError, ValueError):
+        return 0
+
+
+def _shape(request: web.Request) -> str:
+    """PRODUCT.md section 7: the query, the path, then the signs of an Anthropic SDK."""
+    shape = request.query.get("format")
+    if shape is not None:
+        if shape not in FORMATS:
+            raise BadRequest(f"'format' must be one of {', '.join(FORMATS)}", param="format")
+        return shape
+    headers = request.headers
+    if "/openai/" in request.path:
+        return "openai"
+    if "anthropic-version" in headers:
+        return "anthropic"
+    agent = headers.get("User-Agent", "").lower()
+    is_anthropic = agent.startswith(("anthropic", "claude-cli", "claude-code"))
+    return "anthropic" if "x-api-key" in headers and "Authorization" not in headers and is_anthropic else "openai"
+
+
+def _page(found: list[Listing], query: Mapping[str, str]) -> dict[str, Any]:
+    """Anthropic's paging: `after_id` and `before_id` are exclusive."""
+    limit = _number(query, "limit", 20, MOST_PAGE)
+    ids = [listing.id for listing in found]
+    start, stop = 0, len(found)
+    if (after := query.get("after_id")) in ids:
+        start = ids.index(after) + 1
+    if (before := query.get("before_id")) in ids:
+        stop = ids.index(before)
+        start = max(start, stop - limit)
+    page = found[start:stop][:limit]
+    return {
+        "data": [listing.anthropic() for listing in page],
+        "has_more": start + len(page) < stop,
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+    }
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise BadRequest(f"'{name}' must be a number from 1 to {most}", param=name)
+    return int(text)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

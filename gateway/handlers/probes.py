@@ -1,0 +1,151 @@
+"""What load balancers, operators and their scripts ask. No probe ever calls a provider but /test-connection."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from gateway import __version__
+from gateway.credentials import hash_id
+from gateway.health import State
+from gateway.middleware.authenticate import is_operator
+from gateway.parts import GATEWAY, VISIT, Gateway, Snapshot
+
+ENDPOINT_LIST = {
+    "chat_completions": "/v1/chat/completions",
+    "embeddings": "/v1/embeddings",
+    "completions": "/v1/completions",
+    "models": "/v1/models",
+    "aliases": "/v1/aliases",
+    "top_models": "/top-models",
+    "chat": "/chat",
+    "health": "/health",
+    "test_connection": "/test-connection",
+    "metrics": "/metrics",
+}
+
+
+async def root(request: web.Request) -> web.Response:
+    """GET /: who is this."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    config = visit.snapshot.config
+    return _json(
+        {
+            "status": "ok",
+            "state": "draining" if gateway.is_draining else "running",
+            "service": "gateway",
+            "message": f"gateway v{__version__}",
+            "version": __version__,
+            "timestamp": _timestamp(gateway),
+            "config": {
+                "client_api_key_validation": bool(config.keys),
+                "default_provider": config.default_provider,
+                "aliases": len(config.routes),
+                "providers": sum(provider.is_live for provider in config.providers.values()),
+                "max_body": config.server.max_body,
+            },
+            "endpoints": ENDPOINT_LIST,
+        }
+    )
+
+
+async def livez(request: web.Request) -> web.Response:
+    """GET /livez: the loop turns."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """GET /readyz: 503 while starting, draining, or with no target that has a credential."""
+    gateway = request.app[GATEWAY]
+    if not gateway.is_started:
+        return web.Response(status=503, text="starting\n")
+    if gateway.is_draining:
+        return web.Response(status=503, text="draining\n")
+    if not _has_live_target(gateway.snapshot):
+        return web.Response(status=503, text="no target has a credential\n")
+    return web.Response(text="ready\n")
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /health: YAML as in seed 003, JSON for who asks for it. Details only for operators."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    status = health_status(gateway)
+    report: dict[str, Any] = {
+        "status": status,
+        "timestamp": _timestamp(gateway),
+        "version": __version__,
+        "api_key_valid": _key_valid(gateway, visit.snapshot.config.default_provider),
+        "client_api_key_validation": bool(visit.snapshot.config.keys),
+        "default_provider": visit.snapshot.config.default_provider,
+        "providers": _providers(gateway, is_operator(request, visit)),
+        "resting": {name: round(seconds, 1) for name, seconds in gateway.health.resting(gateway.clock.monotonic())},
+    }
+    if gateway.reload_problems:
+        report["reload_problems"] = (
+            gateway.reload_problems if is_operator(request, visit) else len(gateway.reload_problems)
+        )
+    code = 200 if status in ("healthy", "degraded") else 503
+    if request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", ""):
+        return _json(report, code)
+    text = yaml.safe_dump(report, sort_keys=False, allow_unicode=True)
+    return web.Response(status=code, text=text, content_type="application/yaml")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics: Prometheus."""
+    if not request[VISIT].snapshot.config.server.expose.metrics:
+        raise web.HTTPNotFound
+    body = request.app[GATEWAY].metrics.expose()
+    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def health_status(gateway: Gateway) -> str:
+    """`draining`, `unhealthy` (nothing can be asked), `degraded` (something cannot), `healthy`."""
+    snapshot, now = gateway.snapshot, gateway.clock.monotonic()
+    if gateway.is_draining:
+        return "draining"
+    if not _has_live_target(snapshot):
+        return "unhealthy"
+    routes, providers = snapshot.config.routes.values(), snapshot.config.providers
+    all_live = all(any(providers[target.provider].is_live for target in route.targets) for route in routes)
+    resting = any(
+        gateway.health.state(target.name, now) is not State.LIVE for route in routes for target in route.targets
+    )
+    return "healthy" if all_live and not resting and not gateway.reload_problems else "degraded"
+
+
+def _has_live_target(snapshot: Snapshot) -> bool:
+    config = snapshot.config
+    named = {target.provider for route in config.routes.values() for target in route.targets}
+    return any(config.providers[name].is_live for name in named or config.providers)
+
+
+def _providers(gateway: Gateway, has_details: bool) -> dict[str, Any]:
+    out = {}
+    for name, provider in gateway.snapshot.config.providers.items():
+        entry: dict[str, Any] = {
+            "api_format": ", ".join(provider.speaks),
+            "live": provider.is_live,
+            "api_key_valid": _key_valid(gateway, name),
+        }
+        if has_details:
+            entry["base_url"] = provider.base_url
+            hashes = [f"sha256:{hash_id(secret.value)}" for secret in provider.auth.secrets if secret.value]
+            entry["api_key_hash"] = hashes[0] if len(hashes) == 1 else hashes or None
+        out[name] = entry
+    return out
+
+
+def _key_valid(gateway: Gateway, provider: str | None) -> bool | None:
+    """What traffic last showed; None before there was any."""
+    return gateway.key_seen_valid.get(provider) if provider is not None else None
+
+
+def _timestamp(gateway: Gateway) -> str:
+    return datetime.fromtimestamp(gateway.clock.time(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

@@ -1,0 +1,177 @@
+"""One HTTP/1.1 request over a pooled connection: aiohttp's connector and C parser, without its ClientSession.
+
+The connector brings the pool, DNS, happy eyeballs and TLS; the parser the strictness. What is left out is
+what a proxy must not do (redirects, cookies, proxies from the environment, retries, decompression) and
+what costs half of an exchange's CPU here (docs/design.md, "The client side"). `bench/lean.py` is the
+measure. aiohttp's exceptions leave this file as they are; `upstream.py` turns them into ours.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import lru_cache
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from attrs import define, field
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+# Shorter than any provider's own: a connection that they have closed is one we no longer use.
+KEEPALIVE_S = 15.0
+READ_BUFFER = 65536
+# Two writes are cheaper than joining a large body to its head.
+_JOIN_UP_TO = 65536
+_FORBIDDEN = str.maketrans("", "", "\r\n\0")
+
+
+@define(eq=False)
+class HttpReply:
+    """A reply whose head has come. `content` is read by whoever asked; `close` it afterwards, always."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    content: StreamReader
+    _connection: Connection | None
+
+    def release(self) -> None:
+        """The body has ended: the connection may serve another request."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        transport = connection.transport
+        if transport is not None and transport.get_write_buffer_size():
+            connection.close()  # answered before the request was sent whole: the rest would be a next request
+        else:
+            connection.release()
+
+    def close(self) -> None:
+        """Cut the connection, unless the body was read to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class _Timer:
+    """Cuts the connection when the head is late: a third of what asyncio.timeout costs, and no task is cancelled."""
+
+    __slots__ = ("_connection", "handle", "is_late")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, until: float, connection: Connection) -> None:
+        self._connection = connection
+        self.is_late = False
+        self.handle = loop.call_at(until, self._cut)
+
+    def _cut(self) -> None:
+        self.is_late = True
+        if self._connection.transport is not None:
+            self._connection.transport.abort()
+
+
+@define(eq=False)
+class HttpClient:
+    """The connections of one process. Limits nothing: `upstream.py` counts per provider."""
+
+    _connector: aiohttp.TCPConnector = field(init=False)
+    _addresses: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=KEEPALIVE_S)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._connector.close()
+
+    async def request(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes, connect_timeout: float, until: float
+    ) -> HttpReply | None:
+        """Send a request and wait until `until` (loop time) for the head of its reply.
+
+        Returns None when a connection that had served before died without a byte of a reply: the same
+        request may then be sent once more (RFC 9110 9.2.2), which will end on a fresh connection.
+        Raises aiohttp.ClientError, HttpProcessingError for what is no HTTP, TimeoutError.
+        """
+        head = _write_head(method, url, headers, len(body))
+        loop = asyncio.get_running_loop()
+        patience = min(connect_timeout, max(0.001, round(until - loop.time(), 3)))
+        try:
+            connection = await self._connector.connect(self._address(url), [], _timeout(patience))
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError from None
+        protocol, transport = connection.protocol, connection.transport
+        marks = vars(protocol)
+        is_fresh = "has_served" not in marks
+        marks["has_served"] = True
+        timer = _Timer(loop, until, connection)
+        try:
+            if protocol is None or transport is None:
+                raise aiohttp.ServerDisconnectedError
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=READ_BUFFER)
+            if len(body) <= _JOIN_UP_TO:
+                transport.write(head + body)
+            else:
+                transport.write(head)
+                transport.write(body)
+            return await _read_head(connection, protocol)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            connection.close()
+            if timer.is_late:
+                raise TimeoutError from None
+            if is_fresh or not _is_silent(error):
+                raise
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            timer.handle.cancel()
+
+    def _address(self, url: URL) -> aiohttp.ClientRequest:
+        """What the connector wants to know of a destination: a request that is never sent."""
+        place = (url.scheme, url.raw_host, url.port)
+        found = self._addresses.get(place)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = self._addresses[place] = aiohttp.ClientRequest("POST", url.origin(), loop=loop)
+        return found
+
+
+async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpReply:
+    message, content = await protocol.read()
+    while 100 <= message.code < 200 and message.code != 101:
+        message, content = await protocol.read()
+    if message.code == 101:
+        raise aiohttp.ClientPayloadError("switching protocols was not asked for")
+    reply = HttpReply(message.code, message.headers, content, connection)
+    if content is EMPTY_PAYLOAD:
+        reply.release()
+    else:
+        content.on_eof(reply.release)
+    return reply
+
+
+def _is_silent(error: aiohttp.ClientError) -> bool:
+    """Whether not one byte of a reply had come; with a part of a head, `message` is no text."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)
+    return True
+
+
+def _write_head(method: str, url: URL, headers: Mapping[str, str], length: int) -> bytes:
+    lines = [f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {_host(url)}\r\nContent-Length: {length}"]
+    for name, value in headers.items():
+        is_clean = "\r" not in value and "\n" not in value and "\0" not in value
+        lines.append(f"{name}: {value if is_clean else value.translate(_FORBIDDEN)}")  # one header stays one
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+@lru_cache(256)
+def _host(url: URL) -> str:
+    return url.host_port_subcomponent or ""
+
+
+@lru_cache(64)
+def _timeout(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)

@@ -1,0 +1,215 @@
+"""Listening sockets, and the protocol of a client's connection: what aiohttp leaves open at the front door."""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp.http_parser
+import msgspec
+from aiohttp import web
+
+from gateway.config import Config
+from gateway.load.checks import split_address
+
+# Longer than a load balancer's own idle time, or it would use a connection that we just closed.
+KEEPALIVE_S = 75
+BACKLOG = 1024
+SD_LISTEN_FDS_START = 3
+_ERRORS = {
+    400: ("The request is not valid HTTP", "invalid_request_error", "invalid_http"),
+    408: ("The request head did not arrive in time", "invalid_request_error", "request_timeout"),
+    500: ("Internal error of the gateway", "server_error", "internal_error"),
+}
+_REPLY_408 = (
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+)
+
+
+def error_json(status: int) -> bytes:
+    """What is said where no middleware is reached: parser errors and timeouts of the head."""
+    message, kind, code = _ERRORS.get(status, _ERRORS[500])
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+class Connection(web.RequestHandler):
+    """A client's connection, which must finish each request head in time (aiohttp has no such timer)."""
+
+    __slots__ = ("_header_timeout", "_is_idle", "_most", "_timer", "_user_timeout_ms")
+
+    def __init__(self, *args: Any, header_timeout: float, write_timeout: float, most: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_timeout = header_timeout
+        self._user_timeout_ms = int(write_timeout * 1000)
+        self._most = most
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_idle = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Arm the header timer; let the kernel notice a peer that stopped reading."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > self._most:
+            self.force_close()  # half of the descriptors are for providers and files
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        """The first byte of a next head arms the timer again."""
+        if self._is_idle and self._timer is None:
+            self._arm()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Disarm."""
+        self.request_begins()
+        super().connection_lost(exc)
+
+    def request_begins(self) -> None:
+        """A whole head has come: called by the outermost middleware."""
+        self._is_idle = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def request_ends(self) -> None:
+        """The answer is out and the body was read: the next byte begins a head."""
+        self._is_idle = True
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Say parser errors and bugs in JSON; aiohttp's own page echoes the input."""
+        answer = web.Response(status=status, body=error_json(status), content_type="application/json")
+        answer.force_close()
+        return answer
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._header_timeout, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._is_idle and self.transport is not None:
+            body = error_json(408)
+            self.transport.write(_REPLY_408 % (len(body), body))
+            self.force_close()
+
+
+def connection_factory(runner: web.AppRunner, config: Config) -> Callable[[], Connection]:
+    """What makes the protocol of every accepted socket."""
+    loop, timeouts = asyncio.get_running_loop(), config.server.timeouts
+    most = max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+    def connect() -> Connection:
+        assert runner.server is not None
+        return Connection(
+            runner.server,
+            loop=loop,
+            header_timeout=timeouts.header,
+            write_timeout=timeouts.write,
+            most=most,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            max_field_size=16380,
+            max_headers=100,
+            auto_decompress=False,
+            lingering_time=2,
+            read_bufsize=65536,
+        )
+
+    return connect
+
+
+async def serve(
+    app: web.Application, config: Config, sockets: Sequence[socket.socket]
+) -> tuple[web.AppRunner, list[asyncio.Server]]:
+    """Start the app on sockets. To stop: close the servers, then `runner.cleanup()`."""
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    connect = connection_factory(runner, config)
+    loop = asyncio.get_running_loop()
+    servers = []
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            servers.append(await loop.create_unix_server(connect, sock=sock, backlog=BACKLOG))
+        else:
+            servers.append(await loop.create_server(connect, sock=sock, backlog=BACKLOG))
+    return runner, servers
+
+
+class CannotListen(Exception):
+    """A socket cannot be opened; says which, and why, in one line."""
+
+
+def open_sockets(addresses: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """Take the sockets that systemd hands over, else open our own. Raises CannotListen."""
+    handed = handed_over(environ)
+    if handed:
+        return handed
+    found: list[socket.socket] = []
+    for address in addresses:
+        try:
+            found += _open_unix(address[5:]) if address.startswith("unix:") else _open_tcp(address)
+        except OSError as error:
+            for sock in found:
+                sock.close()
+            raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
+    return found
+
+
+def handed_over(environ: Mapping[str, str]) -> list[socket.socket]:
+    """The listening sockets of systemd's socket activation (sd_listen_fds(3))."""
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(environ.get("LISTEN_FDS", "0"))
+    found = [socket.socket(fileno=fd) for fd in range(SD_LISTEN_FDS_START, SD_LISTEN_FDS_START + count)]
+    for sock in found:
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+    return found
+
+
+def check_parser() -> bool:
+    """Whether aiohttp's compiled, strict HTTP parser is in use (RELIABILITY.md 22)."""
+    return aiohttp.http_parser.HttpRequestParser is not aiohttp.http_parser.HttpRequestParserPy
+
+
+def _open_tcp(address: str) -> list[socket.socket]:
+    host, port = split_address(address)
+    found = []
+    for family, kind, proto, _, place in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        sock = socket.socket(family, kind, proto)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind(place)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        sock.setblocking(False)
+        found.append(sock)
+    return found
+
+
+def _open_unix(path: str) -> list[socket.socket]:
+    if Path(path).is_socket():
+        Path(path).unlink()  # left behind by a process that was killed
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return [sock]

@@ -1,0 +1,26 @@
+"""Bounds the exchanges in flight, and keeps the list that draining waits for. Probes are never shed."""
+
+import asyncio
+
+from aiohttp import web
+
+from gateway.errors import Unavailable
+from gateway.middleware.access_log import Handler
+from gateway.parts import GATEWAY, VISIT
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse at once, and cheaply, what would be one exchange too many."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    if not visit.endpoint.is_shed:
+        return await handler(request)
+    if len(gateway.exchanges) >= visit.snapshot.config.server.max_concurrent:
+        raise Unavailable("The gateway is full: try again in a moment", retry_after=1)
+    task = asyncio.current_task()
+    assert task is not None
+    gateway.exchanges[visit.exchange.id] = task
+    try:
+        return await handler(request)
+    finally:
+        del gateway.exchanges[visit.exchange.id]

@@ -1,0 +1,73 @@
+"""Who is asking: looks the SHA-256 of what was shown up among those of the keys, before any body is read."""
+
+import hashlib
+import ipaddress
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from gateway.credentials import bare
+from gateway.errors import Forbidden, RateLimited, Unauthorized
+from gateway.limits import failed_auth_bucket
+from gateway.middleware.access_log import Handler, peer_address
+from gateway.parts import GATEWAY, VISIT, Gateway, Owner, Visit
+
+KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find the key's owner; refuse who has none where one is needed."""
+    visit = request[VISIT]
+    endpoint = visit.endpoint
+    if visit.snapshot.owners:
+        await _find_owner(request, visit)
+        if visit.owner is None and not endpoint.is_public and not (endpoint.is_operators and is_local(request)):
+            raise Unauthorized("Invalid API key")
+    if endpoint.is_operators and not is_operator(request, visit):
+        raise Forbidden("This needs a key with operator: true", code="operator_only")
+    return await handler(request)
+
+
+def is_operator(request: web.Request, visit: Visit) -> bool:
+    """Whether the request may see what operators see: by its key, or as a loopback peer without a proxy."""
+    return (visit.owner is not None and visit.owner.key.operator) or is_local(request)
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether the request comes from this machine, and not through a proxy on it."""
+    if any(name in request.headers for name in FORWARDING):
+        return False
+    peer = peer_address(request)
+    return peer == "unix" or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
+
+
+async def _find_owner(request: web.Request, visit: Visit) -> None:
+    gateway, owners = request.app[GATEWAY], visit.snapshot.owners
+    rate = visit.snapshot.config.limits.failed_auth
+    bucket = [failed_auth_bucket(rate, visit.address)] if rate is not None else []
+    has_shown = False
+    for name in KEY_HEADERS:
+        value = request.headers.get(name)
+        if value is None:
+            continue
+        if bucket and not has_shown and (wait := (await gateway.windows.peek(bucket)).wait):
+            gateway.metrics.refusals.inc("failed_auth")
+            raise RateLimited("Too many wrong API keys from this address", retry_after=wait)
+        has_shown = True
+        # By its digest: a guess's digest tells nothing of how near the guess was.
+        digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
+        if (owner := owners.get(digest)) is not None:
+            visit.gateway_headers = (*visit.gateway_headers, name)
+            visit.owner = visit.owner or owner
+    if visit.owner is not None:
+        _check_expiry(gateway, visit.owner)
+    elif bucket and has_shown and not visit.endpoint.is_public:
+        await gateway.windows.take(bucket)
+
+
+def _check_expiry(gateway: Gateway, owner: Owner) -> None:
+    expires = owner.key.expires
+    if expires is not None and datetime.fromtimestamp(gateway.clock.time(), UTC).date() > expires:
+        raise Unauthorized("This API key has expired")

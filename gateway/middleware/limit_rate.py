@@ -1,0 +1,32 @@
+"""Charges the request to its key's and its address's buckets, before the body is read."""
+
+from aiohttp import web
+
+from gateway.errors import RateLimited
+from gateway.limits import write_headers
+from gateway.middleware.access_log import Handler
+from gateway.parts import GATEWAY, VISIT
+
+
+@web.middleware
+async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take one request from every bucket, or refuse; say the tightest limit either way."""
+    visit = request[VISIT]
+    endpoint = visit.endpoint
+    if not endpoint.is_limited:
+        return await handler(request)
+    name, key = (visit.owner.name, visit.owner.key) if visit.owner is not None else ("", None)
+    charges = visit.snapshot.charge_book.charges(name, key, visit.address, endpoint.limit_class)
+    if not charges:
+        return await handler(request)
+    gateway = request.app[GATEWAY]
+    verdict = await gateway.windows.take(charges)
+    visit.reply_headers.update(write_headers(verdict, gateway.clock.time()))
+    if verdict.wait:
+        bucket = verdict.bucket
+        gateway.metrics.refusals.inc(bucket.name.partition(":")[0])
+        raise RateLimited(
+            f"Rate limit of {bucket.limit} requests reached for this {bucket.name.partition(':')[0]}",
+            retry_after=verdict.wait,
+        )
+    return await handler(request)

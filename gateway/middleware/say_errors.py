@@ -1,0 +1,53 @@
+"""Says every refusal and every fault in the client's own dialect. The only place that catches everything."""
+
+import math
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
+from gateway.middleware.access_log import Handler
+from gateway.parts import GATEWAY, VISIT, Visit
+from gateway.relay import ClientGone
+from gateway.schedule import is_pointless
+
+
+@web.middleware
+async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what the inner middlewares and the handler raise into a response."""
+    visit = request[VISIT]
+    more: Mapping[str, str] = {}
+    try:
+        return await handler(request)
+    except GatewayError as raised:
+        error = raised
+    except web.HTTPMethodNotAllowed as refused:
+        more = {"Allow": refused.headers.get("Allow", "")}
+        error = MethodNotAllowed(f"{request.method} is not allowed here: use {more['Allow']}")
+    except web.HTTPNotFound:
+        error = NotFound("There is nothing at this path")
+    except (ClientGone, ConnectionError):
+        raise ClientGone from None
+    except Exception:
+        request.app[GATEWAY].logs.log.exception("bug", id=visit.exchange.id, endpoint=visit.endpoint.name)
+        error = InternalError("Internal error of the gateway")
+    visit.exchange.error = error
+    return _response(request, visit, error, more)
+
+
+def _response(request: web.Request, visit: Visit, error: GatewayError, more: Mapping[str, str]) -> web.StreamResponse:
+    gateway, exchange = request.app[GATEWAY], visit.exchange
+    status, body = visit.endpoint.dialect.write_error(error, exchange.id, gateway.clock.time())
+    headers = {"x-gateway-origin": error.origin, **more}
+    if exchange.attempts:
+        headers["x-gateway-attempts"] = str(exchange.attempts)
+    if isinstance(error, UpstreamFault) and error.provider:
+        headers["x-gateway-provider"] = error.provider
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if is_pointless(error):
+        headers["x-should-retry"] = "false"
+    answer = web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    if not request.content.is_eof():
+        answer.force_close()  # a body that was refused is not read to its end
+    return answer

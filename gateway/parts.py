@@ -1,0 +1,141 @@
+"""All long-lived parts in one record, and what changes together at a reload in another."""
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from attrs import define, field, frozen
+
+from gateway.capabilities import Capabilities
+from gateway.clock import Clock
+from gateway.config import Config, Key, Seconds
+from gateway.credentials import Wallet, make_wallet
+from gateway.exchange import Exchange
+from gateway.health import Health, RetryBudget
+from gateway.limits import ChargeBook
+from gateway.logs import Logs
+from gateway.metrics import Metrics
+from gateway.redact import Redactor
+from gateway.routing import Table
+from gateway.store import Windows
+from gateway.upstream import Upstream
+from gateway.wire.dialect import Dialect
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@frozen
+class Owner:
+    """A client key that has been shown."""
+
+    name: str
+    key: Key
+
+
+@frozen
+class Snapshot:
+    """One configuration in force. An exchange keeps the one that it began with."""
+
+    config: Config
+    table: Table
+    capabilities: Capabilities
+    owners: Mapping[bytes, Owner]  # by SHA-256 of the key
+    wallets: Mapping[str, Wallet]
+    charge_book: ChargeBook
+    trusted: tuple[Network, ...]
+    base_urls: Mapping[str, str]
+
+
+def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
+    """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
+    owners = {secret.digest: Owner(name, key) for name, key in config.keys.items() for secret in key.secret}
+    wallets = {name: wallet for name, provider in config.providers.items() if (wallet := make_wallet(provider))}
+    return Snapshot(
+        config=config,
+        table=Table(config),
+        capabilities=Capabilities(packaged),
+        owners=owners,
+        wallets=wallets,
+        charge_book=ChargeBook(config.limits),
+        trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
+        base_urls={
+            name: builtin_url if provider.base_url == "builtin:mock" else provider.base_url.rstrip("/")
+            for name, provider in config.providers.items()
+        },
+    )
+
+
+@frozen
+class Endpoint:
+    """What the middlewares have to know of a path: the dialect it speaks, its limits, who may come in."""
+
+    name: str
+    dialect: Dialect
+    limit_class: str = "default"
+    is_public: bool = False  # no key needed
+    is_operators: bool = False  # a key with operator: true, or a loopback peer
+    is_limited: bool = True
+    is_quiet: bool = False  # asked for every second by machines: counted, not logged
+    is_shed: bool = True  # refused when the gateway is full
+    most_body: int | None = None
+    first_byte: Seconds | None = None  # under the provider's own
+
+
+@define
+class Gateway:
+    """Everything that lives as long as the process."""
+
+    snapshot: Snapshot
+    upstream: Upstream
+    health: Health
+    logs: Logs
+    redactor: Redactor
+    metrics: Metrics
+    clock: Clock
+    dice: random.Random
+    windows: Windows
+    packaged: Mapping[str, Any]  # data/models.yaml
+    top_models: Mapping[str, Any]  # data/top_models.yaml
+    started_at: float  # Unix seconds
+    builtin_url: str = ""
+    state_dir: str | None = None
+    budgets: dict[str, RetryBudget] = field(factory=dict)
+    turns: dict[str, int] = field(factory=dict)
+    exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
+    key_seen_valid: dict[str, bool] = field(factory=dict)  # provider -> what traffic last showed
+    reload_problems: list[str] = field(factory=list)
+    is_started: bool = False
+    is_draining: bool = False
+
+    def turn(self, alias: str) -> int:
+        """Count an exchange of a route, for round robin."""
+        turn = self.turns.get(alias, 0)
+        self.turns[alias] = turn + 1
+        return turn
+
+    def budget(self, provider: str) -> RetryBudget:
+        """The budget of second tries at a provider."""
+        if (budget := self.budgets.get(provider)) is None:
+            budget = self.budgets[provider] = RetryBudget()
+        return budget
+
+
+@define
+class Visit:
+    """What the middlewares have found out about one request."""
+
+    exchange: Exchange
+    snapshot: Snapshot
+    endpoint: Endpoint
+    address: str
+    owner: Owner | None = None
+    gateway_headers: tuple[str, ...] = ()  # credential headers whose value is a gateway key
+    reply_headers: dict[str, str] = field(factory=dict)  # for every answer: request id, rate limits
+
+
+GATEWAY = web.AppKey("gateway", Gateway)
+ENDPOINTS = web.AppKey("endpoints", dict[web.AbstractRoute, Endpoint])
+VISIT = web.RequestKey("visit", Visit)

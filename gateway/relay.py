@@ -1,0 +1,277 @@
+"""Carries a reply to the client: whole or as a stream, raw or translated.
+
+One task reads and writes; nothing is queued between. Only whole frames are written, so that a
+keep-alive may stand between any two writes. Chooses no target: a fault before the first content
+goes up to dispatch, and the client never hears of it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.exchange import Exchange, Step
+from gateway.upstream import Deadline, Opened
+from gateway.wire.dialect import Lane
+from gateway.wire.sse import FrameCutter
+
+Answered = TypeVar("Answered")
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+# Once the model has finished only the usage and the end can follow (TRANSLATION.md 7.7).
+AFTER_FINISH = 5.0
+# Held back before the first content: a role, a ping, a few comments. More than this is no beginning.
+MOST_HELD = 1024 * 1024
+# Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
+LOW_WATER = 60_000
+
+
+class ClientGone(Exception):
+    """The client closed its connection, or stopped reading for too long."""
+
+
+@define
+class Outlet:
+    """The client's end of a stream: opened late, written in whole frames, kept alive."""
+
+    request: web.Request
+    exchange: Exchange
+    headers: dict[str, str]
+    ping: bytes
+    keepalive: float
+    write_timeout: float
+    commit_at: float | None  # loop time at which the head goes out, whatever the upstream does
+    send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
+    wrote: float = field(default=0.0, init=False)  # loop time of the last write
+    _response: web.StreamResponse | None = field(default=None, init=False)
+
+    async def open(self, headers: dict[str, str]) -> None:
+        """Send status 200 and `headers`; the way back to another status is closed."""
+        if self._response is None:
+            self._response = web.StreamResponse(headers=headers | self.headers)
+            await self._response.prepare(self.request)
+            self.exchange.step(Step.OPEN)
+            self.send = self._response.write
+
+    async def write(self, data: bytes) -> None:
+        """Write whole frames. Raises ClientGone when the client has left, or has stopped reading."""
+        assert self._response is not None
+        try:
+            async with asyncio.timeout(self.write_timeout):
+                await self._response.write(data)
+        except (ConnectionError, TimeoutError):
+            raise ClientGone from None
+        self.wrote = asyncio.get_running_loop().time()
+
+    async def beat(self, now: float) -> None:
+        """Do what is due in silence: open the stream, send a keep-alive."""
+        if self._response is None and self.commit_at is not None and now >= self.commit_at:
+            await self.open(STREAM_HEADERS)
+            await self.write(self.ping)
+        elif self._response is not None and now - self.wrote >= self.keepalive:
+            await self.write(self.ping)
+
+    def next_beat(self, now: float) -> float:
+        """Loop time at which `beat` should be called next."""
+        if self._response is None:
+            return self.commit_at if self.commit_at is not None else now + self.keepalive
+        return self.wrote + self.keepalive
+
+    async def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Answered:
+        """Await the upstream, keeping the client's connection alive meanwhile."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(answer)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=max(0.0, self.next_beat(loop.time()) - loop.time()))
+                if not task.done():
+                    await self.beat(loop.time())
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def buffered(self) -> int:
+        """Bytes that wait in this process for the client to read on."""
+        transport = self.request.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    async def close(self) -> web.StreamResponse:
+        """End the body as a whole one."""
+        assert self._response is not None
+        try:
+            await self._response.write_eof()
+        except ConnectionError:
+            raise ClientGone from None
+        return self._response
+
+    def cut(self) -> None:
+        """Close the connection in the middle of the body."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+
+class Cutter(Protocol):
+    """Cuts what the socket gave into pieces that may be written one by one."""
+
+    @property
+    def is_between(self) -> bool: ...
+
+    def feed(self, chunk: bytes) -> list[bytes]: ...
+
+    def end(self) -> bytes: ...
+
+
+@define
+class Stream:
+    """One upstream reply on its way through a lane to the outlet."""
+
+    opened: Opened
+    lane: Lane
+    outlet: Outlet
+    deadline: Deadline
+    accept_empty: bool
+    on_content: Callable[[], None]
+    reply_headers: dict[str, str]
+    cutter: Cutter = field(factory=FrameCutter)
+    _held: bytes = field(default=b"", init=False)
+    _heard: float = field(default=0.0, init=False)
+
+    async def run(self) -> web.StreamResponse:
+        """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        is_over = False
+        while not is_over:
+            try:
+                async with asyncio.timeout_at(self._next_look(loop.time())) as timer:
+                    is_over = await self._read(loop, timer)
+            except TimeoutError:
+                is_over = await self._look(loop.time())
+        return await self._finish()
+
+    async def _read(self, loop: asyncio.AbstractEventLoop, timer: asyncio.Timeout) -> bool:
+        """The hot loop: one chunk in, its whole frames out. Flat, because it runs for every token."""
+        lane, outlet = self.lane, self.outlet
+        read, cutter, now = self.opened.chunk, self.cutter, loop.time
+        fault: UpstreamFault | None = None
+        buffered = outlet.buffered
+        passes, is_between = lane.passes, cutter.is_between
+        was_finished = lane.is_finished
+        send = outlet.send if outlet.exchange.is_spoken else None
+        with self.opened.faults():
+            while chunk := await read():
+                self._heard = heard = now()
+                if is_between and passes(chunk):
+                    out = chunk
+                else:
+                    out, fault = self._feed(chunk)
+                    is_between = cutter.is_between
+                if send is None:
+                    if fault is None and out and await self._hold(out):
+                        send = outlet.send
+                elif out:
+                    if buffered() + len(out) > LOW_WATER:
+                        await self._write_slowly(out, timer)
+                    else:
+                        try:
+                            await send(out)
+                        except ConnectionError:
+                            raise ClientGone from None
+                        outlet.wrote = heard
+                if fault is not None:
+                    raise fault
+                if lane.is_finished and not was_finished:
+                    was_finished = True
+                    timer.reschedule(self._next_look(self._heard))
+        return True
+
+    async def _write_slowly(self, out: bytes, timer: asyncio.Timeout) -> None:
+        """Write to a client that reads slowly: this write may wait, and no timer of ours may cancel it.
+
+        (aiohttp's drain cannot be waited for again once such a wait was cancelled.)
+        """
+        timer.reschedule(None)
+        await self.outlet.write(out)
+        self._heard = asyncio.get_running_loop().time()  # we did not listen while the client did not read
+        timer.reschedule(self._next_look(self._heard))
+
+    def _feed(self, chunk: bytes) -> tuple[bytes, UpstreamFault | None]:
+        """What a chunk's frames say to the client, up to the one that is a fault."""
+        out = []
+        try:
+            for frame in self.cutter.feed(chunk):
+                out.append(self.lane.feed(frame))  # noqa: PERF401 - what came before a fault is kept
+        except UpstreamFault as fault:
+            return b"".join(out), fault
+        return b"".join(out), None
+
+    async def _hold(self, out: bytes) -> bool:
+        """Keep back what says nothing yet; send it with the first content. Return whether that has come."""
+        if self.lane.has_content:
+            await self._speak(self._held + out)
+            return True
+        self._held += out
+        if len(self._held) > MOST_HELD:
+            raise Unreadable("The provider's stream says nothing")
+        return False
+
+    async def _speak(self, out: bytes) -> None:
+        """The first content: from here on there is no other target."""
+        self.on_content()
+        await self.outlet.open(self.reply_headers)
+        self.outlet.exchange.step(Step.SPEAK)
+        self._held = b""
+        await self.outlet.write(out)
+
+    async def _finish(self) -> web.StreamResponse:
+        tail = self.cutter.end()
+        if tail:
+            self._held += self.lane.feed(tail)
+        out = self._held + self.lane.end()
+        self._held = b""
+        if self.outlet.exchange.is_spoken:
+            if out:
+                await self.outlet.write(out)
+        elif self.lane.is_empty and not self.accept_empty:
+            raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
+        else:
+            await self._speak(out)
+        self.outlet.exchange.step(Step.END)
+        return await self.outlet.close()
+
+    def _next_look(self, now: float) -> float:
+        return min(self._heard + self._patience, self.deadline.at, self.outlet.next_beat(now))
+
+    @property
+    def _patience(self) -> float:
+        idle = self.opened.timeouts.idle
+        return min(idle, AFTER_FINISH) if self.lane.is_finished else idle
+
+    async def _look(self, now: float) -> bool:
+        """The timer has fired: is anything due? Return whether the reply is as good as ended."""
+        if now >= self.deadline.at:
+            raise self.deadline.passed()
+        if now - self._heard >= self._patience:
+            if self.lane.is_finished:
+                return True
+            raise self.opened.silence()
+        await self.outlet.beat(now)
+        return False
+
+
+async def tell(outlet: Outlet, lane: Lane, error: GatewayError) -> web.StreamResponse:
+    """Say an error inside a reply whose head is out. What has no words for it is cut off, never ended cleanly."""
+    said = lane.fail(error, outlet.exchange.id)
+    if not said:
+        outlet.cut()
+        raise ClientGone
+    await outlet.write(said)
+    return await outlet.close()

@@ -1,0 +1,215 @@
+"""One attempt over aiohttp: sends a request, hands out the reply, turns transport faults into ours.
+
+The only place that knows aiohttp's client exceptions. Decides nothing about other targets.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from attrs import define, field, frozen
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from gateway.config import Timeouts
+from gateway.errors import Broke, Busy, CannotConnect, TimedOut, Unreadable, UpstreamFault
+from gateway.http_client import HttpClient, HttpReply
+from gateway.wire.unpack import StreamUnpacker
+
+MOST_ERROR_BYTES = 1024 * 1024
+
+
+@frozen
+class Call:
+    """One request to one provider. `timeouts` is the provider's with the target's over it."""
+
+    provider: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes
+    timeouts: Timeouts
+    is_stream: bool
+    max_connections: int
+    method: str = "POST"
+
+    @property
+    def patience(self) -> float:
+        """Seconds to the headers of the reply."""
+        return self.timeouts.first_byte if self.is_stream else self.timeouts.whole
+
+
+@frozen
+class Deadline:
+    """When an exchange with all its attempts must be over: loop time, and the seconds it had."""
+
+    at: float
+    after: float
+    setting: str = "server.timeouts.total"
+
+    def passed(self) -> TimedOut:
+        """The fault of an exchange that took too long."""
+        return TimedOut("total", self.after, self.setting)
+
+
+@define
+class Opened:
+    """A reply whose head has come. Close it, however the reading ends."""
+
+    provider: str
+    timeouts: Timeouts
+    _reply: HttpReply
+    _upstream: "Upstream"
+    _unpacker: StreamUnpacker | None = None
+    _is_closed: bool = False
+
+    @property
+    def status(self) -> int:
+        return self._reply.status
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._reply.headers
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, lower case, empty when the provider sent none."""
+        return self._reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def chunk(self) -> Callable[[], Awaitable[bytes]]:
+        """What returns the bytes that have come, b"" at the end. Call it under `faults()`; it waits for ever."""
+        return self._reply.content.readany if self._unpacker is None else self._unpacked
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turn what reading raises into UpstreamFault."""
+        try:
+            yield
+        except aiohttp.ClientPayloadError:
+            raise Broke("The provider closed the connection in the middle of its reply") from None
+        except aiohttp.ClientError as error:
+            raise _fault_of(error, self.timeouts.connect, self.provider) from None
+
+    async def _unpacked(self) -> bytes:
+        assert self._unpacker is not None
+        while data := await self._reply.content.readany():
+            if plain := self._unpacker.feed(data):
+                return plain
+        return b""
+
+    async def read(self, limit: int, deadline: Deadline) -> bytes:
+        """Read the whole body. Raises Unreadable beyond `limit` bytes, TimedOut on silence or at the deadline."""
+        if (ready := self._ready()) is not None and len(ready) <= limit:
+            return ready  # it came with the head, as most do: no timer needed
+        with self.faults():
+            return await self._read_slowly(limit, deadline)
+
+    async def _read_slowly(self, limit: int, deadline: Deadline) -> bytes:
+        loop = asyncio.get_running_loop()
+        idle, until = self.timeouts.idle, deadline.at
+        parts: list[bytes] = []
+        size = 0
+        read = self.chunk
+        try:
+            async with asyncio.timeout_at(min(until, loop.time() + idle)) as timer:
+                while part := await read():
+                    size += len(part)
+                    if size > limit:
+                        raise Unreadable(f"The provider's reply is larger than {limit} bytes")
+                    parts.append(part)
+                    timer.reschedule(min(until, loop.time() + idle))
+        except TimeoutError:
+            raise deadline.passed() if loop.time() >= until else self.silence() from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _ready(self) -> bytes | None:
+        """The whole body, when it is here already and needs no unpacking."""
+        content = self._reply.content
+        if self._unpacker is not None or not content.is_eof() or content.exception() is not None:
+            return None
+        return content.read_nowait()
+
+    def silence(self) -> TimedOut:
+        """The fault of a provider that stopped in the middle of its reply."""
+        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle")
+
+    def close(self) -> None:
+        """Give the connection back when the reply was read to its end, else cut it at once."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._reply.close()
+            self._upstream.leave(self.provider)
+
+
+@define
+class Upstream:
+    """The client side, and the number of requests in flight at each provider."""
+
+    client: HttpClient
+    _in_use: dict[str, int] = field(factory=dict, init=False)
+
+    async def open(self, call: Call, deadline: Deadline) -> Opened:
+        """Send `call` and wait for the head of its reply. Raises UpstreamFault."""
+        if self._in_use.get(call.provider, 0) >= call.max_connections:
+            raise Busy(call.max_connections)
+        self._in_use[call.provider] = self._in_use.get(call.provider, 0) + 1
+        limit = min(deadline.at, asyncio.get_running_loop().time() + call.patience)
+        try:
+            return _opened(call, await self._send(call, limit), self)
+        except aiohttp.ClientError as error:
+            self.leave(call.provider)
+            raise _fault_of(error, call.timeouts.connect, call.provider) from None
+        except HttpProcessingError:
+            self.leave(call.provider)
+            raise Unreadable("The provider's reply is not valid HTTP") from None
+        except TimeoutError:
+            self.leave(call.provider)
+            if limit == deadline.at:
+                raise deadline.passed() from None
+            setting = "first_byte" if call.is_stream else "whole"
+            raise TimedOut("first byte", call.patience, f"providers.{call.provider}.timeouts.{setting}") from None
+        except BaseException:
+            self.leave(call.provider)
+            raise
+
+    def leave(self, provider: str) -> None:
+        """A request to `provider` is over."""
+        self._in_use[provider] -= 1
+
+    async def _send(self, call: Call, until: float) -> HttpReply:
+        request = self.client.request
+        reply = None
+        while reply is None:
+            # A kept-alive connection may have been closed by the provider just as we used it. No byte
+            # came back, so the same request goes out again, at last on a fresh connection.
+            reply = await request(call.method, call.url, call.headers, call.body, call.timeouts.connect, until)
+        return reply
+
+
+def _opened(call: Call, reply: HttpReply, upstream: Upstream) -> Opened:
+    encoding = reply.headers.get("Content-Encoding")
+    if encoding is None or encoding.strip().lower() == "identity":
+        return Opened(call.provider, call.timeouts, reply, upstream)
+    try:
+        return Opened(call.provider, call.timeouts, reply, upstream, StreamUnpacker(encoding))
+    except UpstreamFault:
+        reply.close()
+        raise
+
+
+def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> UpstreamFault:
+    match error:
+        case aiohttp.ServerTimeoutError():
+            return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect")
+        case aiohttp.ClientConnectorCertificateError():
+            return CannotConnect("its certificate cannot be verified")
+        case aiohttp.ClientConnectorDNSError():
+            return CannotConnect("its name cannot be resolved")
+        case aiohttp.ClientConnectorError():
+            return CannotConnect(error.os_error.strerror or type(error.os_error).__name__)
+        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError():
+            return Broke("The provider closed the connection before it answered")
+        case _:
+            return Broke("The connection to the provider failed")

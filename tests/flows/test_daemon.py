@@ -1,0 +1,310 @@
+"""The process: start, signals, sockets, drain. Real processes, ended by their pid."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from attrs import define
+
+from gateway.mock.server import MockServer
+from tests.conftest import Provider, events_of, eventually
+
+CONFIG = """
+server: {listen: ["127.0.0.1:PORT"], drain: 2s}
+store: {url: "memory:"}
+providers: {one: {base_url: MOCK/one/v1, speaks: [openai_chat]}}
+routes: {both: "one:m"}
+"""
+BODY = {"model": "both", "messages": []}
+
+
+@define
+class Process:
+    """A running `gateway run`."""
+
+    popen: subprocess.Popen[bytes]
+    config: Path
+    url: str
+    log: Path
+    notices: socket.socket
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
+
+    def has(self, event: str) -> bool:
+        return any(line["event"] == event for line in self.lines)
+
+    def notice(self) -> str:
+        return self.notices.recv(4096).decode()
+
+    async def ended(self, seconds: float = 5) -> int:
+        await eventually(lambda: self.popen.poll() is not None, seconds)
+        return self.popen.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+Run = Callable[..., Process]
+
+
+@pytest.fixture
+def run(folder: Path, mock: MockServer) -> Iterator[Run]:
+    """Start daemons: `run()` returns once systemd would know that it is ready, or it has ended."""
+    started: list[Process] = []
+
+    def start(
+        text: str = CONFIG, *arguments: str, port: int | None = None, environ: dict[str, str] | None = None
+    ) -> Process:
+        port = port or free_port()
+        config, log, notify = folder / "providers.yaml", folder / f"log{len(started)}", folder / f"notify{len(started)}"
+        config.write_text(text.replace("PORT", str(port)).replace("MOCK", mock.url))
+        notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notices.bind(str(notify))
+        notices.settimeout(5)
+        command = [sys.executable, "-m", "gateway", "run", "--config", str(config), *arguments]
+        environment = os.environ | {"NOTIFY_SOCKET": str(notify)} | (environ or {})
+        with log.open("wb") as out:
+            popen = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+        process = Process(popen, config, f"http://127.0.0.1:{port}", log, notices)
+        started.append(process)
+        while popen.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                notices.settimeout(0.05)
+                if notices.recv(4096).startswith(b"READY=1"):
+                    break
+        notices.settimeout(5)
+        return process
+
+    yield start
+    for process in started:
+        process.popen.terminate()
+        try:
+            process.popen.wait(5)
+        except subprocess.TimeoutExpired:
+            process.popen.kill()
+            process.popen.wait()
+        process.notices.close()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+async def test_it_serves_and_stops_cleanly(run: Run, session: aiohttp.ClientSession) -> None:
+    """Ready is said once it listens; SIGTERM with nothing in flight ends it at once with 0."""
+    process = await asyncio.to_thread(run)
+    async with session.post(f"{process.url}/v1/chat/completions", json=BODY) as answer:
+        assert answer.status == 200
+    process.popen.send_signal(signal.SIGTERM)
+    assert await process.ended() == 0
+    assert process.notice().startswith("STOPPING=1")
+    assert process.has("listening") and process.has("exchange") and process.has("stopped")
+
+
+async def test_a_stream_is_finished_before_it_stops(
+    run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
+) -> None:
+    """Not ready, no new connections, the old one is served to its end."""
+    provider("one").will(pace=0.1)
+    process = await asyncio.to_thread(run)
+    async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
+        await answer.content.readany()
+        process.popen.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        async with session.get(f"{process.url}/readyz") as ready:
+            assert ready.status == 503
+        await asyncio.sleep(0.2)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            async with aiohttp.ClientSession() as other, other.get(f"{process.url}/livez"):
+                pass
+        assert (await answer.read()).endswith(b"data: [DONE]\n\n")
+    assert await process.ended() == 0
+
+
+async def test_what_does_not_finish_is_cut_with_a_word(
+    run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
+) -> None:
+    """At the end of the drain: the dialect's error event, exit code 0."""
+    provider("one").will(fault="stall_in_body", after=3)
+    process = await asyncio.to_thread(run, CONFIG.replace("drain: 2s", "drain: 300ms"))
+    async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
+        await answer.content.readany()
+        process.popen.send_signal(signal.SIGTERM)
+        stream = await answer.read()
+    assert events_of(stream)[-2]["error"]["message"] == "The gateway is shutting down"
+    assert await process.ended() == 0
+    assert process.has("cut off")
+
+
+async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
+    run: Run, session: aiohttp.ClientSession
+) -> None:
+    """Validate, then swap; the problems are logged, counted and shown."""
+    process = await asyncio.to_thread(run)
+    text = process.config.read_text()
+
+    async def status(model: str) -> int:
+        async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"model": model}) as answer:
+            return answer.status
+
+    process.config.write_text(text.replace("both:", "fresh:"))
+    process.popen.send_signal(signal.SIGHUP)
+    assert process.notice().startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert process.notice() == "READY=1"
+    assert (await status("fresh"), await status("both")) == (200, 404)
+
+    for bad in (
+        "routes: {a: nope}",
+        text.replace('["127', '["0.0.0.0:1", "127') if False else 'server: {listen: ["0.0.0.0:1"]}',
+        "a: [",
+    ):
+        process.config.write_text(bad)
+        process.popen.send_signal(signal.SIGHUP)
+        process.notice()
+        process.notice()
+        assert await status("fresh") == 200
+    async with session.get(f"{process.url}/metrics") as answer:
+        assert "gateway_config_reload_failures_total 3.0" in await answer.text()
+    async with session.get(f"{process.url}/health?format=json") as answer:
+        assert (await answer.json())["reload_problems"]
+    assert process.has("reload refused, the old configuration stays")
+
+    process.config.write_text(text)
+    process.popen.send_signal(signal.SIGHUP)
+    process.notice()
+    process.notice()
+    async with session.get(f"{process.url}/health?format=json") as answer:
+        assert "reload_problems" not in await answer.json()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("server: {listne: x}", 78, "server.listne: unknown key 'listne'"),
+        ("a: [", 78, "did not find expected node content"),
+        ('server: {listen: ["0.0.0.0:PORT"]}', 78, "no keys are configured"),
+        (
+            'server: {listen: ["127.0.0.1:PORT"]}\nstore: {url: "sqlite:/proc/nowhere/x.db"}',
+            1,
+            "state directory /proc/nowhere",
+        ),
+        (
+            'server: {listen: ["unix:/nowhere/at/all.sock"]}\nstore: {url: "memory:"}',
+            1,
+            "cannot listen on unix:/nowhere",
+        ),
+        (
+            'server: {listen: ["nobody.invalid:80"], open: true}\nstore: {url: "memory:"}',
+            1,
+            "cannot listen on nobody.invalid:80",
+        ),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_one_line(run: Run, text: str, code: int, words: str) -> None:
+    """The right exit code, no traceback."""
+    process = await asyncio.to_thread(run, text)
+    assert await process.ended() == code
+    assert words in process.log.read_text()
+    assert len(process.lines) == 1 and "Traceback" not in process.log.read_text()
+
+
+async def test_a_port_in_use_is_one_line(run: Run) -> None:
+    """Exit code 1."""
+    first = await asyncio.to_thread(run)
+    port = int(first.url.rpartition(":")[2])
+    second = await asyncio.to_thread(run, CONFIG, port=port)
+    assert await second.ended() == 1
+    assert [line["detail"] for line in second.lines] == [f"cannot listen on 127.0.0.1:{port}: Address already in use"]
+
+
+async def test_a_missing_file_and_a_bad_listen_are_said(run: Run, folder: Path) -> None:
+    """78 for the file, 1 for the argument."""
+    process = await asyncio.to_thread(run, CONFIG, "--config", str(folder / "nope.yaml"))
+    assert await process.ended() == 78 and "cannot be read: No such file" in process.log.read_text()
+    process = await asyncio.to_thread(run, CONFIG, "--listen", "here")
+    assert await process.ended() == 1 and "--listen: 'here' is no address" in process.log.read_text()
+
+
+async def test_unix_sockets_and_a_stale_one(run: Run, folder: Path) -> None:
+    """What a killed process left behind is replaced."""
+    path = folder / "gateway.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    await asyncio.to_thread(run, CONFIG, "--listen", f"unix:{path}")
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+        async with session.post("http://gateway/v1/chat/completions", json=BODY) as answer:
+            assert answer.status == 200
+        async with session.get("http://gateway/metrics") as answer:
+            assert answer.status == 200
+
+
+async def test_a_socket_handed_over_by_systemd_wins(
+    folder: Path, mock: MockServer, session: aiohttp.ClientSession
+) -> None:
+    """LISTEN_FDS, for restarts without a gap."""
+    config = folder / "p.yaml"
+    config.write_text(CONFIG.replace("PORT", "1").replace("MOCK", mock.url))
+    listener = socket.create_server(("127.0.0.1", 0))
+    script = (
+        "import os, sys\n"
+        "os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'gateway', 'run', '--config', sys.argv[2]])"
+    )
+    command = [sys.executable, "-c", script, str(listener.fileno()), str(config)]
+    popen = subprocess.Popen(
+        command,
+        pass_fds=[listener.fileno(), 3] if listener.fileno() == 3 else [listener.fileno()],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with session.post(f"{url}/v1/chat/completions", json=BODY, timeout=aiohttp.ClientTimeout(5)) as answer:
+            assert answer.status == 200
+    finally:
+        popen.terminate()
+        await asyncio.to_thread(popen.wait)
+        listener.close()
+
+
+async def test_the_watchdog_hears_of_a_turning_loop(run: Run) -> None:
+    """Every half of what systemd allows."""
+    process = await asyncio.to_thread(run, CONFIG, environ={"WATCHDOG_USEC": "100000"})
+    assert [await asyncio.to_thread(process.notice) for _ in range(2)] == ["WATCHDOG=1"] * 2
+
+
+async def test_the_shipped_configuration_answers_without_a_key(run: Run, session: aiohttp.ClientSession) -> None:
+    """What `make run` starts: alias demo, served by the built-in mock."""
+    shipped = Path(__file__).parents[2] / "providers.yaml"
+    port = free_port()
+    process = await asyncio.to_thread(run, shipped.read_text(), "--listen", f"127.0.0.1:{port}", port=port)
+    for stream in (False, True):
+        async with session.post(
+            f"http://127.0.0.1:{port}/v1/chat/completions", json={"model": "demo", "messages": [], "stream": stream}
+        ) as answer:
+            assert answer.status == 200 and b"Hello from" in (await answer.read())
+    assert process.has("config")  # providers without their keys are switched off with one line each

@@ -1,0 +1,270 @@
+"""What strangers send: odd bodies, odd heads, slow ones, large ones."""
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+
+from gateway.wire.unpack import zstd
+from tests.conftest import Provider, Running, Start, chat_body
+
+SMALL = """
+server: {listen: ["127.0.0.1:0"], max_body: 2MiB, timeouts: {header: 200ms, body: 200ms}}
+store: {url: "memory:"}
+providers: {one: {base_url: MOCK/one/v1, speaks: SPEAKS}}
+routes: {both: "one:m"}
+"""
+BODY = json.dumps(chat_body("both")).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+async def send(running: Running, data: bytes, wait: float = 4.0) -> bytes:
+    """Speak raw HTTP; return all that comes back until the end."""
+    host, port = running.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    try:
+        async with asyncio.timeout(wait):
+            return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def envelope(raw: bytes) -> dict[str, object]:
+    """The error of a raw answer, which must be ours and in JSON."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"application/json" in head, raw
+    found: dict[str, object] = json.loads(body)["error"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("zstd", zstd.compress), ("identity", bytes)],
+)
+async def test_compressed_bodies_are_understood(
+    running: Running, provider: Callable[[str], Provider], encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """Codex sends zstd; upstream gets it plain, without a Content-Encoding (edge case 9)."""
+    headers = JSON | {"Content-Encoding": encoding}
+    async with running.session.post(f"{running.url}/v1/chat/completions", data=pack(BODY), headers=headers) as answer:
+        assert answer.status == 200
+    assert "Content-Encoding" not in provider("one").seen[0].headers
+    assert provider("one").seen[0].json["messages"] == chat_body("both")["messages"]
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "status", "code"),
+    [
+        (b"\x28\xb5\x2f\xfdgarbage", {"Content-Encoding": "zstd"}, 400, "invalid_encoding"),
+        (BODY, {"Content-Encoding": "br"}, 415, "unsupported_content_encoding"),
+        (gzip.compress(b"a" * 20_000_000), {"Content-Encoding": "gzip"}, 413, "request_too_large"),
+        (b"x" * 3_000_000, {}, 413, "request_too_large"),
+        (BODY, {"Content-Type": "application/xml"}, 415, "unsupported_media_type"),
+        (b"", {}, 400, "invalid_json"),
+        (b"[]", {}, 400, "invalid_json"),
+        (b'{"messages":[]}', {}, 400, "missing_required_parameter"),
+        (b'{"model":5}', {}, 400, "invalid_type"),
+        (b'{"model":"both","stream":"yes"}', {}, 400, "invalid_type"),
+        (b'{"model":"both","stream":true,"stream_options":7}', {}, 400, "invalid_type"),
+        (b'{"model":"nope"}', {}, 404, "model_not_found"),
+    ],
+)
+async def test_bad_bodies_get_a_clear_error(
+    start: Start, data: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    """The right status and code, never a 500, never a dropped connection."""
+    running = await start(SMALL)
+    body = io.BytesIO(data)
+    async with running.session.post(f"{running.url}/v1/chat/completions", data=body, headers=JSON | headers) as answer:
+        assert answer.status == status
+        assert (await answer.json())["error"]["code"] == code
+        assert answer.headers["x-gateway-origin"] == "gateway"
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/plain", "application/vnd.api+json", None])
+async def test_lenient_content_types(running: Running, kind: str | None) -> None:
+    """JSON under a few names, or none."""
+    headers = {"Content-Type": kind} if kind else {}
+    skip = () if kind else ("Content-Type",)
+    async with running.session.post(
+        f"{running.url}/v1/chat/completions", data=BODY, headers=headers, skip_auto_headers=skip
+    ) as answer:
+        assert answer.status == 200
+
+
+async def test_a_body_of_ten_megabytes_is_taken(running: Running, provider: Callable[[str], Provider]) -> None:
+    """aiohttp's own limit is one (edge case 13)."""
+    image = "A" * 10_000_000
+    body = io.BytesIO(json.dumps({"model": "both", "messages": [{"role": "user", "content": image}]}).encode())
+    async with running.session.post(f"{running.url}/v1/chat/completions", data=body, headers=JSON) as answer:
+        assert answer.status == 200
+    assert provider("one").seen[0].json["messages"][0]["content"] == image
+
+
+async def test_a_body_in_chunks_is_counted_while_it_is_read(start: Start) -> None:
+    """Without a Content-Length there is only the count."""
+    running = await start(SMALL)
+
+    async def endless() -> object:
+        for _ in range(1000):
+            yield b"x" * 65536
+
+    try:
+        async with running.session.post(f"{running.url}/v1/chat/completions", data=endless(), headers=JSON) as answer:
+            assert answer.status == 413
+    except aiohttp.ClientConnectionError:
+        pass  # we closed while it was still sending
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/v1/chat/completions", 405, "POST"),
+        ("PUT", "/v1/models", 405, "GET,HEAD"),
+        ("POST", "/nothing/here", 404, None),
+        ("GET", "/v1/chat/completions/", 404, None),
+        ("TRACE", "/", 405, "GET,HEAD"),
+        ("OPTIONS", "/v1/models", 405, "GET,HEAD"),
+    ],
+)
+async def test_unknown_paths_and_methods_are_said_in_json(
+    running: Running, method: str, path: str, status: int, allow: str | None
+) -> None:
+    """In the envelope, with Allow; never the framework's text."""
+    async with running.session.request(method, running.url + path) as answer:
+        assert answer.status == status
+        assert (await answer.json())["error"]["type"] == "invalid_request_error"
+        assert answer.headers.get("Allow") == allow
+        assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A%d: x\r\n" % n for n in range(200)) + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_in_json(running: Running, data: bytes) -> None:
+    """Nothing of the input is echoed, the connection is closed (RELIABILITY.md 22)."""
+    raw = await send(running, data)
+    assert b" 400 " in raw.split(b"\r\n")[0]
+    assert envelope(raw)["code"] == "invalid_http"
+    assert b"aaaa" not in raw and b"nonsense" not in raw
+
+
+@pytest.mark.parametrize("data", [b"", b"POST /v1/chat", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_head_that_does_not_come_is_given_up(start: Start, data: bytes) -> None:
+    """408 after `timeouts.header`: slowloris holds nothing."""
+    running = await start(SMALL)
+    raw = await send(running, data)
+    assert raw.startswith(b"HTTP/1.1 408 ")
+    assert envelope(raw)["code"] == "request_timeout"
+
+
+async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) -> None:
+    """The timer is armed again by its first byte."""
+    running = await start(SMALL)
+    host, port = running.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+    await asyncio.sleep(0.25)  # idle between requests is not a late head
+    writer.write(b"GET /li")
+    async with asyncio.timeout(1):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
+    """408, and the connection ends."""
+    running = await start(SMALL)
+    raw = await send(
+        running,
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    )
+    assert b" 408 " in raw.split(b"\r\n")[0]
+    assert "did not arrive" in str(envelope(raw)["message"])
+    assert raw.count(b"HTTP/1.1") == 1
+
+
+async def test_100_continue_is_said_only_to_who_may_come_in(start: Start) -> None:
+    """A refused client is not invited to send its body (RELIABILITY.md 19)."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n"
+    running = await start(SMALL + "keys: {a: {secret: {env: KEY}}}\n")
+    raw = await send(running, head % (len(BODY), b""))
+    assert raw.startswith(b"HTTP/1.1 401")
+    host, port = running.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head % (len(BODY), b"x-api-key: gwk_client-key\r\n"))
+    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+    writer.write(BODY)
+    assert b"HTTP/1.1 200 OK" in await reader.read()
+    writer.close()
+    raw = await send(running, head.replace(b"100-continue", b"magic") % (len(BODY), b"x-api-key: gwk_client-key\r\n"))
+    assert b" 400 " in raw.split(b"\r\n")[0]
+
+
+async def test_browsers_get_nothing_by_default(running: Running) -> None:
+    """No CORS header unless configured."""
+    async with running.session.get(f"{running.url}/v1/models", headers={"Origin": "https://app.example"}) as answer:
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+async def test_configured_origins_are_named_exactly(start: Start) -> None:
+    """Preflight and answers, also errors; never `*`, never another origin."""
+    running = await start(SMALL.replace("server: {", 'server: {cors: {origins: ["https://app.example"]}, '))
+    good, evil = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
+    preflight = {"Access-Control-Request-Method": "POST"}
+    async with running.session.options(f"{running.url}/v1/chat/completions", headers=good | preflight) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert "anthropic-beta" in answer.headers["Access-Control-Allow-Headers"]
+        assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE, OPTIONS"
+    async with running.session.post(f"{running.url}/v1/chat/completions", data=b"{", headers=good | JSON) as answer:
+        assert answer.status == 400 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert "x-request-id" in answer.headers["Access-Control-Expose-Headers"]
+    async with running.session.options(f"{running.url}/v1/chat/completions", headers=evil | preflight) as answer:
+        assert answer.status == 405 and "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_http_1_0_clients_are_served(running: Running) -> None:
+    """Old probes and scripts; the connection closes unless they ask otherwise."""
+    raw = await send(
+        running,
+        b"POST /v1/chat/completions HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(BODY), BODY),
+    )
+    assert raw.startswith(b"HTTP/1.1 200 OK") and b"Hello from the mock" in raw
+    keep = b"POST /v1/chat/completions HTTP/1.0\r\nConnection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    raw = await send(running, keep % (len(BODY), BODY) + b"GET /livez HTTP/1.0\r\n\r\n")
+    assert b"Connection: keep-alive" in raw and raw.endswith(b"ok\n")
+
+
+async def test_large_replies_are_sent_whole(running: Running, provider: Callable[[str], Provider]) -> None:
+    """Beyond any buffer's high-water mark."""
+    provider("one").will(text="x" * 3_000_000)
+    _, said = await running.chat()
+    assert len(said["choices"][0]["message"]["content"]) == 3_000_000
+
+
+async def test_a_bug_is_a_500_without_details(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client learns nothing, the log has the traceback."""
+    broken = running.gateway.snapshot.table.__class__
+    monkeypatch.setattr(broken, "resolve", lambda self, name: 1 / 0)
+    status, said = await running.chat()
+    assert (status, said["error"]["code"]) == (500, "internal_error")
+    assert "ZeroDivision" not in str(said)
+    assert any(line["event"] == "bug" and "ZeroDivisionError" in str(line["exception"]) for line in running.log)

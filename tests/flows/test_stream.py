@@ -1,0 +1,168 @@
+"""Streams: whole frames, kept alive, ended well."""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.conftest import Provider, Running, Start, chat_body, events_of, text_of
+
+ONE = """
+server: {{{server}}}
+store: {{url: "memory:"}}
+providers:
+  one: {{base_url: MOCK/one/v1, speaks: SPEAKS, timeouts: {{idle: 400ms, first_byte: 400ms}}}}
+  two: {{base_url: MOCK/two/v1, speaks: SPEAKS}}
+routes: {{both: ["one:m", "two:m"], single: "one:m"}}
+"""
+
+
+async def test_a_stream_arrives_as_it_was_sent(running: Running, provider: Callable[[str], Provider]) -> None:
+    """Byte for byte, with the headers that keep proxies from buffering."""
+    frames = [
+        b": hello\n\n",
+        b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}],"x":1.0}\r\n\r\n',
+        'data: {"choices":[{"index":0,"delta":{"content":"é🎉"}}]}\n\n'.encode(),
+        b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+        b"data: [DONE]\n\n",
+    ]
+    provider("one").will(frames=frames, chunk=3)
+    async with running.post("/v1/chat/completions", chat_body("both") | {"stream": True}) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert answer.headers["x-gateway-provider"] == "one"
+        assert await answer.read() == b"".join(frames)
+
+
+async def test_usage_is_asked_for_and_hidden(running: Running, provider: Callable[[str], Provider]) -> None:
+    """The provider is asked for usage; only who asked for it sees the chunk."""
+    _, stream = await running.chat_stream()
+    assert provider("one").seen[0].json["stream_options"] == {"include_usage": True}
+    assert not any(event.get("usage") for event in events_of(stream)[:-1])
+    assert running.exchanges[-1]["output"] == 9
+
+    _, stream = await running.chat_stream(stream_options={"include_usage": True})
+    assert events_of(stream)[-2]["usage"]["completion_tokens"] == 9
+    assert events_of(stream)[-2]["choices"] == []
+
+
+async def test_silence_is_filled_between_frames(start: Start, provider: Callable[[str], Provider]) -> None:
+    """A comment, never inside a frame, however the provider cuts its bytes."""
+    running = await start(ONE.format(server="keepalive: 20ms"))
+    text = b'data: {"choices":[{"index":0,"delta":{"content":"abcdefgh"}}]}\n\n'
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    provider("one").will(frames=[text, text[:20], text[20:], end], pace=0.07)
+    _, stream = await running.chat_stream()
+    assert stream.replace(b": keep-alive\n\n", b"") == text + text + end
+    assert stream.count(b": keep-alive") >= 5
+    assert text in stream and end in stream
+
+
+async def test_comments_of_a_slow_provider_are_signs_of_life(start: Start, provider: Callable[[str], Provider]) -> None:
+    """They reset the idle timer and wait with the rest until content comes (edge case 167)."""
+    running = await start(ONE.format(server="keepalive: 15s"))
+    comments = [b": OPENROUTER PROCESSING\n\n"] * 6
+    end = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    provider("one").will(frames=[*comments, end], pace=0.1)
+    status, stream = await running.chat_stream("single")
+    assert status == 200 and stream == b"".join(comments) + end
+
+
+async def test_a_stream_can_be_opened_before_the_provider_speaks(
+    start: Start, provider: Callable[[str], Provider]
+) -> None:
+    """`commit_after`: 200 and keep-alives early; the fallback still works, content is content."""
+    running = await start(ONE.format(server="commit_after: 50ms, keepalive: 30ms"))
+    provider("one").will(fault="stall_before_head")
+    async with running.post("/v1/chat/completions", chat_body("both") | {"stream": True}) as answer:
+        async with asyncio.timeout(0.3):
+            assert answer.status == 200
+            assert await answer.content.readany() == b": keep-alive\n\n"
+        rest = await answer.read()
+    assert text_of(rest).startswith("Hello") and events_of(rest)[-1] == "[DONE]"
+    assert running.exchanges[-1]["provider"] == "two"
+
+
+async def test_after_an_early_opening_errors_are_said_inside(start: Start, provider: Callable[[str], Provider]) -> None:
+    """The status is out, so the dialect's error event has to do."""
+    running = await start(ONE.format(server="commit_after: 20ms, keepalive: 30ms"))
+    provider("one").will(fault="stall_before_head")
+    status, stream = await running.chat_stream("single")
+    assert status == 200
+    assert events_of(stream)[-2]["error"]["type"] == "upstream_timeout"
+    assert events_of(stream)[-1] == "[DONE]"
+
+
+async def test_the_total_time_is_bounded(start: Start, provider: Callable[[str], Provider]) -> None:
+    """A drip of one token at a time resets the idle timer, not the deadline."""
+    running = await start(ONE.format(server="timeouts: {total: 300ms}"))
+    frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'] * 100
+    provider("one").will(frames=frames, pace=0.05)
+    _, stream = await running.chat_stream()
+    assert "server.timeouts.total" in events_of(stream)[-2]["error"]["suggestion"]
+    assert 3 <= len(text_of(stream)) <= 7
+
+
+async def test_the_clients_own_deadline_is_kept(start: Start, provider: Callable[[str], Provider]) -> None:
+    """x-stainless-timeout bounds the wait (edge case 19)."""
+    running = await start(ONE.format(server="").replace("first_byte: 400ms", "first_byte: 9s, whole: 9s"))
+    provider("one").will(latency=5)
+    for stream in (False, True):
+        async with asyncio.timeout(1):
+            async with running.post(
+                "/v1/chat/completions", chat_body("single") | {"stream": stream}, headers={"x-stainless-timeout": "0.1"}
+            ) as answer:
+                assert answer.status == 504
+
+
+async def test_a_provider_that_lingers_after_the_finish_is_not_waited_for(
+    start: Start, provider: Callable[[str], Provider]
+) -> None:
+    """Once the model has finished, only usage can follow; a little patience is enough."""
+    running = await start(ONE.format(server=""))
+    frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n']
+    provider("one").will(frames=[*frames, b""], fault="stall_in_body", after=1)
+    async with asyncio.timeout(2):
+        status, stream = await running.chat_stream("single")
+    assert status == 200 and stream == frames[0] + b"data: [DONE]\n\n"
+    assert running.exchanges[-1]["outcome"] == "ok"
+
+
+async def test_a_last_frame_without_its_empty_line_counts(
+    running: Running, provider: Callable[[str], Provider]
+) -> None:
+    """Providers forget it (edge case 168)."""
+    frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n', b"data: [DONE]"]
+    provider("one").will(frames=frames)
+    _, stream = await running.chat_stream()
+    assert stream == frames[0] + b"data: [DONE]\n\n"
+
+
+async def test_a_completion_stream_and_an_unknown_event_stream(
+    running: Running, provider: Callable[[str], Provider]
+) -> None:
+    """Legacy completions are watched like chat; image events are carried."""
+    async with running.post("/v1/completions", {"model": "both", "prompt": "x", "stream": True}) as answer:
+        assert (await answer.read()).endswith(b"data: [DONE]\n\n")
+    provider("one").will(frames=[b'event: image.done\ndata: {"usage":{"input_tokens":1,"output_tokens":2}}\n\n'])
+    async with running.post("/v1/images/generations", {"model": "both", "prompt": "x", "stream": True}) as answer:
+        assert (await answer.read()).startswith(b"event: image.done")
+    assert running.exchanges[-1]["output"] == 2
+
+
+async def test_sound_that_breaks_off_is_cut_not_ended(running: Running, provider: Callable[[str], Provider]) -> None:
+    """There are no words for an error in a sound: the connection closes in the middle."""
+    import aiohttp
+    import pytest
+
+    provider("one").will(
+        frames=[b"RIFF" * 100, b"x", b"y"],
+        fault="reset_in_body",
+        after=2,
+        pace=0.02,
+        headers={"Content-Type": "audio/wav"},
+    )
+    async with running.post("/v1/audio/speech", {"model": "single", "input": "x", "voice": "a"}) as answer:
+        assert answer.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()

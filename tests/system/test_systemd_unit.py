@@ -1,0 +1,58 @@
+"""The unit file: valid, and a jail."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        not shutil.which("systemd-analyze") and not os.environ.get("GATEWAY_CI"),
+        reason="systemd-analyze is not installed",
+    ),
+]
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists here, beside its socket."""
+    text = (UNITS / "gateway.service").read_text()
+    found = tmp_path / "gateway.service"
+    found.write_text(text.replace("/opt/gateway/bin/gateway", "/bin/true"))
+    shutil.copy(UNITS / "gateway.socket", tmp_path)
+    return found
+
+
+def test_both_units_are_valid(unit: Path) -> None:
+    """`verify` exits 0 for unknown keys and only warns: so nothing may be on standard error."""
+    command = ["systemd-analyze", "verify", str(unit), str(unit.with_suffix(".socket"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_exposure_is_low(unit: Path) -> None:
+    """At most 2.0 of 10."""
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"exposure level for gateway.service: (\d+\.\d)", done.stdout)
+    assert found is not None and float(found[1]) <= 2.0
+
+
+def test_the_unit_says_what_the_daemon_does() -> None:
+    """Notify, reload by SIGHUP, no restart on 78, a stop timeout above the drain."""
+    text = (UNITS / "gateway.service").read_text()
+    for line in (
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "RestartPreventExitStatus=78",
+        "WatchdogSec=30s",
+        "TimeoutStopSec=150s",
+    ):
+        assert line in text
+    assert "Environment=" not in text  # no secret in a unit that everybody may read
+    assert "LoadCredential=" in text

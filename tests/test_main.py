@@ -1,0 +1,139 @@
+"""The commands: what they print, and their exit codes."""
+
+import asyncio
+import hashlib
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.__main__ import main
+
+GOOD = """
+providers:
+  mock:
+  openai: {auth: {bearer: {env: NOT_SET_HERE}}}
+  byok: {preset: openai, auth: passthrough}
+routes:
+  fast: [mock:demo, openai:x, byok:y]
+  roomy: {targets: [mock:demo], policy: weighted, context_fallback: [openai:long]}
+  "gpt-*": openai
+default_provider: mock
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_check_says_good_and_what_will_surprise(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings do not fail it."""
+    assert main(["check", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "warning: providers.openai: disabled, its credential is missing (env NOT_SET_HERE)" in out
+    assert out.endswith("good (3 providers, 3 routes)\n")
+
+
+def test_check_prints_every_problem_and_exits_78(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, uncoloured when it is no terminal."""
+    config.write_text("a: 1\nroutes: {x: y}\n")
+    assert main(["check", str(config)]) == 78
+    assert (
+        capsys.readouterr().err
+        == f"{config}:1:1: a: unknown key 'a'\n{config}:2:10: routes.x: 'y' is no route; a target is provider:model\n"
+    )
+    assert main(["routes", "--config", str(config)]) == 78
+
+
+def test_routes_shows_all_or_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Targets in order, credentials that are missing, the default."""
+    assert main(["routes", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "mock:demo -> openai:x (no credential) -> byok:y (client's key)" in out
+    assert re.search(r"\(any other\)\s+default\s+mock", out)
+    assert main(["routes", "roomy", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "roomy: weighted, at most 4 attempts in 60 s" in out and "1. mock:demo" in out
+    assert "when the context is too long: openai:long (no credential)" in out
+
+
+def test_routes_of_an_unknown_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, exit 1; without any route it says so."""
+    config.write_text("providers: {mock: }")
+    assert main(["routes", "nope", "--config", str(config)]) == 1
+    assert capsys.readouterr().err == "gateway: The model 'nope' does not exist\n"
+    assert main(["routes", "--config", str(config)]) == 0
+    assert "no routes" in capsys.readouterr().out
+
+
+def test_keys_new_prints_a_key_once_and_its_hash_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
+    """The YAML holds no key."""
+    assert main(["keys", "new", "laptop"]) == 0
+    key, _, yaml = capsys.readouterr().out.partition("\n")
+    assert hashlib.sha256(key.encode()).hexdigest() in yaml and key not in yaml
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everywhere."""
+    assert main(["version"]) == 0
+    assert re.match(r"gateway \d+\.\d+\.\d+, python 3\.\d+\.\d+, aiohttp 3\.", capsys.readouterr().out)
+    for arguments in (["--help"], ["run", "--help"], ["mock", "--help"], ["keys", "new", "--help"]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0
+
+
+async def test_mock_serves_a_script(tmp_path: Path) -> None:
+    """For users' own CI: rules by path and model, faults by header."""
+    script = tmp_path / "script.yaml"
+    script.write_text(
+        "- when: {model: 'bad*'}\n  then: {status: 429, headers: {retry-after: '2'}}\n  times: 1\n- then: {latency: 10ms, text: scripted}\n"
+    )
+    command = [sys.executable, "-m", "gateway", "mock", "--listen", "127.0.0.1:0", "--script", str(script)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        line = (await asyncio.to_thread(process.stdout.readline)).decode()
+        url = line.rpartition(" ")[2].strip()
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(model: str, **headers: str) -> tuple[int, str]:
+                named = {name.replace("_", "-"): value for name, value in headers.items()}
+                async with session.post(f"{url}/chat/completions", json={"model": model}, headers=named) as answer:
+                    return answer.status, await answer.text()
+
+            assert (await ask("bad"))[0] == 429
+            status, text = await ask("bad")
+            assert status == 200 and "scripted" in text
+            assert (await ask("x", x_mock_status="503"))[0] == 503
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await ask("x", x_mock_fault="close_before_head")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait) == 0
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--listen", "here"], "'here' is no address"),
+        (["--script", "/nowhere"], "No such file"),
+        (["--script", "BAD"], "script entry 1: unknown behaviour 'statsu'"),
+    ],
+)
+def test_mock_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """One line, exit 1."""
+    script = tmp_path / "s.yaml"
+    script.write_text("- then: {statsu: 3}")
+    assert main(["mock", *[str(script) if part == "BAD" else part for part in arguments]]) == 1
+    assert words in capsys.readouterr().err
