@@ -24,12 +24,8 @@ async def forward(request: web.Request) -> web.StreamResponse:
     headers = {"Content-Type": request.content_type, "Authorization": "Bearer upstream"}
     async with session.post(upstream + request.path, data=body, headers=headers) as answer:
         if answer.content_type != "text/event-stream":
-            return web.Response(
-                status=answer.status, body=await answer.read(), content_type=answer.content_type
-            )
-        reply = web.StreamResponse(
-            status=answer.status, headers={"Content-Type": "text/event-stream"}
-        )
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+        reply = web.StreamResponse(status=answer.status, headers={"Content-Type": "text/event-stream"})
         await reply.prepare(request)
         while chunk := await answer.content.readany():
             await reply.write(chunk)

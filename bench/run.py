@@ -1,0 +1,243 @@
+"""`make bench`: what the gateway costs beside a bare aiohttp proxy, in one interleaved run on loopback.
+
+CPU is the kernel's accounting of the proxy's own threads; the proxy is pinned to one core, the provider
+and this load generator to the other. Throughput moves by tens of per cent on a shared machine, CPU per
+request by a few: so the figures are medians of CPU, and what counts are the ratios.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import uvloop
+
+HERE = pathlib.Path(__file__).parent
+ROUNDS = 7
+SECONDS = 1.5
+CONNECTIONS = 16
+STREAMS = 100
+KEY = "gwk_bench_0123456789abcdef0123456789abcdef"
+QUESTION = {"model": "bench", "messages": [{"role": "user", "content": "Tell me about foxes. " * 8}]}
+CONFIG = """
+server: {listen: ["127.0.0.1:%(port)d"]}
+store: {url: "memory:"}
+keys: {bench: {secret: {env: BENCH_KEY}, routes: ["bench*"]}}
+limits:
+  key: {default: {requests: 1000000/second}}
+  address: {default: {requests: 1000000/second}}
+providers:
+  chat: {base_url: "http://127.0.0.1:%(upstream)d/v1", auth: {bearer: {env: BENCH_UPSTREAM}}, speaks: [openai_chat]}
+routes: {bench: ["chat:bench", "chat:other"]}
+"""
+NGINX = """
+daemon off; worker_processes 1; pid %(folder)s/pid; error_log /dev/null;
+events { worker_connections 2048; }
+http { access_log off; client_body_temp_path %(folder)s/b; proxy_temp_path %(folder)s/p;
+  fastcgi_temp_path %(folder)s/f; uwsgi_temp_path %(folder)s/u; scgi_temp_path %(folder)s/s;
+  upstream u { server 127.0.0.1:%(upstream)d; keepalive 128; }
+  server { listen 127.0.0.1:%(port)d; keepalive_requests 1000000;
+    location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Proxy:
+    """One row: a process under test."""
+
+    def __init__(self, name: str, command: list[str], port: int, core: int) -> None:
+        self.name, self.port = name, port
+        environ = os.environ | {"BENCH_KEY": KEY, "BENCH_UPSTREAM": "upstream-key"}
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process does
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environ)
+        self.wait()
+        os.sched_setaffinity(self.process.pid, {core})
+
+    def wait(self) -> None:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.log.seek(0)
+        sys.exit(f"{self.name} did not start: {self.log.read().decode()}")
+
+    def cpu_us(self) -> float:
+        """CPU of the process and its children so far, in microseconds."""
+        pids = [str(self.process.pid)]
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        pids += children.read_text().split()
+        total = 0
+        for pid in pids:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0])
+        return total / 1000
+
+    def memory_mib(self) -> float:
+        """Resident memory."""
+        pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class Client(asyncio.Protocol):
+    """A closed loop on one connection: sends a request, counts what comes back, sends the next."""
+
+    def __init__(self, request: bytes, is_over: Callable[[], bool]) -> None:
+        self.request, self.is_over = request, is_over
+        self.requests = self.events = 0
+        self.done = asyncio.get_running_loop().create_future()
+        self._body = -1
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.events += data.count(b"data: {")
+        if self._is_end(data):
+            self.requests += 1
+            self._body, self._tail = -1, b""
+            if self.is_over():
+                self.transport.close()
+                if not self.done.done():
+                    self.done.set_result(None)
+            else:
+                self.transport.write(self.request)
+
+    def _is_end(self, data: bytes) -> bool:
+        if self._body < 0:
+            self._tail += data
+            head, gap, rest = self._tail.partition(b"\r\n\r\n")
+            if not gap:
+                return False
+            if b" 200 " not in head[:16]:
+                sys.exit(f"unexpected answer: {self._tail[:500]!r}")
+            found = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            self._body = int(found) - len(rest) if found else 0
+            if found:
+                return self._body == 0
+        elif self._body > 0:
+            self._body -= len(data)
+            return self._body == 0
+        return data.endswith(b"0\r\n\r\n")
+
+
+def write_request(port: int, path: str, body: Mapping[str, object]) -> bytes:
+    """The bytes of one POST."""
+    data = json.dumps(body, separators=(",", ":")).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+async def load(proxy: Proxy, request: bytes, connections: int, seconds: float) -> tuple[int, int, float]:
+    """Keep `connections` busy. Return (requests, events, CPU microseconds of the proxy)."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    before = proxy.cpu_us()
+    clients = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(
+            lambda: Client(request, lambda: loop.time() >= end), "127.0.0.1", proxy.port
+        )
+        clients.append(client)
+    await asyncio.wait([client.done for client in clients], timeout=seconds + 30)
+    used = proxy.cpu_us() - before
+    return sum(client.requests for client in clients), sum(client.events for client in clients), used
+
+
+async def measure(proxies: list[Proxy], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Run every proxy in turn, round by round."""
+    large = QUESTION | {"messages": [{"role": "user", "content": "x" * 65000}]}
+    found: dict[str, dict[str, list[float]]] = {
+        proxy.name: {"request": [], "64k": [], "chunk": []} for proxy in proxies
+    }
+    for proxy in proxies:  # warm up: connections, caches, the interpreter's specialisations
+        await load(proxy, write_request(proxy.port, "/v1/chat/completions", QUESTION), CONNECTIONS, 1.0)
+    for number in range(rounds):
+        for proxy in proxies[number % 2 :] + proxies[: number % 2]:
+            one = write_request(proxy.port, "/v1/chat/completions", QUESTION)
+            requests, _, used = await load(proxy, one, CONNECTIONS, SECONDS)
+            found[proxy.name]["request"].append(used / requests)
+            one = write_request(proxy.port, "/v1/chat/completions", large)
+            requests, _, used = await load(proxy, one, CONNECTIONS, SECONDS / 2)
+            found[proxy.name]["64k"].append(used / requests)
+            one = write_request(proxy.port, "/v1/chat/completions", QUESTION | {"stream": True})
+            _, events, used = await load(proxy, one, STREAMS, 0.1)
+            found[proxy.name]["chunk"].append(used / events)
+    return found
+
+
+def report(found: dict[str, dict[str, list[float]]], proxies: list[Proxy]) -> str:
+    """The table: absolute figures, and ratios to the bare proxy."""
+    lines = [
+        f"{'':<10}{'us/request':>12}{'x lean':>8}{'us/64 KiB':>12}{'x lean':>8}{'us/chunk':>12}{'x lean':>8}{'MiB':>8}"
+    ]
+    base = {kind: statistics.median(values) for kind, values in found["lean"].items()}
+    for proxy in proxies:
+        row = f"{proxy.name:<10}"
+        for kind in ("request", "64k", "chunk"):
+            value = statistics.median(found[proxy.name][kind])
+            row += f"{value:>12.1f}{value / base[kind]:>8.2f}"
+        lines.append(f"{row}{proxy.memory_mib():>8.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Start everything, measure, print, stop everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
+    cores = sorted(os.sched_getaffinity(0))
+    upstream = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        provider = subprocess.Popen([sys.executable, str(HERE / "upstream.py"), str(upstream)])
+        os.sched_setaffinity(0, {cores[-1]})
+        os.sched_setaffinity(provider.pid, {cores[-1]})
+        proxies = []
+        try:
+            port = free_port()
+            command = [sys.executable, str(HERE / "lean.py"), str(port), f"http://127.0.0.1:{upstream}"]
+            proxies.append(Proxy("lean", command, port, cores[0]))
+            port = free_port()
+            config = pathlib.Path(folder, "providers.yaml")
+            config.write_text(CONFIG % {"port": port, "upstream": upstream})
+            command = [sys.executable, "-m", "gateway", "run", "--config", str(config), "--log-format", "json"]
+            proxies.append(Proxy("gateway", command, port, cores[0]))
+            if shutil.which("nginx"):
+                port = free_port()
+                config = pathlib.Path(folder, "nginx.conf")
+                config.write_text(NGINX % {"port": port, "upstream": upstream, "folder": folder})
+                proxies.append(Proxy("nginx", ["nginx", "-c", str(config)], port, cores[0]))
+            print(report(uvloop.run(measure(proxies, rounds)), proxies))
+        finally:
+            for proxy in proxies:
+                proxy.stop()
+            provider.terminate()
+            provider.wait(10)
+
+
+if __name__ == "__main__":
+    main()
