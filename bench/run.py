@@ -46,7 +46,7 @@ events { worker_connections 2048; }
 http { access_log off; client_body_temp_path %(folder)s/b; proxy_temp_path %(folder)s/p;
   fastcgi_temp_path %(folder)s/f; uwsgi_temp_path %(folder)s/u; scgi_temp_path %(folder)s/s;
   upstream u { server 127.0.0.1:%(upstream)d; keepalive 128; }
-  server { listen 127.0.0.1:%(port)d; keepalive_requests 1000000;
+  server { listen 127.0.0.1:%(port)d; keepalive_requests 1000000; client_body_buffer_size 1m;
     location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }
 """
 
