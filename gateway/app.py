@@ -1,6 +1,7 @@
 """Wires everything, in one function: the parts, the middlewares in their order, the routes."""
 
 import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway.clock import Clock
 from gateway.config import MIB, Config, Seconds
 from gateway.handlers import connection_test, models, probes
 from gateway.handlers.bodies import hold_continue
+from gateway.handlers.count_tokens import count_tokens
 from gateway.handlers.generate import create
 from gateway.health import Health, State
 from gateway.http_client import HttpClient
@@ -29,16 +31,23 @@ from gateway.redact import Redactor
 from gateway.store.memory import MemoryWindows
 from gateway.upstream import Upstream
 from gateway.wire import DIALECTS
+from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# Raw lane only: dialects whose client path is behind /v1 and whose limits are the default's.
-LIMIT_CLASSES = {"openai_chat": "chat", "openai_embeddings": "embeddings"}
+LIMIT_CLASSES = {"openai_chat": "chat", "openai_embeddings": "embeddings", "anthropic_messages": "messages"}
+# Every /v1 path stands behind each of these (PRODUCT.md section 6).
+PREFIXES = {
+    "": "", "/openai": "", "/full": "", "/full/openai": "", "/min": "min", "/min/openai": "min",
+    "/pt": "pt", "/pt/openai": "pt",
+}  # fmt: skip
 # The worker's bounds (PRODUCT.md section 3).
 WORKER_BODY, WORKER_FIRST_BYTE = 1 * MIB, Seconds(30)
 AZURE_PATH = "/openai/deployments/{deployment}"
 PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, is_shed=False)
-CATALOGUE = Endpoint("catalogue", OPENAI_CHAT, is_shed=False)
+CATALOGUE = Endpoint(
+    "catalogue", OPENAI_CHAT, is_shed=False, anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, is_shed=False)
+)
 OPERATORS = Endpoint("operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, is_shed=False)
 
 
@@ -50,9 +59,10 @@ def make_app(
     *,
     clock: Clock | None = None,
     dice: random.Random | None = None,
+    secret: bytes | None = None,
     state_dir: str | None = None,
 ) -> web.Application:
-    """Build the gateway. `data` is the packaged data by name: models, top_models."""
+    """Build the gateway. `data` is the packaged data by name: models, top_models. `secret` signs envelopes."""
     app = web.Application(
         middlewares=[
             access_log,  # 1 the exchange and its id; counts and logs whatever happens inside
@@ -82,6 +92,7 @@ def make_app(
             packaged=data["models"],
             top_models=data["top_models"],
             started_at=clock.time(),
+            own_secret=secret or secrets.token_bytes(32),
             builtin_url=builtin,
             state_dir=state_dir,
         )
@@ -111,16 +122,22 @@ def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
         else:
             endpoints[app.router.add_route(method, path, handler, expect_handler=hold_continue)] = endpoint
 
+    for prefix, mode in PREFIXES.items():
+        for dialect in DIALECTS.values():
+            name = dialect.path.strip("/").replace("/", "_")
+            endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"), mode=mode)
+            handler = count_tokens if dialect is COUNT_TOKENS else create
+            add("POST", f"{prefix}/v1{dialect.path}", handler, endpoint)
+        add("GET", f"{prefix}/v1/models", models.list_models, CATALOGUE)
+        add("GET", f"{prefix}/v1/models/{{id:.+}}", models.show_model, CATALOGUE)
+        add("GET", f"{prefix}/v1/aliases", models.list_aliases, CATALOGUE)
     for dialect in DIALECTS.values():
-        name = dialect.path.strip("/").replace("/", "_")
-        endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"))
-        add("POST", f"/v1{dialect.path}", create, endpoint)
-        add("POST", f"{AZURE_PATH}{dialect.path}", create, endpoint)
+        if not dialect.is_anthropic:
+            name = dialect.path.strip("/").replace("/", "_")
+            endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"))
+            add("POST", f"{AZURE_PATH}{dialect.path}", create, endpoint)
     worker = Endpoint("chat", WORKER_CHAT, "chat", most_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
     add("POST", "/chat", create, worker)
-    add("GET", "/v1/models", models.list_models, CATALOGUE)
-    add("GET", "/v1/models/{id:.+}", models.show_model, CATALOGUE)
-    add("GET", "/v1/aliases", models.list_aliases, CATALOGUE)
     add("GET", "/top-models", models.top_models, CATALOGUE)
     add("GET", "/test-connection", connection_test.test_connection, CATALOGUE)
     add("GET", "/", probes.root, PROBE)
@@ -146,6 +163,8 @@ def secrets_of(config: Config) -> list[str]:
     """Every secret value that the configuration has loaded, for the redactor."""
     found = [secret.text for key in config.keys.values() for secret in key.secret]
     found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]
+    if config.server.secret is not None:
+        found.append(config.server.secret.value)
     return [text for text in found if text]
 
 

@@ -16,16 +16,16 @@ from gateway import __version__
 from gateway.answer import Answer
 from gateway.config import NO_OVERRIDES, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.credentials import Credential, bare
-from gateway.errors import Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Step
-from gateway.lanes import Way, raw_way
+from gateway.lanes import Question, Way, Whole, make_way
 from gateway.parts import Gateway, Visit
 from gateway.redact import Redactor
 from gateway.relay import STREAM_HEADERS, Cutter, Outlet, Stream
+from gateway.repair import offending
 from gateway.routing import Resolved
 from gateway.upstream import MOST_ERROR_BYTES, Call, Deadline, Opened
-from gateway.wire.dialect import Asked, Dialect, Lane
-from gateway.wire.json_body import Body
+from gateway.wire.dialect import Dialect, Lane
 from gateway.wire.opaque import BytesLane, Uncut
 from gateway.wire.sse import FrameCutter
 
@@ -35,6 +35,7 @@ USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
 CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
 # The few headers of a provider that mean something to its own clients.
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
+LONGEST_LIST = 1000
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
 
 
@@ -45,17 +46,34 @@ class Inquiry:
     gateway: Gateway
     visit: Visit
     request: web.Request
-    dialect: Dialect
-    body: Body
+    question: Question
     resolved: Resolved
-    is_stream: bool
-    asked: Asked
     deadline: Deadline
-    forwarded: Mapping[str, str]  # client headers that may go upstream
     first_byte: Seconds | None  # the endpoint's or the client's own limit on the wait for the reply's head
     commit_at: float | None = None  # loop time at which a stream is opened, whatever the upstream does
     lane: Lane | None = field(default=None, init=False)  # of the attempt that is speaking
     _outlet: Outlet | None = field(default=None, init=False)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The client's own."""
+        return self.question.dialect
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the client wants a stream."""
+        return self.question.is_stream
+
+    def way(self, target: Target) -> Way | None:
+        """How to put the question to a target; None when its provider speaks nothing that fits.
+
+        Raises BadRequest when it cannot be said there.
+        """
+        snapshot = self.visit.snapshot
+        provider, model = snapshot.config.providers[target.provider], target.model or ""
+        profile = snapshot.capabilities.profile(provider, model)
+        refused = self.gateway.learned.refused(provider.name, model, self.question.monotonic)
+        return make_way(self.question, provider, model, profile, refused)
 
     @property
     def outlet(self) -> Outlet:
@@ -79,7 +97,7 @@ class Inquiry:
 
     def make_lane(self) -> Lane:
         """A lane that has seen nothing yet, to say an error with."""
-        return self.dialect.watch(self.asked)
+        return self.dialect.watch(self.question.asked)
 
 
 @define
@@ -90,14 +108,41 @@ class Attempt:
     target: Target
     credential: Credential
     accepts_empty: bool
+    _way: Way
     _started: float = field(default=0.0, init=False)
-    _way: Way = field(init=False)
+    _token: str = field(default="", init=False, repr=False)
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
+        if self._way.answer is not None:
+            return await self._answer(self._way.answer, {"x-gateway-model": self.target.model or ""})
+        try:
+            return await self._ask()
+        except Declined as fault:
+            if not (self._repair(fault) or await self._renew(fault)):
+                raise
+        return await self._ask()
+
+    async def _renew(self, fault: Declined) -> bool:
+        """After a 401 with a token from a file: get another one, once."""
+        oauth = self.inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
+        if oauth is None or fault.fault is not Fault.CREDENTIALS:
+            return False
+        file = self.inquiry.gateway.token_file(self.target.provider, oauth)
+        return await file.renew(self._token)
+
+    async def _show(self) -> Credential:
+        """The credential to send; a token from a file is looked up, and refreshed when it is due."""
+        oauth = self.inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
+        if oauth is None:
+            return self.credential
+        self._token = await self.inquiry.gateway.token_file(self.target.provider, oauth).token()
+        self.inquiry.gateway.redactor.add([self._token])
+        return evolve(self.credential, value=f"Bearer {self._token}")
+
+    async def _ask(self) -> web.StreamResponse:
         inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
-        self._way = _way_for(inquiry, self.target)
-        call = self._write_call()
+        call = self._write_call(await self._show())
         now = inquiry.gateway.clock.monotonic
         self._started = now()
         try:
@@ -111,18 +156,30 @@ class Attempt:
         finally:
             opened.close()
 
+    def _repair(self, fault: Declined) -> bool:
+        """Leave out the optional member that a refusal names, and remember it. Return whether to ask again."""
+        inquiry, target = self.inquiry, self.target
+        name = offending(fault, self._way.optional)
+        if name is None or inquiry.visit.exchange.is_spoken:
+            return False
+        inquiry.gateway.learned.learn(target.provider, target.model or "", name, inquiry.question.monotonic)
+        way = inquiry.way(target)
+        assert way is not None
+        self._way = way
+        return True
+
     async def _relay(self, opened: Opened) -> web.StreamResponse:
-        kind = opened.content_type
+        kind, is_stream = opened.content_type, self.inquiry.is_stream
         if kind == "text/html":
             raise Unreadable("The provider answered with an HTML page")
-        if self.inquiry.is_stream and kind == EVENT_STREAM:
+        if is_stream and kind == EVENT_STREAM:
             return await self._stream(opened, self._way.stream(), FrameCutter(), STREAM_HEADERS)
         if not self._way.upstream.is_json and kind != "application/json":
             self.inquiry.outlet.keepalive = float("inf")  # there is no keep-alive inside sound
             return await self._stream(
                 opened, BytesLane(), Uncut(), {"Content-Type": kind or "application/octet-stream"}
             )
-        return await self._whole(opened)
+        return await self._whole(opened, is_spread=is_stream and self._way.spread is not None)
 
     async def _stream(
         self, opened: Opened, lane: Lane, cutter: Cutter, headers: Mapping[str, str]
@@ -145,18 +202,33 @@ class Attempt:
         finally:
             self.inquiry.visit.exchange.usage = lane.usage
 
-    async def _whole(self, opened: Opened) -> web.StreamResponse:
+    async def _whole(self, opened: Opened, *, is_spread: bool) -> web.StreamResponse:
+        """A reply that has to be held whole; `is_spread`: the client wants it as a stream all the same."""
         exchange, limit = self.inquiry.visit.exchange, self.inquiry.visit.snapshot.config.server.max_reply
         now = self.inquiry.gateway.clock.monotonic
         waiting = now()
         body = await self.inquiry.patiently(opened.read(limit, self.inquiry.deadline))
         exchange.upstream_s += now() - waiting
-        whole = self._way.whole(body)
+        if is_spread and self._way.spread is not None:
+            whole = self._way.spread(body)
+        else:
+            whole = self._way.whole(body, opened.content_type == EVENT_STREAM)
+        return await self._answer(whole, self._reply_headers(opened))
+
+    async def _answer(self, whole: Whole, headers: dict[str, str]) -> web.StreamResponse:
+        exchange, inquiry = self.inquiry.visit.exchange, self.inquiry
         exchange.usage = whole.usage
-        headers = {"Content-Type": "application/json", **self._reply_headers(opened)}
+        is_stream = inquiry.is_stream and self._way.spread is not None
+        headers = {**(STREAM_HEADERS if is_stream else {"Content-Type": "application/json"}), **headers}
         if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=False))
+            raise SaidNothing(Held(whole.body, headers, is_stream=is_stream))
         self._note_content()
+        if is_stream:
+            await inquiry.outlet.open(headers)
+            exchange.step(Step.SPEAK)
+            await inquiry.outlet.write(whole.body)
+            exchange.step(Step.END)
+            return await inquiry.outlet.close()
         exchange.step(Step.END)
         return Answer(whole.body, headers)
 
@@ -172,9 +244,12 @@ class Attempt:
             "x-gateway-attempts": str(self.inquiry.visit.exchange.attempts),
         }
         upstream = opened.headers
-        for name in PASSED_HEADERS:
-            if name in upstream:
-                headers[name] = printable(upstream[name])
+        if self._way.drops:
+            headers["x-gateway-dropped"] = printable(",".join(self._way.drops), LONGEST_LIST)
+        if not self._way.is_crossed:
+            for name in PASSED_HEADERS:
+                if name in upstream:
+                    headers[name] = printable(upstream[name])
         for name in REQUEST_ID_HEADERS:
             if name in upstream:
                 headers["x-gateway-upstream-request-id"] = printable(upstream[name])
@@ -195,27 +270,26 @@ class Attempt:
         now = self.inquiry.gateway.clock.time()
         return dialect.read_error(dialect.name, opened.status, opened.headers, body, now)
 
-    def _write_call(self) -> Call:
-        inquiry, target = self.inquiry, self.target
+    def _write_call(self, credential: Credential) -> Call:
+        inquiry, target, way = self.inquiry, self.target, self._way
         snapshot = inquiry.visit.snapshot
         provider = snapshot.config.providers[target.provider]
         headers = {
-            "Content-Type": inquiry.body.content_type,
-            "Accept": EVENT_STREAM if inquiry.is_stream else "*/*",
+            "Content-Type": inquiry.question.body.content_type,
+            "Accept": EVENT_STREAM if way.asks_stream else "*/*",
             "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
-            **inquiry.forwarded,
-            **provider.headers,
+            **way.headers,
         }
-        if self.credential.header:
-            headers[self.credential.header] = self.credential.value
+        if credential.header:
+            headers[credential.header] = credential.value
         return Call(
             provider=provider.name,
-            url=_url(snapshot.base_urls[provider.name], provider, self._way.upstream.name, target.model or ""),
+            url=_url(snapshot.base_urls[provider.name], provider, way.upstream.name, target.model or ""),
             headers=headers,
-            body=self._way.body,
+            body=way.body,
             timeouts=_timeouts(provider, target, inquiry.first_byte),
-            is_stream=inquiry.is_stream,
+            is_stream=way.asks_stream,
             max_connections=provider.max_connections,
         )
 
@@ -233,17 +307,9 @@ async def deliver(inquiry: Inquiry, held: Held) -> web.StreamResponse:
     return await outlet.close()
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int = 200) -> str:
     """What of a provider's header may be sent on: printable ASCII, not endless."""
-    return "".join(letter for letter in text[:200] if " " <= letter <= "~")
-
-
-def _way_for(inquiry: Inquiry, target: Target) -> Way:
-    snapshot = inquiry.visit.snapshot
-    provider = snapshot.config.providers[target.provider]
-    model = target.model or ""
-    profile = snapshot.capabilities.profile(provider, model)
-    return raw_way(inquiry.dialect, inquiry.body, inquiry.asked, provider, model, profile)
+    return "".join(letter for letter in text[:most] if " " <= letter <= "~")
 
 
 def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:

@@ -156,7 +156,7 @@ class Server:
         default=None, metadata=doc("send 200 and keep-alives after this long without a word from upstream")
     )
     secret: Secret | None = field(
-        default=None, metadata=unbuilt("signs what clients carry for us; absent: made once, kept beside the store")
+        default=None, metadata=doc("signs what clients carry for us; absent: made once, kept beside the store")
     )
     open: bool = field(default=False, metadata=doc("no keys needed on a public address"))
     cors: Cors | None = field(default=None, metadata=doc("browser origins"))
@@ -217,7 +217,7 @@ class Auth:
     @property
     def is_present(self) -> bool:
         """Whether there is anything to show, or nothing is needed."""
-        return self.header is None or any(secret.value for secret in self.secrets)
+        return self.header is None or self.oauth is not None or any(secret.value for secret in self.secrets)
 
 
 @frozen
@@ -229,9 +229,7 @@ class Provider:
     auth: Auth = field(factory=Auth, metadata=doc("{bearer|x-api-key|api-key: secret or list}, or passthrough"))
     headers: dict[str, str] = field(factory=dict, metadata=doc("sent with every request"))
     query: dict[str, str] = field(factory=dict, metadata=doc("added to every URL"))
-    system_prefix: str | None = field(
-        default=None, metadata=unbuilt("a text block put before the client's system prompt")
-    )
+    system_prefix: str | None = field(default=None, metadata=doc("a text block put before the client's system prompt"))
     set: dict[str, Any] = field(factory=dict, metadata=doc("members put into every body"))
     drop: tuple[str, ...] = field(default=(), metadata=doc("members taken out of every body"))
     rename: dict[str, str] = field(factory=dict, metadata=doc("members renamed in every body"))
@@ -289,7 +287,7 @@ class Route:
     on_shed: str = field(
         default="drop",
         validator=validators.in_(("drop", "refuse")),
-        metadata=unbuilt("what happens when a target's dialect cannot say what was asked"),
+        metadata=doc("drop | refuse: what happens when a target's dialect cannot say what was asked"),
     )
     context_fallback: tuple[Target, ...] = field(
         default=(), metadata=doc("used only after a refusal of the context's length")

@@ -60,6 +60,8 @@ def make_wallet(provider: Provider) -> Wallet | None:
         return None
     if auth.header is None:
         return Wallet(provider.name, (Credential(provider.name, "", ""),))
+    if auth.oauth is not None:  # its value is looked up when it is sent
+        return Wallet(provider.name, (Credential(f"{provider.name}#oauth", auth.header, ""),))
     found = [_credential(provider.name, auth, secret.value) for secret in auth.secrets if secret.value]
     return Wallet(provider.name, found) if found else None
 
@@ -69,21 +71,26 @@ def hash_id(value: str) -> str:
     return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def pass_through(provider: Provider, headers: Mapping[str, str], native: str, spent: Collection[str]) -> Credential:
+def pass_through(
+    provider: Provider, headers: Mapping[str, str], native: str, wanted: str, spent: Collection[str]
+) -> Credential:
     """Take the client's own provider key (PRODUCT.md section 5). Raises Unauthorized when there is none.
 
-    `native` is the credential header of the client's dialect; `spent` are the header names whose value
-    is a gateway key: such a value never goes upstream.
+    `native` is the credential header of the client's dialect, `wanted` the upstream's; `spent` are the header
+    names whose value is a gateway key: such a value never goes upstream.
     """
-    chosen = headers.get("x-provider-key", "").strip()
+    chosen, found = headers.get("x-provider-key", "").strip(), ""
     for name in (_other(native), native):
         if not chosen and name not in spent:
             chosen = bare(headers.get(name, ""))
+            found = name
     if not chosen:
         raise Unauthorized(
             f"Provider '{provider.name}' requires API key passthrough, but no client API key was provided"
         )
-    header, value = ("x-api-key", chosen) if native == "x-api-key" else ("authorization", f"Bearer {chosen}")
+    if native == wanted == "x-api-key" and found:
+        wanted = found  # Anthropic's newer SDKs show their key as a bearer token: it goes on as it came
+    header, value = ("x-api-key", chosen) if wanted == "x-api-key" else ("authorization", f"Bearer {chosen}")
     return Credential(f"{provider.name}#{hash_id(chosen)}", header, value)
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -21,7 +22,7 @@ from gateway.load.checks import open_to_all
 from gateway.logs import Logs, make_logs
 from gateway.parts import GATEWAY, Gateway
 from gateway.redact import Redactor
-from gateway.sources import packaged, read_config, state_dir
+from gateway.sources import own_secret, packaged, read_config, state_dir
 from gateway.systemd import notify, watchdog_period
 
 try:
@@ -69,7 +70,7 @@ class Daemon:
         folder = _state_dir(self.config)
         sockets = _open(self.listen)
         data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
-        app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder)
+        app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder, secret=_own_secret(folder))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._complain)
         runner, servers = await serve(app, self.config, sockets)
@@ -193,6 +194,13 @@ def _state_dir(config: Config) -> str | None:
     except OSError as error:
         raise CannotStart(f"state directory {error.filename}: {error.strerror}") from None
     return str(found) if found is not None else None
+
+
+def _own_secret(folder: str | None) -> bytes:
+    try:
+        return own_secret(Path(folder) if folder is not None else None)
+    except OSError as error:
+        raise CannotStart(f"{error.filename}: {error.strerror}") from None
 
 
 def _open(addresses: Sequence[str]) -> list[socket.socket]:

@@ -10,6 +10,7 @@ from gateway.attempt import Attempt, Inquiry, deliver
 from gateway.config import Target
 from gateway.credentials import Credential, pass_through
 from gateway.errors import (
+    BadRequest,
     Fault,
     GatewayError,
     NoTargetLeft,
@@ -20,9 +21,14 @@ from gateway.errors import (
     UpstreamFault,
 )
 from gateway.exchange import Step
+from gateway.lanes import Way
 from gateway.relay import tell
 from gateway.routing import order
 from gateway.schedule import Schedule, Turn, verdict
+
+WRONG_MODE = (
+    "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
+)
 
 
 @define
@@ -33,6 +39,7 @@ class Dispatch:
     _faults: list[UpstreamFault] = field(factory=list, init=False)
     _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
     _unfit: int = field(default=0, init=False)  # targets that do not speak what is asked
+    _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
 
     async def run(self) -> web.StreamResponse:
         """Answer the client. Raises GatewayError when nothing answered and no head is out yet."""
@@ -78,7 +85,7 @@ class Dispatch:
         """Try one target. Return None when it failed and the client has seen nothing of it."""
         gateway, exchange, target = self.inquiry.gateway, self.inquiry.visit.exchange, turn.target
         now = gateway.clock.monotonic()
-        if (picked := self._pick(target, now)) is None:
+        if (way := self._find_way(target)) is None or (picked := self._pick(target, way, now)) is None:
             return None
         credential, wait = picked
         if wait and not turn.is_forced:
@@ -89,7 +96,7 @@ class Dispatch:
         is_probe = gateway.health.begin(target.name)
         exchange.step(Step.TRY)
         try:
-            answer = await Attempt(self.inquiry, target, credential, schedule.accepts_empty).run()
+            answer = await Attempt(self.inquiry, target, credential, schedule.accepts_empty, way).run()
         except UpstreamFault as fault:
             has_spoken = exchange.is_spoken
             if not has_spoken:
@@ -107,18 +114,35 @@ class Dispatch:
         gateway.metrics.attempts.inc(target.provider, "ok")
         return answer
 
-    def _pick(self, target: Target, now: float) -> tuple[Credential, float] | None:
+    def _find_way(self, target: Target) -> Way | None:
+        """How to ask a target; None when it speaks nothing that fits, or has no words for what was asked."""
+        try:
+            self._check_mode(target)
+            way = self.inquiry.way(target)
+        except BadRequest as refusal:
+            self._refusals.append(refusal)
+            self._reasons.append(f"{target.name}: {refusal.message}")
+            return None
+        if way is None:
+            self._reasons.append(f"{target.provider} does not speak {self.inquiry.dialect.name}")
+            self._unfit += 1
+        return way
+
+    def _check_mode(self, target: Target) -> None:
+        """A token of a subscription is only good for the usual way (PRODUCT.md section 6, seed 004)."""
+        auth = self.inquiry.visit.snapshot.config.providers[target.provider].auth
+        if auth.oauth is not None and self.inquiry.question.mode:
+            raise BadRequest(WRONG_MODE)
+
+    def _pick(self, target: Target, way: Way, now: float) -> tuple[Credential, float] | None:
         """The credential for a target and the seconds that both still rest; None when it cannot be used."""
         inquiry, health = self.inquiry, self.inquiry.gateway.health
         snapshot = inquiry.visit.snapshot
         provider = snapshot.config.providers[target.provider]
-        if inquiry.dialect.name not in provider.speaks:
-            self._reasons.append(f"{target.provider} does not speak {inquiry.dialect.name}")
-            self._unfit += 1
-            return None
         if provider.auth.is_passthrough:
             native, spent = inquiry.dialect.native_header, inquiry.visit.gateway_headers
-            return pass_through(provider, inquiry.request.headers, native, spent), health.wait(target.name, "", now)
+            credential = pass_through(provider, inquiry.request.headers, native, way.upstream.native_header, spent)
+            return credential, health.wait(target.name, "", now)
         if (wallet := snapshot.wallets.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")
             return None
@@ -148,6 +172,8 @@ class Dispatch:
         schedule.note(target, fault, has_other_key, now, gateway.dice.random())
 
     def _nothing_to_try(self) -> GatewayError:
+        if self._refusals:
+            return self._refusals[0]
         alias, targets = self.inquiry.resolved.alias, self.inquiry.resolved.route.targets
         if self._unfit == len(targets):
             return UnknownModel(f"The model '{alias}' cannot be used with {self.inquiry.dialect.path}", param="model")

@@ -30,6 +30,7 @@ class Step(StrEnum):
     END = "end"
     GIVE_UP = "give up"
     LEAVE = "leave"
+    ESTIMATE = "estimate"
 
 
 # Every state is listed, so that what is missing is forbidden.
@@ -39,6 +40,7 @@ NEXT: dict[State, dict[Step, State]] = {
         Step.OPEN: State.OPENED,
         Step.GIVE_UP: State.FAILED,
         Step.LEAVE: State.ABANDONED,
+        Step.ESTIMATE: State.ENDED,  # a count of tokens needs no upstream
     },
     State.TRYING: {
         Step.LOSE: State.ROUTED,
@@ -56,7 +58,7 @@ NEXT: dict[State, dict[Step, State]] = {
     },
     State.SPOKEN: {Step.END: State.ENDED, Step.LOSE: State.FAILED, Step.LEAVE: State.ABANDONED},
     State.ENDED: {},
-    State.FAILED: {},
+    State.FAILED: {Step.ESTIMATE: State.ENDED},
     State.ABANDONED: {},
 }
 

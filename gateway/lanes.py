@@ -1,17 +1,32 @@
-"""The way of a request to an upstream and of its reply back: raw, where both sides speak the same dialect.
+"""The way of a request to an upstream and of its reply back: raw between equal dialects, else crossed.
 
-Pure: bytes in, bytes out. What the two lanes have in common is this record; attempt and relay know no more.
+Pure: bytes in, bytes out. What the two lanes have in common is the `Way`; attempt and relay know no more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Any
 
-from attrs import frozen
+import msgspec
+from attrs import define, evolve, field, frozen
 
 from gateway.config import Provider
-from gateway.wire.dialect import Asked, Dialect, Lane
+from gateway.errors import CannotSay
+from gateway.recall import Recall
+from gateway.repair import OPTIONAL
+from gateway.wire import DIALECTS
+from gateway.wire.crossed import Crossing, read_whole, says_nothing, spread
+from gateway.wire.crossing import Memo, Setting
+from gateway.wire.dialect import Asked, ClientSide, Dialect, Lane, UpstreamSide
+from gateway.wire.envelope import Sealer, unseal
 from gateway.wire.json_body import Body, JsonBody, raw
-from gateway.wire.neutral import Usage
+from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
+
+VERSION, BETA = "anthropic-version", "anthropic-beta"
+# Claude Code asks for a million tokens of context by a suffix of the model's name.
+LONG_CONTEXT = "context-1m-2025-08-07"
+# What a history loses on its way is not what was asked for: `on_shed: refuse` lets it pass.
+_NOT_ASKED = frozenset({"reasoning", "prefill", "system"})
 
 
 @frozen
@@ -25,31 +40,260 @@ class Whole:
 
 @frozen
 class Way:
-    """How one inquiry goes to one target. `upstream` is the dialect spoken there."""
+    """How one inquiry goes to one target. `upstream` is the dialect spoken there.
+
+    `whole` reads a whole reply (or, with True, one that came as a stream); `spread` tells one as a stream.
+    `answer` is there when no upstream has to be asked. `optional` are members that a retry may leave out.
+    """
 
     upstream: Dialect
     body: bytes
     stream: Callable[[], Lane]
-    whole: Callable[[bytes], Whole]
+    whole: Callable[[bytes, bool], Whole]
+    spread: Callable[[bytes], Whole] | None = None
+    headers: Mapping[str, str] = field(factory=dict)
+    drops: Sequence[str] = ()
+    asks_stream: bool = False
+    is_crossed: bool = False
+    answer: Whole | None = None
+    optional: Collection[str] = ()
 
 
-def raw_way(dialect: Dialect, body: Body, asked: Asked, provider: Provider, model: str, profile: Profile) -> Way:
+@define
+class Question:
+    """What a client asked for, ready to be written for any upstream.
+
+    `mode` is empty, `min` or `pt` (PRODUCT.md section 6); `forwarded` are the client's own headers that may go on.
+    """
+
+    dialect: Dialect
+    body: Body
+    asked: Asked
+    id: str
+    now: int  # Unix time
+    monotonic: float
+    owner: str
+    is_stream: bool
+    secret: bytes = field(repr=False)
+    recall: Recall
+    forwarded: Mapping[str, str]
+    mode: str = ""
+    refuses_shed: bool = False
+    wants_long_context: bool = False
+    model: str = ""  # as the client knows it
+    _request: Request | None = field(default=None, init=False)
+
+    def request(self) -> Request:
+        """The request in no dialect, read once. Raises BadRequest with the place."""
+        if self._request is None:
+            assert self.dialect.client is not None
+            assert isinstance(self.body, JsonBody)
+            request = self.dialect.client.read_request(self.body)
+            unseal(request, self.sealer)
+            self.recall.restore(self.owner, self.monotonic, request)
+            self._request = evolve(request, model=self.model)
+        return self._request
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals what this client carries for us."""
+        return Sealer(self.secret, self.owner)
+
+
+def spoken(client: Dialect, provider: Provider, mode: str = "") -> Dialect | None:
+    """The dialect to speak with a provider: the client's own, else one that it can be translated into."""
+    if client.name in provider.speaks:
+        return client
+    if mode == "pt" or client.client is None:
+        return None
+    return next((DIALECTS[name] for name in provider.speaks if DIALECTS[name].upstream is not None), None)
+
+
+def make_way(
+    question: Question, provider: Provider, model: str, profile: Profile, without: Set[str] = frozenset()
+) -> Way | None:
+    """How to put a question to one model; None when its provider speaks nothing that fits.
+
+    Raises BadRequest, or CannotSay for what the upstream's dialect has no words for.
+    """
+    upstream = spoken(question.dialect, provider, question.mode)
+    if upstream is None:
+        return None
+    if upstream is question.dialect or question.dialect.name == upstream.name:
+        return _raw_way(question, provider, model, profile, without)
+    return _crossed_way(question, upstream, provider, model, profile, without)
+
+
+def _raw_way(question: Question, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Way:
     """The client's own bytes, with only named top-level members edited."""
+    dialect, body = question.dialect, question.body
+    own: Mapping[str, bytes] = {}
     put: dict[str, bytes] = {"model": raw(model)}
-    if isinstance(body, JsonBody):
-        put |= dialect.put(body, profile)
-    put |= provider_members(dialect, provider)
+    drop: Collection[str] = ()
+    rename: Mapping[str, str] = {}
+    if question.mode != "pt":
+        if isinstance(body, JsonBody):
+            own = {name: value for name, value in dialect.put(body, profile).items() if name not in without}
+            put |= own
+            if provider.system_prefix and question.mode != "min":
+                put |= dialect.prefix(body, provider.system_prefix, put)
+        put |= provider_members(dialect, provider)
+        drop, rename = provider.drop, provider.rename
 
-    def whole(reply: bytes) -> Whole:
+    def whole(reply: bytes, is_stream: bool) -> Whole:
         glance = dialect.glance(reply)
         return Whole(reply, glance.usage, glance.is_empty)
 
     return Way(
         upstream=dialect,
-        body=body.edited(put, provider.drop, provider.rename),
-        stream=lambda: dialect.watch(asked),
+        body=body.edited(put, drop, rename),
+        stream=lambda: dialect.normalise(question.asked) if profile.normalize else dialect.watch(question.asked),
         whole=whole,
+        spread=_raw_spread(question, profile),
+        headers=_headers(question, dialect, provider, question.forwarded),
+        asks_stream=question.is_stream,
+        optional=own,
     )
+
+
+def _raw_spread(question: Question, profile: Profile) -> Callable[[bytes], Whole] | None:
+    """Tell a whole reply as a stream, when a server of the same dialect answers so to a client that wants one."""
+    client, upstream = question.dialect.client, question.dialect.upstream
+    if client is None or upstream is None:
+        return None
+
+    def told(reply: bytes) -> Whole:
+        memo = _memo(question, client, profile)
+        return _spread(client, upstream, reply, memo)
+
+    return told
+
+
+def _spread(client: ClientSide, upstream: UpstreamSide, reply: bytes, memo: Memo) -> Whole:
+    said = read_whole(upstream, reply, is_stream=False, memo=memo)
+    return Whole(spread(client, said, memo), said.usage, says_nothing(said))
+
+
+def _crossed_way(
+    question: Question, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
+) -> Way:
+    client, other = question.dialect.client, upstream.upstream
+    assert client is not None
+    assert other is not None
+    if question.mode == "min":
+        profile = evolve(profile, auto_cache=False)
+    if "max_tokens" in without:  # the other name is tried where this one was refused
+        profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
+    headers = _headers(question, upstream, provider, {})
+    memo = _memo(question, client, profile)
+    if provider.system_prefix and question.mode != "min":
+        memo.request = _prefixed(memo.request, provider.system_prefix)
+    setting = Setting(model, profile, headers.get(VERSION, ""))
+    written = other.write_request(memo.request, setting, memo)
+    if question.mode != "min":
+        headers = _joined(headers, written.headers)
+    if question.refuses_shed:
+        _refuse_shed(memo)
+    members = _edited(written.members, provider, upstream, without)
+
+    def whole(reply: bytes, is_stream: bool) -> Whole:
+        said = read_whole(other, reply, is_stream, memo)
+        if calls := [block for block in said.blocks if isinstance(block, ToolCall)]:
+            remember(calls, [block for block in said.blocks if isinstance(block, Reasoning)])
+        return Whole(client.write_reply(said, memo), said.usage, says_nothing(said))
+
+    def remember(calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
+        question.recall.put(question.owner, question.monotonic, calls, thoughts)
+
+    def lane() -> Lane:
+        reader, writer = other.stream_reader(memo), client.stream_writer(memo)
+        return Crossing(reader, writer, memo, remember, client.is_sequential)
+
+    return Way(
+        upstream=upstream,
+        body=msgspec.json.encode(members),
+        stream=lane,
+        whole=whole,
+        spread=lambda reply: _spread(client, other, reply, memo),
+        headers=headers,
+        drops=memo.drops.names,
+        asks_stream=question.is_stream or written.must_stream,
+        is_crossed=True,
+        answer=_prewarmed(question, client, memo),
+        optional=[name for name in members if name in OPTIONAL],
+    )
+
+
+def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:
+    return Memo(
+        request=question.request(),
+        seed=question.id,
+        now=question.now,
+        sealer=question.sealer,
+        profile=profile,
+        call_prefix=client.call_prefix,
+    )
+
+
+def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect, without: Collection[str]) -> dict[str, Any]:
+    """What the provider's settings do to a body of ours: drop, then rename, then put."""
+    kept = {
+        provider.rename.get(name, name): value
+        for name, value in members.items()
+        if name not in provider.drop and name not in without
+    }
+    return kept | (provider.set if upstream.generates else {})
+
+
+def _refuse_shed(memo: Memo) -> None:
+    lost = [name for name in memo.drops.names if name not in _NOT_ASKED]
+    if lost:
+        raise CannotSay(f"This model cannot be asked with {', '.join(lost)}", param=lost[0])
+
+
+def _prefixed(request: Request, prefix: str) -> Request:
+    """The operator's text before the client's, never twice."""
+    if request.system and request.system[0].text.startswith(prefix):
+        return request
+    return evolve(request, system=[Text(prefix), *request.system])
+
+
+def _prewarmed(question: Question, client: ClientSide, memo: Memo) -> Whole | None:
+    """`max_tokens: 0` only fills a cache that this upstream does not have: there is nothing to ask (3.1)."""
+    if memo.request.max_output != 0:
+        return None
+    usage = Usage(memo.prompt_estimate, output=0, is_estimated=True)
+    reply = Reply("", "", (), Stop(StopReason.LENGTH), usage)
+    body = spread(client, reply, memo) if question.is_stream else client.write_reply(reply, memo)
+    return Whole(body, usage, is_empty=False)
+
+
+def _headers(question: Question, upstream: Dialect, provider: Provider, forwarded: Mapping[str, str]) -> dict[str, str]:
+    """The dialect's, the client's, the provider's: the provider's win, except for the version that a client speaks."""
+    if not (forwarded or provider.headers or question.wants_long_context):
+        return dict(upstream.headers)
+    configured = {name.lower(): value for name, value in provider.headers.items()}
+    own = {VERSION: forwarded[VERSION]} if VERSION in forwarded else {}
+    betas = {BETA: configured[BETA]} if BETA in configured else {}
+    headers = _joined({**upstream.headers, **forwarded, **configured, **own}, {})
+    if BETA in forwarded and betas:
+        headers[BETA] = forwarded[BETA]
+        headers = _joined(headers, betas)
+    if question.wants_long_context and question.mode != "min" and VERSION in headers:
+        headers = _joined(headers, {BETA: LONG_CONTEXT})
+    return headers
+
+
+def _joined(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Headers with `more` added; betas add up, in order, each once."""
+    out = dict(headers)
+    for name, value in more.items():
+        if name == BETA and BETA in out:
+            known = [beta.strip() for beta in out[BETA].split(",")]
+            out[BETA] = ",".join([out[BETA], *(beta for beta in value.split(",") if beta.strip() not in known)])
+        else:
+            out[name] = value
+    return out
 
 
 def provider_members(dialect: Dialect, provider: Provider) -> Mapping[str, bytes]:

@@ -6,6 +6,7 @@ are all that a shared store needs to do the same for several gateways.
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from attrs import define, field, frozen
 
@@ -120,9 +121,19 @@ def _request_bucket(kind: str, name: str, classes: LimitClasses, endpoint_class:
     return [Bucket(f"{kind}:{name}:{chosen}", rate.per_second, rate.amount + limit.burst, rate.amount)]
 
 
-def write_headers(verdict: Verdict, unix_now: float) -> dict[str, str]:
-    """Say the limit in force as the seed and as OpenAI say it (PRODUCT.md section 9)."""
+def write_headers(verdict: Verdict, unix_now: float, *, is_anthropic: bool = False) -> dict[str, str]:
+    """Say the limit in force as the seed and as OpenAI or Anthropic say it (PRODUCT.md section 9)."""
     limit, remaining = str(verdict.bucket.limit), str(max(0, int(verdict.remaining + _PATIENCE)))
+    if is_anthropic:
+        reset = datetime.fromtimestamp(math.ceil(unix_now + verdict.reset), UTC)
+        return {
+            "X-RateLimit-Limit": limit,
+            "X-RateLimit-Remaining": remaining,
+            "X-RateLimit-Reset": str(math.ceil(unix_now + verdict.reset)),
+            "anthropic-ratelimit-requests-limit": limit,
+            "anthropic-ratelimit-requests-remaining": remaining,
+            "anthropic-ratelimit-requests-reset": reset.isoformat().replace("+00:00", "Z"),
+        }
     return {
         "X-RateLimit-Limit": limit,
         "X-RateLimit-Remaining": remaining,

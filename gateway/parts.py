@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -11,14 +12,17 @@ from attrs import define, field, frozen
 
 from gateway.capabilities import Capabilities
 from gateway.clock import Clock
-from gateway.config import Config, Key, Seconds
+from gateway.config import Config, Key, OAuth, Seconds
 from gateway.credentials import Wallet, make_wallet
 from gateway.exchange import Exchange
 from gateway.health import Health, RetryBudget
 from gateway.limits import ChargeBook
 from gateway.logs import Logs
 from gateway.metrics import Metrics
+from gateway.oauth import TokenFile
+from gateway.recall import Recall
 from gateway.redact import Redactor
+from gateway.repair import Learned
 from gateway.routing import Table
 from gateway.store import Windows
 from gateway.upstream import Upstream
@@ -80,6 +84,8 @@ class Endpoint:
     is_limited: bool = True
     is_quiet: bool = False  # asked for every second by machines: counted, not logged
     is_shed: bool = True  # refused when the gateway is full
+    mode: str = ""  # min or pt (PRODUCT.md section 6)
+    anthropic: "Endpoint | None" = None  # the same path for a client that speaks Anthropic's dialect
     most_body: int | None = None
     first_byte: Seconds | None = None  # under the provider's own
 
@@ -100,8 +106,12 @@ class Gateway:
     packaged: Mapping[str, Any]  # data/models.yaml
     top_models: Mapping[str, Any]  # data/top_models.yaml
     started_at: float  # Unix seconds
+    own_secret: bytes = field(repr=False)  # where providers.yaml has none
     builtin_url: str = ""
     state_dir: str | None = None
+    token_files: dict[OAuth, TokenFile] = field(factory=dict)
+    recall: Recall = field(factory=Recall)
+    learned: Learned = field(factory=Learned)
     budgets: dict[str, RetryBudget] = field(factory=dict)
     turns: dict[str, int] = field(factory=dict)
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
@@ -109,6 +119,19 @@ class Gateway:
     reload_problems: list[str] = field(factory=list)
     is_started: bool = False
     is_draining: bool = False
+
+    @property
+    def secret(self) -> bytes:
+        """Signs what clients carry for us."""
+        given = self.snapshot.config.server.secret
+        return given.value.encode() if given is not None and given.value else self.own_secret
+
+    def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
+        """The credentials file of a provider: one object, so that one refresh serves all."""
+        if oauth not in self.token_files:
+            exchange = partial(self.upstream.post_form, f"{provider} token")
+            self.token_files[oauth] = TokenFile(oauth, self.clock, exchange)
+        return self.token_files[oauth]
 
     def turn(self, alias: str) -> int:
         """Count an exchange of a route, for round robin."""
@@ -131,6 +154,7 @@ class Visit:
     snapshot: Snapshot
     endpoint: Endpoint
     address: str
+    is_anthropic: bool = False  # the client speaks Anthropic's dialect
     owner: Owner | None = None
     gateway_headers: tuple[str, ...] = ()  # credential headers whose value is a gateway key
     reply_headers: dict[str, str] = field(factory=dict)  # for every answer: request id, rate limits

@@ -5,6 +5,7 @@ The only place that reads files and the environment at start and at reload.
 
 import contextlib
 import os
+import secrets
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from gateway.config import Config
 from gateway.errors import ConfigError, Problem
+from gateway.files import replace_private
 from gateway.load import load
 
 
@@ -57,6 +59,19 @@ def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path |
     if not os.access(found, os.W_OK | os.X_OK):
         raise PermissionError(13, os.strerror(13), str(found))
     return found
+
+
+def own_secret(state: Path | None) -> bytes:
+    """What signs what clients carry for us: made once and kept in the state directory. Raises OSError."""
+    if state is None:
+        return secrets.token_bytes(32)
+    path = state / "secret"
+    with contextlib.suppress(FileNotFoundError):
+        if found := path.read_bytes():
+            return found
+    made = secrets.token_hex(32).encode()
+    replace_private(path, made)
+    return made
 
 
 def sqlite_path(rest: str, environ: Mapping[str, str] = os.environ) -> Path:

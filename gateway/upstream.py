@@ -6,19 +6,22 @@ The only place that knows aiohttp's client exceptions. Decides nothing about oth
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
+import msgspec
 from aiohttp.http import HttpProcessingError
 from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway.config import Timeouts
-from gateway.errors import Broke, Busy, CannotConnect, TimedOut, Unreadable, UpstreamFault
+from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
 from gateway.http_client import HttpClient, HttpReply
 from gateway.wire.unpack import StreamUnpacker
 
 MOST_ERROR_BYTES = 1024 * 1024
+TOKEN_SECONDS, MOST_TOKEN_CALLS = 30.0, 10
 
 
 @frozen
@@ -173,6 +176,24 @@ class Upstream:
         except BaseException:
             self.leave(call.provider)
             raise
+
+    async def post_form(self, name: str, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """Post a form to a token endpoint; return its JSON object. Raises UpstreamFault."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        deadline = Deadline(asyncio.get_running_loop().time() + TOKEN_SECONDS, TOKEN_SECONDS, "nothing")
+        call = Call(name, URL(url), headers, msgspec.json.encode(form), Timeouts(), False, MOST_TOKEN_CALLS)
+        opened = await self.open(call, deadline)
+        try:
+            body = await opened.read(MOST_ERROR_BYTES, deadline)
+        finally:
+            opened.close()
+        if opened.status != 200:
+            raise UpstreamFault(f"The token endpoint answered with status {opened.status}", Fault.CREDENTIALS)
+        try:
+            found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise Unreadable("The token endpoint's answer is not a JSON object") from None
+        return found
 
     def leave(self, provider: str) -> None:
         """A request to `provider` is over."""

@@ -39,7 +39,8 @@ def test_the_state_table_forbids_what_it_does_not_list() -> None:
     exchange.step(Step.LOSE)
     assert exchange.state is State.FAILED
     assert set(NEXT) == set(State)
-    assert all(not NEXT[state] for state in (State.ENDED, State.FAILED, State.ABANDONED))
+    assert all(not NEXT[state] for state in (State.ENDED, State.ABANDONED))
+    assert set(NEXT[State.FAILED]) == {Step.ESTIMATE}
 
 
 def test_secrets_are_blanked_also_where_json_escapes_them() -> None:
@@ -160,7 +161,7 @@ def test_no_secret_no_wallet() -> None:
 )
 def test_passthrough_takes_the_clients_provider_key(headers: dict[str, str], spent: list[str], sent: str) -> None:
     """x-provider-key, else the other header, else the native one of an open gateway."""
-    found = pass_through(provider(is_passthrough=True), headers, "authorization", spent)
+    found = pass_through(provider(is_passthrough=True), headers, "authorization", "authorization", spent)
     assert (found.header, found.value) == ("authorization", sent)
     assert found.id == f"p#{hash_id('pk')}"
 
@@ -171,7 +172,7 @@ def test_a_gateway_key_is_never_passed_through(headers: dict[str, str]) -> None:
     with pytest.raises(
         Unauthorized, match="Provider 'p' requires API key passthrough, but no client API key was provided"
     ):
-        pass_through(provider(is_passthrough=True), headers, "authorization", ["authorization"])
+        pass_through(provider(is_passthrough=True), headers, "authorization", "authorization", ["authorization"])
 
 
 @pytest.mark.parametrize(

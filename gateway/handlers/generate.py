@@ -10,6 +10,7 @@ from gateway.config import Seconds
 from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest
 from gateway.handlers.bodies import read_body
+from gateway.lanes import VERSION, Question
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.routing import Resolved, check_access
 from gateway.upstream import Deadline
@@ -17,6 +18,9 @@ from gateway.wire.dialect import Dialect
 from gateway.wire.json_body import Body
 
 # The SDKs say here how long they will wait (TRANSLATION.md 2.5).
+LONG_CONTEXT_SUFFIX = "[1m]"
+MOST_HEADER = 4000
+MINIMAL = frozenset({VERSION})  # of a client's headers, under /min
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
 
@@ -25,12 +29,20 @@ async def create(request: web.Request) -> web.StreamResponse:
     gateway, visit = request.app[GATEWAY], request[VISIT]
     server = visit.snapshot.config.server
     body = await read_body(request, visit.endpoint.most_body or server.max_body, server.timeouts.body)
-    resolved = visit.snapshot.table.resolve(_model_name(request, visit, body))
-    check_access(resolved, visit.owner.key if visit.owner else None)
-    visit.exchange.alias, visit.exchange.label = resolved.alias, resolved.label
+    resolved, wants_long_context = resolve(request, visit, body)
     visit.exchange.is_stream = body.flag("stream")
     inquiry = make_inquiry(request, gateway, visit, visit.endpoint.dialect, body, resolved)
+    inquiry.question.wants_long_context = wants_long_context
     return await Dispatch(inquiry).run()
+
+
+def resolve(request: web.Request, visit: Visit, body: Body) -> tuple[Resolved, bool]:
+    """Find the route of a body's model, and whether its name asks for the long context. Raises Refusal."""
+    name, wants_long_context = _long_context(_model_name(request, visit, body), visit)
+    resolved = visit.snapshot.table.resolve(name)
+    check_access(resolved, visit.owner.key if visit.owner else None)
+    visit.exchange.alias, visit.exchange.label = resolved.alias, resolved.label
+    return resolved, wants_long_context
 
 
 def _model_name(request: web.Request, visit: Visit, body: Body) -> str:
@@ -41,6 +53,13 @@ def _model_name(request: web.Request, visit: Visit, body: Body) -> str:
     if not name:
         raise BadRequest("'model' is missing", param="model", code="missing_required_parameter")
     return name
+
+
+def _long_context(name: str, visit: Visit) -> tuple[str, bool]:
+    """Take Claude Code's suffix off a model name, unless a route is called so (TRANSLATION.md 2.7)."""
+    if name.endswith(LONG_CONTEXT_SUFFIX) and name not in visit.snapshot.config.routes:
+        return name.removesuffix(LONG_CONTEXT_SUFFIX), True
+    return name, False
 
 
 def make_inquiry(
@@ -57,20 +76,44 @@ def make_inquiry(
         first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
         if not is_stream and client_limit < total:
             deadline = Deadline(now + client_limit, client_limit, "the client's own timeout")
+    question = Question(
+        dialect=dialect,
+        body=body,
+        asked=dialect.ask(body),
+        id=visit.exchange.id,
+        now=int(gateway.clock.time()),
+        monotonic=visit.exchange.started,
+        owner=visit.owner.name if visit.owner is not None else "anonymous",
+        is_stream=is_stream,
+        secret=gateway.secret,
+        recall=gateway.recall,
+        forwarded=_forwarded(request, dialect, visit.endpoint.mode),
+        mode=visit.endpoint.mode,
+        refuses_shed=resolved.route.on_shed == "refuse",
+        model=_echoed(request, body, resolved),
+    )
     return Inquiry(
         gateway=gateway,
         visit=visit,
         request=request,
-        dialect=dialect,
-        body=body,
+        question=question,
         resolved=resolved,
-        is_stream=is_stream,
-        asked=dialect.ask(body),
         deadline=deadline,
-        forwarded={name: printable(headers[name]) for name in dialect.forwards if name in headers},
         first_byte=first_byte,
         commit_at=now + server.commit_after if is_stream and server.commit_after is not None else None,
     )
+
+
+def _echoed(request: web.Request, body: Body, resolved: Resolved) -> str:
+    """The model's name in translated replies: the one that the client has asked for."""
+    return body.text("model") or request.match_info.get("deployment") or resolved.alias
+
+
+def _forwarded(request: web.Request, dialect: Dialect, mode: str) -> Mapping[str, str]:
+    """The client's headers that may go on; several lines of one name become one."""
+    headers, names = request.headers, dialect.forwards if mode != "min" else dialect.forwards & MINIMAL
+    found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
+    return {name: printable(value, MOST_HEADER) for name, value in found.items()} if found else found
 
 
 def _client_limit(headers: Mapping[str, str]) -> Seconds | None:

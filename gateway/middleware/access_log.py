@@ -11,14 +11,17 @@ from gateway import errors
 from gateway.answer import add_headers
 from gateway.errors import GatewayError, UpstreamFault
 from gateway.exchange import Exchange, State, Step
+from gateway.lanes import VERSION
 from gateway.listener import Connection
 from gateway.parts import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
 from gateway.relay import ClientGone
+from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 UNKNOWN = Endpoint("unknown", OPENAI_CHAT, is_public=True, is_limited=False)
+UNKNOWN_MESSAGES = Endpoint("unknown", ANTHROPIC_MESSAGES, is_public=True, is_limited=False)
 UNKNOWN_CHAT = Endpoint("unknown", WORKER_CHAT, is_public=True, is_limited=False)
 _IDS = random.Random()  # noqa: S311 - ids are told apart, not guessed at, and the kernel's dice are slow
 TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
@@ -44,11 +47,17 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     """Open the visit, pass the request on, close the books however it ends."""
     gateway = request.app[GATEWAY]
     endpoint = request.app[ENDPOINTS].get(request.match_info.route) or _unknown(request)
+    if endpoint.anthropic is not None and VERSION in request.headers:
+        endpoint = endpoint.anthropic
     now = gateway.clock.monotonic()
     exchange = Exchange(id=f"req_{_IDS.getrandbits(96):024x}", started=now, endpoint=endpoint.name)
     snapshot = gateway.snapshot
-    visit = Visit(exchange, snapshot, endpoint, client_address(request, snapshot.trusted))
+    visit = Visit(
+        exchange, snapshot, endpoint, client_address(request, snapshot.trusted), endpoint.dialect.is_anthropic
+    )
     visit.reply_headers = {"x-request-id": exchange.id, "Server": "gateway"}
+    if visit.is_anthropic:
+        visit.reply_headers["request-id"] = exchange.id
     request[VISIT] = visit
     protocol = request.protocol
     assert isinstance(protocol, Connection)
@@ -99,6 +108,8 @@ def peer_address(request: web.Request) -> str:
 
 
 def _unknown(request: web.Request) -> Endpoint:
+    if "/messages" in request.path or VERSION in request.headers:
+        return UNKNOWN_MESSAGES
     return UNKNOWN_CHAT if request.path == "/chat" else UNKNOWN
 
 

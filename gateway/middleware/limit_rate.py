@@ -21,7 +21,7 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     gateway = request.app[GATEWAY]
     verdict = await gateway.windows.take(charges)
-    visit.reply_headers.update(write_headers(verdict, gateway.clock.time()))
+    visit.reply_headers.update(write_headers(verdict, gateway.clock.time(), is_anthropic=visit.is_anthropic))
     if verdict.wait:
         bucket = verdict.bucket
         gateway.metrics.refusals.inc(bucket.name.partition(":")[0])

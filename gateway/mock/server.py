@@ -11,7 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 from attrs import define, field
 
-from gateway.mock import chat, others
+from gateway.mock import chat, messages, others
 from gateway.mock.script import Behaviour, Script
 
 # A base URL may have a name before /v1: http://…/one/v1 is the provider `one` of a script or a test.
@@ -88,7 +88,8 @@ async def _play(request: web.Request, path: str, body: dict[str, Any], behaviour
     if (broken := await _break_head(request, behaviour)) is not None:
         return broken
     if behaviour.status >= 300:
-        error = chat.error_body(behaviour.status, behaviour.error) if behaviour.body is None else behaviour.body
+        said = messages if path.startswith("/messages") else chat
+        error = said.error_body(behaviour.status, behaviour.error) if behaviour.body is None else behaviour.body
         return _whole(behaviour, error)
     if behaviour.body is not None:
         return _whole(behaviour, behaviour.body)
@@ -111,6 +112,8 @@ def _events(path: str, body: dict[str, Any], sample: str, text: str) -> Iterable
     match path:
         case "/chat/completions":
             return chat.events(body, sample, text)
+        case "/messages":
+            return messages.events(body, sample, text)
         case "/completions":
             return chat.legacy_events(body, sample, text)
         case _:
@@ -121,6 +124,10 @@ def _reply(path: str, body: dict[str, Any], sample: str, text: str) -> Any:
     match path:
         case "/chat/completions":
             return chat.whole(body, sample, text)
+        case "/messages":
+            return messages.whole(body, sample, text)
+        case "/messages/count_tokens":
+            return messages.count(body)
         case "/completions":
             return chat.legacy_whole(body, sample, text)
         case "/embeddings":
@@ -224,7 +231,8 @@ async def _break_stream(
         await answer.write_eof()
         return answer
     if behaviour.fault == "error_event":
-        await answer.write(chat.error_event(behaviour.error))
+        said = messages if request.path.endswith("/messages") else chat
+        await answer.write(said.error_event(behaviour.error))
         await answer.write_eof()
         return answer
     await answer.write(frame[: len(frame) // 2])

@@ -1,5 +1,6 @@
 """All wire formats by name. A dialect more is one line here."""
 
+from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
@@ -8,6 +9,8 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         OPENAI_CHAT,
+        ANTHROPIC_MESSAGES,
+        COUNT_TOKENS,
         OPENAI_COMPLETIONS,
         carried("openai_embeddings", "/embeddings"),
         carried("openai_moderations", "/moderations"),

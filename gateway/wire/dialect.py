@@ -1,13 +1,15 @@
 """The records that describe a wire format. A dialect is a value, not a class to inherit from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
+from gateway.wire.crossing import Memo, Setting, Written
+from gateway.wire.events import Event
 from gateway.wire.json_body import Body, JsonBody
-from gateway.wire.neutral import Usage
+from gateway.wire.neutral import Reply, Request, Usage
 from gateway.wire.profile import Profile
 
 
@@ -20,6 +22,7 @@ class Lane(Protocol):
 
     has_content: bool
     is_finished: bool  # the model has finished: only the usage and the end can follow
+    is_enough: bool  # nothing that may still come is wanted: the upstream should be closed
     usage: Usage | None
 
     @property
@@ -37,6 +40,60 @@ class Lane(Protocol):
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Write the error as the client's dialect says it inside a stream; b"" when it has no words for it."""
+
+
+class StreamReader(Protocol):
+    """Reads the frames of an upstream's reply. Block indices are told apart, not necessarily dense."""
+
+    is_finished: bool  # the model has said why it stopped: only usage and the end can follow
+    is_over: bool  # the dialect's own end has come
+
+    def feed(self, frame: bytes) -> Sequence[Event]:
+        """Take a whole frame. Raises UpstreamFault for an error frame, Unreadable for what is no stream."""
+
+    def end(self) -> Sequence[Event]:
+        """Say that the upstream has ended. Raises Broke when it was cut short."""
+
+
+class StreamWriter(Protocol):
+    """Writes events as frames of a client's dialect."""
+
+    def feed(self, event: Event) -> bytes:
+        """Write what an event says."""
+
+    def end(self) -> bytes:
+        """Write the end of a stream that has finished."""
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        """Write the error that ends a broken stream."""
+
+
+@frozen
+class ClientSide:
+    """How a dialect is spoken with clients when the upstream speaks another.
+
+    `read_request` raises BadRequest with the place. `is_sequential`: one block after the other.
+    """
+
+    read_request: Callable[[JsonBody], Request]
+    write_reply: Callable[[Reply, Memo], bytes]
+    stream_writer: Callable[[Memo], StreamWriter]
+    is_sequential: bool = True
+    call_prefix: str = "call_"
+
+
+@frozen
+class UpstreamSide:
+    """How a dialect is spoken with upstreams when the client speaks another.
+
+    `write_request` notes in the memo what is lost and what the way back needs; raises CannotSay.
+    `read_reply` raises UpstreamFault. `sheds`: what this dialect can never say, for people to read.
+    """
+
+    write_request: Callable[[Request, Setting, Memo], Written]
+    read_reply: Callable[[bytes, Memo], Reply]
+    stream_reader: Callable[[Memo], StreamReader]
+    sheds: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -59,6 +116,11 @@ def nothing_put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
     return {}
 
 
+def no_prefix(body: JsonBody, prefix: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Put no text before what has no system prompt."""
+    return {}
+
+
 def asked_nothing(body: Body) -> Asked:
     """Take a reply as it comes, whatever the request said."""
     return Asked()
@@ -70,7 +132,8 @@ class Dialect:
 
     `path` stands behind `/v1` where clients call it, and behind the provider's base URL.
     `glance` looks at a whole raw reply: raises UpstreamFault for an error in a 200.
-    `watch` makes the lane of a raw stream. `put` adds members that the gateway needs upstream.
+    `watch` makes the lane of a raw stream, `normalise` one that puts right what a server of it writes oddly.
+    `put` adds members that the gateway needs upstream; `prefix` those that put a text before the system prompt.
     `write_error` writes (status, body) from an error, the request id and the Unix time.
     """
 
@@ -82,9 +145,19 @@ class Dialect:
     watch: Callable[[Asked], Lane]
     ask: Callable[[Body], Asked] = asked_nothing
     put: Callable[[JsonBody, Profile], Mapping[str, bytes]] = nothing_put
+    prefix: Callable[[JsonBody, str, Mapping[str, bytes]], Mapping[str, bytes]] = no_prefix
+    tidy: Callable[[Asked], Lane] | None = None
     ping: bytes = b": keep-alive\n\n"
+    client: ClientSide | None = None
+    upstream: UpstreamSide | None = None
     generates: bool = False  # a model writes: a provider's `set` applies
+    is_anthropic: bool = False  # of Anthropic's family: its errors, its request id, its rate-limit headers
     is_json: bool = True  # whole replies are always JSON objects
+    headers: Mapping[str, str] = field(factory=dict)  # sent upstream unless somebody says otherwise
     forwards: frozenset[str] = frozenset({"idempotency-key", "openai-beta"})  # client headers sent upstream
     native_header: str = "authorization"  # where its clients put their key
     probe: Mapping[str, Any] = field(factory=dict)  # members of a tiny request, for /test-connection
+
+    def normalise(self, asked: Asked) -> Lane:
+        """The lane of a raw stream whose server needs putting right."""
+        return self.watch(asked) if self.tidy is None else self.tidy(asked)

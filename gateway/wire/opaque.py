@@ -9,10 +9,11 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import GatewayError, Unreadable
+from gateway.wire.counts import count
 from gateway.wire.dialect import Asked, Dialect, Glance
 from gateway.wire.fault import read_declined, read_inner
 from gateway.wire.neutral import Usage
-from gateway.wire.openai_chat.usage import count, read_usage
+from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.openai_error import write_error, write_stream_error
 from gateway.wire.sse import read_frame
 
@@ -51,6 +52,7 @@ class OpaqueWatch:
 
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
+    is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
     is_empty: bool = field(default=False, init=False)
 
@@ -84,6 +86,7 @@ class BytesLane:
 
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
+    is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
     is_empty: bool = field(default=False, init=False)
 

@@ -1,28 +1,124 @@
-"""What a model and its server can do, as data: no encoder ever looks at a model's name."""
+"""What a model and its server can do, as data: no encoder ever looks at a model's name.
 
-from attrs import field, frozen
+Made by `capabilities.py` from data/models.yaml, the preset and providers.yaml. The defaults are those of an
+unknown server that is compatible with somebody (TRANSLATION.md section 15).
+"""
+
+from typing import Any
+
+from attrs import field, frozen, validators
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def doc(text: str) -> dict[str, Any]:
+    """Field metadata with the sentence that the reference shows."""
+    return {"doc": text}
+
+
+def one_of(*words: str) -> Any:
+    """A validator for a closed set of words."""
+    return validators.in_(words)
 
 
 @frozen
 class Price:
     """US dollars per million tokens; None is unknown, never free."""
 
-    input: float | None = field(default=None, metadata={"doc": "input tokens that no cache touched"})
-    output: float | None = field(default=None, metadata={"doc": "output tokens"})
-    cache_read: float | None = field(default=None, metadata={"doc": "input tokens read from a cache"})
-    cache_write: float | None = field(default=None, metadata={"doc": "input tokens written to a cache"})
+    input: float | None = field(default=None, metadata=doc("input tokens that no cache touched"))
+    output: float | None = field(default=None, metadata=doc("output tokens"))
+    cache_read: float | None = field(default=None, metadata=doc("input tokens read from a cache"))
+    cache_write: float | None = field(default=None, metadata=doc("input tokens written to a cache"))
 
 
 @frozen
 class Profile:
     """What one (provider, model) can do and costs: packaged data, then the preset, then providers.yaml."""
 
-    context: int | None = field(default=None, metadata={"doc": "context length in tokens"})
-    max_output: int | None = field(default=None, metadata={"doc": "most output tokens of one reply"})
-    price: Price | None = field(default=None, metadata={"doc": "US dollars per million tokens"})
-    capabilities: tuple[str, ...] = field(
-        default=(), metadata={"doc": "words for /v1/models, such as chat, embeddings, vision"}
+    context: int | None = field(default=None, metadata=doc("context length in tokens"))
+    max_output: int | None = field(default=None, metadata=doc("most output tokens of one reply"))
+    default_max_output: int | None = field(
+        default=None,
+        metadata=doc("sent when a client names none and the dialect needs one; absent: min(max_output, 32000)"),
     )
+    price: Price | None = field(default=None, metadata=doc("US dollars per million tokens"))
+    capabilities: tuple[str, ...] = field(
+        default=(), metadata=doc("words for /v1/models, such as chat, embeddings, vision")
+    )
+    token_field: str = field(
+        default="max_tokens",
+        validator=one_of("max_tokens", "max_completion_tokens"),
+        metadata=doc("how Chat names the output cap here"),
+    )
+    sampling: bool = field(default=True, metadata=doc("takes temperature, top_p and top_k"))
+    top_k: bool = field(default=True, metadata=doc("takes top_k, where it takes sampling at all"))
+    stream_only: bool = field(default=False, metadata=doc("answers streams only"))
+    penalties: bool = field(
+        default=True, metadata=doc("takes presence and frequency penalties, seed, logit_bias, logprobs")
+    )
+    n: bool = field(default=True, metadata=doc("takes n > 1"))
+    stops: int = field(default=4, validator=validators.ge(0), metadata=doc("most stop sequences, 0 for none"))
     stream_options: bool = field(
-        default=True, metadata={"doc": "takes stream_options.include_usage (else usage may be missing)"}
+        default=True, metadata=doc("takes stream_options.include_usage (else usage may be missing)")
+    )
+    safety_identifier: bool = field(default=False, metadata=doc("takes safety_identifier (else user)"))
+    user: bool = field(default=True, metadata=doc("takes the end user's name"))
+    tiers: bool = field(default=False, metadata=doc("takes service_tier"))
+    verbosity: bool = field(default=False, metadata=doc("takes verbosity"))
+    cache_key: bool = field(default=False, metadata=doc("takes prompt_cache_key"))
+    cache_breakpoints: bool = field(default=False, metadata=doc("takes prompt_cache_breakpoint on parts"))
+    cache_control: bool = field(default=False, metadata=doc("takes Anthropic's cache_control on parts"))
+    auto_cache: bool = field(default=True, metadata=doc("Messages: takes a top-level cache_control"))
+
+    developer_role: bool = field(default=False, metadata=doc("takes role developer"))
+    mid_system: bool = field(default=True, metadata=doc("takes system turns in the middle"))
+    single_system: bool = field(default=False, metadata=doc("takes one system message only, at the start"))
+    string_content: bool = field(default=False, metadata=doc("takes only text content, as a plain string"))
+    null_content: bool = field(default=True, metadata=doc("takes content null beside tool calls (else an empty text)"))
+    names: bool = field(default=True, metadata=doc("takes name on messages"))
+    prefill: bool = field(default=True, metadata=doc("takes an assistant turn at the end"))
+    image: bool = field(default=True, metadata=doc("takes pictures"))
+    image_url: bool = field(default=True, metadata=doc("fetches pictures from a URL"))
+    pdf: bool = field(default=True, metadata=doc("takes PDF files"))
+    audio: bool = field(default=True, metadata=doc("takes sound"))
+
+    tool_choice: tuple[str, ...] = field(
+        default=("auto", "none", "required", "named"), metadata=doc("tool choices that it takes")
+    )
+    strict_tools: bool = field(default=False, metadata=doc("takes strict on tools"))
+    custom_tools: bool = field(default=False, metadata=doc("takes freeform tools"))
+    parallel_flag: bool = field(default=True, metadata=doc("takes parallel_tool_calls"))
+    hosted_tools: tuple[str, ...] = field(default=(), metadata=doc("tools that its provider runs, such as web_search"))
+    nine_character_ids: bool = field(default=False, metadata=doc("wants tool call ids of nine letters and digits"))
+    tools_need_responses: bool = field(
+        default=False, metadata=doc("refuses function tools on Chat: asked by Responses instead")
+    )
+    json_schema: bool = field(default=True, metadata=doc("takes a JSON schema for its answer"))
+    json_object: bool = field(default=True, metadata=doc("takes json_object for its answer"))
+
+    thinking: str = field(
+        default="none",
+        validator=one_of("none", "budget", "adaptive", "both", "always"),
+        metadata=doc("Messages: how thinking is asked for (both: adaptive, budgets still taken)"),
+    )
+    can_disable_thinking: bool = field(default=True, metadata=doc("takes thinking off"))
+    efforts: tuple[str, ...] = field(default=("low", "medium", "high"), metadata=doc("efforts that it takes"))
+    knob: str = field(
+        default="effort",
+        validator=one_of("effort", "thinking", "enable_thinking", "reasoning", "template", "none"),
+        metadata=doc("Chat: the member that steers reasoning"),
+    )
+    reasoning_replay: str = field(
+        default="ignored",
+        validator=one_of("required", "allowed", "details", "ignored", "forbidden"),
+        metadata=doc("what happens to reasoning_content in history"),
+    )
+    reasoning_summary: bool = field(default=True, metadata=doc("Responses: takes reasoning.summary"))
+    refused_blocks: tuple[str, ...] = field(
+        default=(), metadata=doc("Messages: blocks of the history that its server refuses, taken out on the way")
+    )
+    think_tags: bool = field(default=False, metadata=doc("writes its reasoning as <think> into the content"))
+    no_finish: bool = field(default=False, metadata=doc("never sends a finish reason"))
+    normalize: bool = field(
+        default=False, metadata=doc("its stream is put right for strict clients of its own dialect")
     )

@@ -2,11 +2,31 @@
 
 from attrs import evolve
 
-from gateway.wire.dialect import Dialect
+from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
 from gateway.wire.openai_chat import raw
+from gateway.wire.openai_chat.reader import ChatReader, read_reply
+from gateway.wire.openai_chat.reply import ChatWriter, write_reply
+from gateway.wire.openai_chat.request import read_request, write_request
 from gateway.wire.openai_chat.worker import write_worker_error
 from gateway.wire.openai_error import write_error
+
+SHEDS = {
+    "stop_sequences beyond what the model takes": "enforced by the gateway in what the model says",
+    "top_k": "dropped where the server does not take it",
+    "temperature, top_p": "dropped for reasoning models",
+    "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
+    "thinking budgets": "become the nearest effort",
+    "thinking in the history": "dropped unless the server wants reasoning back",
+    "documents at a URL, file ids": "refused",
+    "pictures and files in tool results": "moved into the user message behind the results",
+    "is_error of a tool result": "told as a mark before its text",
+    "tools that Anthropic runs": "dropped; refused when the choice forces one",
+    "bash, text editor, memory, computer and browser tools": "offered as functions with the same arguments",
+    "message threads": "refused: the SDK then sends the whole conversation",
+    "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+    "strict tools": "kept where the schema is strict enough for OpenAI",
+}
 
 OPENAI_CHAT = Dialect(
     name="openai_chat",
@@ -17,8 +37,13 @@ OPENAI_CHAT = Dialect(
     watch=raw.watch,
     ask=raw.ask,
     put=raw.put,
+    prefix=raw.prefix,
+    client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),
+    upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS),
     generates=True,
     probe={"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 16},
 )
-OPENAI_COMPLETIONS = evolve(OPENAI_CHAT, name="openai_completions", path="/completions", probe={})
+OPENAI_COMPLETIONS = evolve(
+    OPENAI_CHAT, name="openai_completions", path="/completions", probe={}, client=None, upstream=None
+)
 WORKER_CHAT = evolve(OPENAI_CHAT, write_error=write_worker_error)

@@ -18,6 +18,8 @@ from gateway.wire.sse import DONE, read_frame
 
 # Junk between good events is dropped and survived; three in a row are no stream (TRANSLATION.md 7.1.7).
 MOST_JUNK = 3
+# What the gateway adds to messages that it translated; a client sends it back, and OpenAI refuses it.
+_CARRIED = ("reasoning_content", "reasoning_details")
 FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "model_error"})
 
 
@@ -96,11 +98,30 @@ def _delta_oddly(said: Any) -> Delta | None:
 
 
 def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
-    """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4)."""
-    if not profile.stream_options or not body.flag("stream"):
+    """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4); take out what only we had added."""
+    members: dict[str, bytes] = {}
+    if profile.stream_options and body.flag("stream"):
+        options = body.get("stream_options", dict[str, msgspec.Raw], "an object") or {}
+        members["stream_options"] = raw(options | {"include_usage": msgspec.Raw(b"true")})
+    given = body.members.get("messages")
+    if profile.reasoning_replay == "forbidden" and given is not None and b'"reasoning_' in bytes(given):
+        messages = body.get("messages", list[dict[str, msgspec.Raw]], "an array of objects") or []
+        members["messages"] = raw(
+            [{name: value for name, value in one.items() if name not in _CARRIED} for one in messages]
+        )
+    return members
+
+
+def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Put a system message before all others, never twice."""
+    messages = msgspec.json.decode(put.get("messages") or body.members.get("messages") or b"[]")
+    if not isinstance(messages, list):
         return {}
-    options = body.get("stream_options", dict[str, msgspec.Raw], "an object") or {}
-    return {"stream_options": raw(options | {"include_usage": msgspec.Raw(b"true")})}
+    first = messages[0] if messages and isinstance(messages[0], dict) else {}
+    content = first.get("content")
+    if first.get("role") in ("system", "developer") and isinstance(content, str) and content.startswith(text):
+        return {}
+    return {"messages": raw([{"role": "system", "content": text}, *messages])}
 
 
 def ask(body: Body) -> Asked:
@@ -162,6 +183,7 @@ class ChatWatch:
     wants_usage: bool
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
+    is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
     _open: set[int] = field(factory=set, init=False)
     _finished: set[int] = field(factory=set, init=False)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.wire.counts import count
 from gateway.wire.neutral import Usage
 
 
@@ -52,6 +53,22 @@ def usage_of(said: ChatUsage | None) -> Usage | None:
     )
 
 
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Write a `usage` object; what is unknown counts as nothing, as the SDKs want numbers."""
+    prompt, output = usage.prompt or 0, usage.output or 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read or 0,
+            "cache_write_tokens": usage.cache_write or 0,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning or 0, "audio_tokens": 0},
+    }
+
+
 def read_usage(said: Any) -> Usage | None:
     """Read a decoded `usage` object whatever its numbers look like; None when it says nothing."""
     return usage_of(tidy_usage(said))
@@ -71,17 +88,6 @@ def _tidy(said: dict[str, Any]) -> dict[str, Any]:
         elif (number := count(value)) is not None:
             kept[name] = number
     return {name: value for name, value in kept.items() if isinstance(value, dict) == name.endswith("_details")}
-
-
-def count(value: Any) -> int | None:
-    """A token count: an int, or what servers say instead; None when it is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        return int(value) if value.isdecimal() and len(value) < 16 else None
-    if isinstance(value, int | float) and 0 <= value < 1e15:
-        return int(value)
-    return None
 
 
 def _first(*values: int | None) -> int | None:

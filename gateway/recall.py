@@ -1,0 +1,67 @@
+"""Remembers for an hour what a provider wants back with a tool call, for clients that do not send it.
+
+Plain loops over Chat drop reasoning; Claude, Gemini and DeepSeek refuse the next turn without it
+(TRANSLATION.md 4.5). Bounded in entries and in bytes; the oldest go first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from gateway.wire.neutral import Block, Reasoning, Request, Role, ToolCall
+
+TTL = 3600.0
+MOST_ENTRIES = 20_000
+MOST_BYTES = 32 * 1024 * 1024
+
+
+@frozen
+class _Entry:
+    until: float
+    thoughts: tuple[Reasoning, ...]
+    extra: dict[str, Any] | None
+    size: int
+
+
+@define
+class Recall:
+    """By (owner, id of the call): one client's calls are nobody else's."""
+
+    _entries: OrderedDict[tuple[str, str], _Entry] = field(factory=OrderedDict, init=False)
+    _size: int = field(default=0, init=False)
+
+    def put(self, owner: str, now: float, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
+        """Remember the thoughts that stood before `calls`."""
+        kept = tuple(thought for thought in thoughts if thought.has_state or thought.text)
+        size = sum(len(t.text) + len(t.signature or "") + len(t.sealed or "") for t in kept)
+        for call in calls:
+            self._drop((owner, call.id))
+            self._entries[owner, call.id] = _Entry(now + TTL, kept, call.extra, size + 200)
+            self._size += size + 200
+        while self._entries and (len(self._entries) > MOST_ENTRIES or self._size > MOST_BYTES):
+            self._drop(next(iter(self._entries)))
+
+    def restore(self, owner: str, now: float, request: Request) -> None:
+        """Put back into the history what the client has left out, in place."""
+        for index, turn in enumerate(request.turns):
+            if turn.role is Role.ASSISTANT and any(isinstance(block, ToolCall) for block in turn.blocks):
+                request.turns[index] = evolve(turn, blocks=self._restored(owner, now, turn.blocks))
+
+    def _restored(self, owner: str, now: float, blocks: Sequence[Block]) -> tuple[Block, ...]:
+        found: list[Block] = []
+        thoughts: tuple[Reasoning, ...] = ()
+        for block in blocks:
+            entry = self._entries.get((owner, block.id)) if isinstance(block, ToolCall) else None
+            if isinstance(block, ToolCall) and entry is not None and entry.until > now:
+                thoughts = thoughts or entry.thoughts
+                found.append(evolve(block, extra=block.extra or entry.extra))
+            else:
+                found.append(block)
+        has_own = any(isinstance(block, Reasoning) for block in blocks)
+        return tuple(found) if has_own else (*thoughts, *found)
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        if (entry := self._entries.pop(place, None)) is not None:
+            self._size -= entry.size

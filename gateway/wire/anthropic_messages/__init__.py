@@ -1,0 +1,70 @@
+"""Anthropic Messages."""
+
+from attrs import evolve
+
+from gateway.wire.anthropic_messages import raw
+from gateway.wire.anthropic_messages.errors import write_error
+from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.reader import MessagesReader, read_reply
+from gateway.wire.anthropic_messages.reply import PING, MessagesWriter, write_reply
+from gateway.wire.anthropic_messages.request import read_request, write_request
+from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
+from gateway.wire.fault import read_declined
+
+__all__ = ["ANTHROPIC_MESSAGES", "COUNT_TOKENS", "SHEDS", "read_request"]
+
+SHEDS = {
+    "n > 1": "refused: one answer at a time",
+    "audio input and output, file ids of another provider": "refused",
+    "presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
+    "temperature, top_p, top_k": "dropped for Claude 4.7 and later and under anthropic-version 2026-10-21",
+    "temperature above 1": "lowered to 1",
+    "stop sequences of white space only": "dropped",
+    "json_object": "asked for in the system text",
+    "json_schema": "keywords that Anthropic does not take are told in the schema's descriptions; name is dropped",
+    "custom tools": "offered as functions with one text argument, and turned back",
+    "hosted tools that the model does not have": "dropped; refused when the choice forces one",
+    "forced tool choice": "becomes auto on models that refuse it",
+    "names of messages, detail of pictures": "dropped",
+    "reasoning of other providers in the history": "dropped",
+    "verbosity, metadata, prediction, store, moderation": "dropped",
+    "flex and scale tiers": "dropped",
+}
+
+ANTHROPIC_MESSAGES = Dialect(
+    name=NAME,
+    path="/messages",
+    read_error=read_declined,
+    write_error=write_error,
+    glance=raw.glance,
+    watch=raw.watch,
+    put=raw.put,
+    prefix=raw.prefix,
+    ping=PING,
+    client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
+    upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS),
+    is_anthropic=True,
+    generates=True,
+    headers={"anthropic-version": "2023-06-01"},
+    forwards=frozenset(
+        {
+            "idempotency-key",
+            "anthropic-version",
+            "anthropic-beta",
+            "anthropic-workspace-id",
+            "anthropic-user-profile-id",
+        }
+    ),
+    native_header="x-api-key",
+    probe={"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 16},
+)
+COUNT_TOKENS = evolve(
+    ANTHROPIC_MESSAGES,
+    name="anthropic_count_tokens",
+    path="/messages/count_tokens",
+    glance=raw.glance_count,
+    client=None,
+    upstream=None,
+    generates=False,
+    probe={},
+)

@@ -1,0 +1,86 @@
+"""Errors as Messages says them (TRANSLATION.md 8): the type follows the status, overload is 529."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import Declined, Fault, GatewayError, Unauthorized
+from gateway.wire.sse import write_event
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+OVERLOADED = 529
+BAD_KEY = "Invalid API key. Please provide a valid Anthropic API key."
+# Claude Code compacts its conversation when a message begins like this.
+_TOO_LONG = "prompt is too long"
+# Codes that Anthropic's clients look for, where Messages has a place for a code.
+_TOLD_CODES = frozenset({"thread_unsupported_request", "budget_exceeded"})
+
+
+class _Said(msgspec.Struct):
+    type: str
+    message: str
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    error: _Said
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
+    """Write (status, body). A provider's own error in this envelope goes out byte for byte."""
+    status = OVERLOADED if error.status == 503 else error.status
+    if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body):
+        return status, error.body
+    return status, msgspec.json.encode(_describe(error, request_id))
+
+
+def write_stream_error(error: GatewayError, request_id: str) -> bytes:
+    """Write the event that ends a broken stream; nothing follows it."""
+    return write_event("error", msgspec.json.encode(_describe(error, request_id)))
+
+
+def type_of(status: int) -> str:
+    """Messages' word for a status."""
+    found = _TYPES.get(OVERLOADED if status == 503 else status)
+    return found or ("invalid_request_error" if 400 <= status < 500 else "api_error")
+
+
+def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
+    message = error.message
+    if isinstance(error, Declined) and error.fault is Fault.TOO_LONG and _TOO_LONG not in message:
+        message = f"{_TOO_LONG}: {message}"
+    if isinstance(error, Unauthorized) and message == "Invalid API key":
+        message = BAD_KEY
+    said: dict[str, Any] = {"type": type_of(error.status), "message": message}
+    details: dict[str, Any] = {}
+    if error.code in _TOLD_CODES:
+        details["error_code"] = error.code
+    if error.param is not None:
+        details |= {"field": error.param, "issue": error.message}
+    if details:
+        said["details"] = details
+    if error.suggestion is not None:
+        said["suggestion"] = error.suggestion
+    return {"type": "error", "error": said, "request_id": request_id}
+
+
+def _conforms(body: bytes) -> bool:
+    try:
+        return _ENVELOPE.decode(body).type == "error"
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False

@@ -1,0 +1,155 @@
+"""Reads the conversation of a Messages request (TRANSLATION.md 4)."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.errors import BadRequest
+from gateway.wire import media
+from gateway.wire.neutral import (
+    Block,
+    CacheMark,
+    Citation,
+    Document,
+    Image,
+    Opaque,
+    Reasoning,
+    Role,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from gateway.wire.node import Node, decode
+
+NAME = "anthropic_messages"
+
+
+def read_system(body: Node) -> list[Text]:
+    """Read `system`: a text, or text blocks. Raises BadRequest with the place."""
+    if body.kind("system") == "a string":
+        text = body.needed_text("system")
+        return [Text(text)] if text else []
+    return [Text(block.needed_text("text"), cache=read_cache(block)) for block in body.nodes("system")]
+
+
+def read_messages(body: Node) -> list[Turn]:
+    """Read `messages`. Raises BadRequest with the place."""
+    if not body.has("messages"):
+        raise BadRequest("'messages' is missing", param="messages", code="missing_required_parameter")
+    return [_read_turn(node) for node in body.nodes("messages")]
+
+
+def _read_turn(message: Node) -> Turn:
+    role = message.needed_text("role")
+    if role not in ("user", "assistant", "system"):
+        raise message.refuse("role", f"'{message.at('role')}' must be user, assistant or system, not '{role[:50]}'")
+    return Turn(Role(role), tuple(_content(message)))
+
+
+def _content(node: Node) -> Iterator[Block]:
+    kind = node.kind("content")
+    if kind == "a string":
+        if text := node.text("content"):
+            yield Text(text)
+    elif kind != "null":
+        for raw, path in node.items("content"):
+            block = Node.read(raw, path)
+            yield _block(block, raw)
+
+
+def _block(node: Node, raw: msgspec.Raw) -> Block:
+    kind = node.needed_text("type")
+    match kind:
+        case "text":
+            return Text(node.text("text") or "", tuple(_citations(node)), read_cache(node))
+        case "image":
+            return Image(_source(node), cache=read_cache(node))
+        case "document":
+            return _document(node)
+        case "search_result":
+            return _search_result(node)
+        case "tool_use":
+            return _call(node)
+        case "tool_result":
+            return _result(node)
+        case "thinking":
+            thought = node.text("thinking")
+            return Reasoning((thought,) if thought else (), signature=node.text("signature") or None, origin=NAME)
+        case "redacted_thinking":
+            return Reasoning(sealed=node.needed_text("data"), origin=NAME)
+        case _:
+            return Opaque(NAME, kind, raw)
+
+
+def read_cache(node: Node) -> CacheMark | None:
+    """The breakpoint behind a block."""
+    mark = node.node("cache_control")
+    return None if mark is None else CacheMark(mark.text("ttl"))
+
+
+def _citations(node: Node) -> Iterator[Citation]:
+    if node.kind("citations") == "an array":
+        for raw, path in node.items("citations"):
+            cited = Node.read(raw, path)
+            yield Citation(NAME, decode(raw, dict, path, "an object"), cited.text("url"), cited.text("title"))
+
+
+def _source(node: Node) -> Source:
+    source = node.node("source")
+    if source is None:
+        raise node.refuse("source", f"'{node.at('source')}' is missing", "missing_required_parameter")
+    kind = source.needed_text("type")
+    match kind:
+        case "base64":
+            try:
+                return media.read_base64(source.needed_text("data"), (source.text("media_type") or "").lower())
+            except ValueError:
+                raise source.refuse("data", f"'{source.at('data')}' is not base64") from None
+        case "url":
+            return Source(url=source.needed_text("url"))
+        case "file":
+            return Source(file_id=source.needed_text("file_id"))
+        case "text":
+            return Source("text/plain", text=source.needed_text("data"))
+        case "content":
+            return Source("text/plain", text="\n".join(_texts(source)))
+        case _:
+            raise source.refuse("type", f"'{source.at('type')}' must be base64, url, file, text or content")
+
+
+def _texts(node: Node) -> Iterator[str]:
+    return (block.text for block in _content(node) if isinstance(block, Text))
+
+
+def _document(node: Node) -> Document:
+    citations = node.node("citations") if node.kind("citations") == "an object" else None
+    is_cited = citations is not None and bool(citations.flag("enabled"))
+    return Document(_source(node), node.text("title"), node.text("context"), is_cited, read_cache(node))
+
+
+def _search_result(node: Node) -> Text:
+    """What a client has found itself, as text under its title and source."""
+    head = " — ".join(part for part in (node.text("title"), node.text("source")) if part)
+    return Text(f"[search result: {head}]\n" + "\n".join(_texts(node)), cache=read_cache(node))
+
+
+def _call(node: Node) -> ToolCall:
+    given = node.raw("input")
+    return ToolCall(
+        node.needed_text("id"),
+        node.needed_text("name"),
+        bytes(given).decode() if given is not None else "{}",
+        namespace=node.text("toolset_name"),
+        cache=read_cache(node),
+    )
+
+
+def _result(node: Node) -> ToolResult:
+    return ToolResult(
+        node.needed_text("tool_use_id"),
+        tuple(_content(node)),
+        bool(node.flag("is_error")),
+        cache=read_cache(node),
+    )

@@ -1,0 +1,248 @@
+"""The raw lane of Messages: looks at what goes by, and mends only what would break every client."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import Broke, GatewayError, Unreadable
+from gateway.wire.anthropic_messages.errors import write_stream_error
+from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.usage import read_usage
+from gateway.wire.dialect import Asked, Glance
+from gateway.wire.envelope import is_envelope
+from gateway.wire.events import merge
+from gateway.wire.fault import read_inner
+from gateway.wire.json_body import JsonBody, raw
+from gateway.wire.neutral import Usage
+from gateway.wire.profile import Profile
+from gateway.wire.shape import ATTRIBUTION
+from gateway.wire.sse import Frame, read_frame, write_event
+
+MOST_JUNK = 3
+# Held before the first content; more than this is no beginning.
+MOST_HELD = 1024 * 1024
+_DELTA = b"event: content_block_delta\ndata: {"
+_STOP = write_event("message_stop", b'{"type":"message_stop"}')
+_TEXTS = ("text", "thinking", "partial_json", "signature", "data")
+
+
+class _Message(msgspec.Struct):
+    usage: Any = None
+    content: Any = None
+    stop_reason: Any = None
+
+
+class _Said(msgspec.Struct):
+    type: str = ""
+    message: _Message | None = None
+    content_block: dict[str, Any] | None = None
+    delta: dict[str, Any] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+@define
+class MessagesWatch:
+    """Watches a Messages stream. Its beginning is held here: some upstreams begin twice (7.10)."""
+
+    has_content: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    is_enough: bool = field(default=False, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    _held: list[bytes] = field(factory=list, init=False)
+    _held_bytes: int = field(default=0, init=False)
+    _has_begun: bool = field(default=False, init=False)
+    _is_done: bool = field(default=False, init=False)
+    _stop: str = field(default="", init=False)
+    _junk: int = field(default=0, init=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the finished reply says nothing at all; a refusal without blocks does say something."""
+        return not self.has_content and self._stop == "end_turn" and not (self.usage and self.usage.output)
+
+    def passes(self, chunk: bytes) -> bool:
+        # By far the most chunks are one delta with its event name: three line ends, and an object between.
+        return self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+
+    def feed(self, frame: bytes) -> bytes:
+        if self._is_done:
+            return b""
+        read = read_frame(frame)
+        if read.data is None:
+            return self._tell(frame)  # a comment
+        try:
+            said = _SAID.decode(read.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._drop_junk(read.data)
+        self._junk = 0
+        if said.type == "error" or read.event == "error" or (said.error is not None and not said.type):
+            raise read_inner(NAME, said.error if said.error is not None else msgspec.json.decode(read.data))
+        is_repeated = said.type == "message_start" and self._has_begun
+        self._note(said)
+        return b"" if is_repeated and self._held == [] and self.has_content else self._tell(_named(frame, read, said))
+
+    def _note(self, said: _Said) -> None:
+        match said.type:
+            case "message_start":
+                self._begin(said.message)
+            case "content_block_start" | "content_block_delta":
+                self.has_content = self.has_content or _says_anything(said)
+            case "message_delta":
+                self._add(said.usage)
+                reason = (said.delta or {}).get("stop_reason")
+                if isinstance(reason, str):
+                    self._stop, self.is_finished = reason, True
+            case "message_stop":
+                self._check_finished()
+                self._is_done = True
+
+    def _begin(self, message: _Message | None) -> None:
+        if self._has_begun:
+            if self.has_content:
+                raise Broke("The provider began its reply again in the middle")
+            self._held, self._held_bytes = [], 0
+        self._has_begun = True
+        if message is None:
+            return
+        self._add(message.usage)
+        self.has_content = bool(message.content)  # calls made by a program come whole, stop reason included
+        if isinstance(message.stop_reason, str):
+            self._stop, self.is_finished = message.stop_reason, True
+
+    def _add(self, said: Any) -> None:
+        if (usage := read_usage(said)) is not None:
+            self.usage = merge(self.usage, usage)
+
+    def _tell(self, frame: bytes) -> bytes:
+        if self.has_content or self.is_finished:
+            if not self._held:
+                return frame
+            held, self._held = b"".join(self._held), []
+            return held + frame
+        self._held.append(frame)
+        self._held_bytes += len(frame)
+        if self._held_bytes > MOST_HELD:
+            raise Unreadable("The provider's stream says nothing")
+        return b""
+
+    def _drop_junk(self, data: bytes) -> bytes:
+        if data.strip() not in (b"", b"[DONE]"):
+            self._junk += 1
+            if self._junk >= MOST_JUNK or not self._has_begun:
+                raise Unreadable("The provider's stream is not the JSON of its dialect")
+        return b""
+
+    def _check_finished(self) -> None:
+        if not self.is_finished:
+            raise Broke("The provider's stream ended before the model had finished")
+
+    def end(self) -> bytes:
+        if self._is_done:
+            return b""
+        self._check_finished()
+        return _STOP
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return write_stream_error(error, request_id)
+
+
+def _named(frame: bytes, read: Frame, said: _Said) -> bytes:
+    """Without its event line every SDK skips an event: put it there where a server has left it out."""
+    return frame if read.event or not said.type else write_event(said.type, read.data or b"")
+
+
+def _says_anything(said: _Said) -> bool:
+    block = said.content_block
+    if block is not None and block.get("type") not in ("text", "thinking"):
+        return True
+    return any((block or said.delta or {}).get(name) for name in _TEXTS)
+
+
+def watch(asked: Asked) -> MessagesWatch:
+    """Make the lane of one raw Messages stream."""
+    return MessagesWatch()
+
+
+def glance(body: bytes) -> Glance:
+    """Look at a whole reply. Raises UpstreamFault when it is an error or no message at all."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
+    if not isinstance(said, dict):
+        raise Unreadable("The provider's reply is not a JSON object")
+    if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
+        raise read_inner(NAME, said.get("error") or said)
+    usage = read_usage(said.get("usage"))
+    is_empty = not said.get("content") and said.get("stop_reason") == "end_turn" and not (usage and usage.output)
+    return Glance(usage, is_empty)
+
+
+def glance_count(body: bytes) -> Glance:
+    """Look at a count of tokens. Raises UpstreamFault when it is none."""
+    try:
+        said = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's count is not a JSON object") from None
+    if not isinstance(said.get("input_tokens"), int):
+        raise Unreadable("The provider's answer holds no count of tokens")
+    return Glance()
+
+
+def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
+    """Take out of the history what this upstream refuses: our envelopes, and blocks that it does not know."""
+    given = body.members.get("messages")
+    if given is None:
+        return {}
+    text = bytes(given)
+    words = [b'"gw1.', b'"gw0.', *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
+    if not any(word in text for word in words):
+        return {}
+    messages = body.get("messages", list[dict[str, Any]], "an array of objects") or []
+    return {"messages": raw(list(_cleaned(messages, profile)))}
+
+
+def _cleaned(messages: list[dict[str, Any]], profile: Profile) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            kept = [block for block in content if not _is_refused(block, profile)]
+            if kept or not content:
+                yield {**message, "content": kept}
+        else:
+            yield message
+
+
+def _is_refused(block: Any, profile: Profile) -> bool:
+    if not isinstance(block, dict):
+        return False
+    carried = block.get("signature") or block.get("data")
+    if block.get("type") in ("thinking", "redacted_thinking") and isinstance(carried, str) and is_envelope(carried):
+        return True
+    return block.get("type") in profile.refused_blocks
+
+
+def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Put a text block before the client's system prompt, never twice; the attribution line stays first."""
+    given: Any = body.get("system", object, "a string or an array")
+    block = {"type": "text", "text": text}
+    if isinstance(given, str):
+        if given.startswith(text):
+            return {}
+        return {"system": raw([block, {"type": "text", "text": given}] if given else [block])}
+    blocks: list[Any] = given if isinstance(given, list) else []
+    first = 1 if blocks and _text(blocks[0]).startswith(ATTRIBUTION) else 0
+    if len(blocks) > first and _text(blocks[first]).startswith(text):
+        return {}
+    return {"system": raw([*blocks[:first], block, *blocks[first:]])}
+
+
+def _text(block: Any) -> str:
+    found = block.get("text") if isinstance(block, dict) else None
+    return found if isinstance(found, str) else ""

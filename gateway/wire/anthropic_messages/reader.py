@@ -1,0 +1,316 @@
+"""Reads replies of Messages upstreams, whole and streamed (TRANSLATION.md 7.10)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import Broke, Unreadable
+from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.usage import read_usage
+from gateway.wire.arguments import FreeformDecoder
+from gateway.wire.crossing import Memo
+from gateway.wire.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    CitationAdded,
+    Event,
+    Finished,
+    Started,
+    StateSeen,
+    UsageSeen,
+    fold,
+)
+from gateway.wire.fault import read_inner
+from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.sse import read_frame
+
+MOST_JUNK = 3
+STOPS = {
+    "end_turn": StopReason.END,
+    "stop_sequence": StopReason.STOP_SEQUENCE,
+    "tool_use": StopReason.TOOLS,
+    "max_tokens": StopReason.LENGTH,
+    "model_context_window_exceeded": StopReason.LENGTH,
+    "refusal": StopReason.FILTERED,
+    "pause_turn": StopReason.PAUSED,
+}
+_Said = Mapping[str, Any]
+
+
+@define
+class _Open:
+    """A block that is coming in."""
+
+    block: Block
+    index: int
+    signature: str = ""
+    prefilled: str = ""  # arguments that came whole with the start
+    has_arguments: bool = False
+    start: dict[str, Any] = field(factory=dict)  # of a block that only Anthropic knows
+    partial: list[str] = field(factory=list)
+    decoder: FreeformDecoder | None = None  # of a call whose raw text comes wrapped
+
+
+@define
+class MessagesReader:
+    """The state of one reply. Its beginning is held until it says something: some upstreams begin twice."""
+
+    memo: Memo
+    is_over: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    _has_started: bool = field(default=False, init=False)
+    _has_content: bool = field(default=False, init=False)
+    _held: list[Event] = field(factory=list, init=False)
+    _open: dict[int, _Open] = field(factory=dict, init=False)
+    _next: int = field(default=0, init=False)
+    _calls: int = field(default=0, init=False)
+    _stop: Stop | None = field(default=None, init=False)
+    _prefill: str = field(init=False)
+    _junk: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._prefill = self.memo.prefill
+
+    def feed(self, frame: bytes) -> Sequence[Event]:
+        if self.is_over:
+            return ()
+        read = read_frame(frame)
+        if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
+            return ()
+        try:
+            said = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            self._junk += 1
+            if self._junk >= MOST_JUNK or not self._has_started:
+                raise Unreadable("The provider's stream is not the JSON of its dialect")
+            return ()
+        self._junk = 0
+        return self._release(list(self._read(said)))
+
+    def end(self) -> Sequence[Event]:
+        return () if self.is_over else list(self._end())
+
+    def _release(self, events: list[Event]) -> Sequence[Event]:
+        if self._has_content or self.is_finished:
+            events, self._held = [*self._held, *events], []
+            return events
+        self._held += events
+        return ()
+
+    def _read(self, said: _Said) -> Iterator[Event]:
+        match said.get("type"):
+            case "content_block_delta":
+                yield from self._delta(said.get("index"), said.get("delta"))
+            case "content_block_start":
+                yield from self._start(said.get("index"), said.get("content_block"))
+            case "content_block_stop":
+                yield from self._end_block(said.get("index"))
+            case "message_start":
+                yield from self._begin(said.get("message"))
+            case "message_delta":
+                yield from self._note_stop(said)
+            case "message_stop":
+                yield from self._end()
+            case "error":
+                raise read_inner(NAME, said.get("error"))
+            case None if said.get("error") is not None:
+                raise read_inner(NAME, said["error"])
+
+    def _begin(self, message: Any) -> Iterator[Event]:
+        if self._has_content:
+            raise Broke("The provider began its reply again in the middle")
+        self._held.clear()
+        self._open.clear()
+        self._next = 0
+        self._has_started = True
+        message = message if isinstance(message, dict) else {}
+        yield Started(str(message.get("id") or ""), str(message.get("model") or ""), _tier(message))
+        if (usage := read_usage(message.get("usage"))) is not None:
+            yield UsageSeen(usage)
+        yield from self._read_content(message)
+        if isinstance(message.get("stop_reason"), str):  # calls made by a program come whole with the start
+            self._stop, self.is_finished = self._stop_of(message), True
+
+    def _read_content(self, message: _Said) -> Iterator[Event]:
+        content = message.get("content")
+        for number, block in enumerate(content if isinstance(content, list) else ()):
+            yield from self._start(number, block)
+            yield from self._end_block(number)
+
+    def _start(self, number: Any, block: Any) -> Iterator[Event]:
+        if not isinstance(block, dict) or not isinstance(number, int):
+            return
+        opened = self._open[number] = _Open(self._block(block), self._next)
+        self._next += 1
+        match opened.block:
+            case Text(text=text):
+                if self._prefill:
+                    text, self._prefill = self._prefill + text, ""
+                yield BlockStarted(opened.index, Text(""))
+                yield from self._say(opened, text)
+                for citation in block.get("citations") or ():
+                    yield from self._cite(opened, citation)
+            case Reasoning(parts=parts, sealed=sealed):
+                opened.signature = str(block.get("signature") or "")
+                yield BlockStarted(opened.index, Reasoning(origin=NAME))
+                yield from self._say(opened, "".join(parts))
+                if sealed:
+                    self._has_content = True
+                    yield StateSeen(opened.index, sealed=sealed)
+            case ToolCall() as call if call.name == self.memo.forced_output:
+                opened.block, opened.prefilled = Text(""), _given(block)
+                yield BlockStarted(opened.index, Text(""))
+            case ToolCall() as call:
+                self._has_content, opened.prefilled = True, _given(block)
+                opened.decoder = FreeformDecoder() if call.kind == "custom" else None
+                yield BlockStarted(opened.index, opened.block)
+            case _:
+                self._has_content, opened.start = True, block
+                yield BlockStarted(opened.index, opened.block)
+
+    def _block(self, said: dict[str, Any]) -> Block:
+        kind = said.get("type")
+        match kind:
+            case "text":
+                return Text(str(said.get("text") or ""))
+            case "thinking":
+                thought = said.get("thinking")
+                return Reasoning((thought,) if thought and isinstance(thought, str) else (), origin=NAME)
+            case "redacted_thinking":
+                return Reasoning(sealed=str(said.get("data") or ""), origin=NAME)
+            case "tool_use":
+                wire = str(said.get("name") or "")
+                known = self.memo.names.original(wire)
+                self._calls += 1
+                call_id = self.memo.call_id(str(said.get("id") or ""), self._calls - 1)
+                kind = "custom" if wire in self.memo.freeform else known.kind
+                return ToolCall(call_id, known.name, "", kind, known.namespace or said.get("toolset_name"))
+            case _:
+                return Opaque(NAME, str(kind), msgspec.Raw(msgspec.json.encode(said)))
+
+    def _delta(self, number: Any, delta: Any) -> Iterator[Event]:
+        opened = self._open.get(number)
+        if opened is None or not isinstance(delta, dict):
+            return
+        match delta.get("type"):
+            case "text_delta":
+                yield from self._say(opened, delta.get("text"))
+            case "thinking_delta":
+                yield from self._say(opened, delta.get("thinking"))
+            case "input_json_delta":
+                if opened.start:
+                    opened.partial.append(str(delta.get("partial_json") or ""))
+                else:
+                    opened.has_arguments |= bool(delta.get("partial_json"))
+                    yield from self._argue(opened, delta.get("partial_json"))
+            case "signature_delta":
+                opened.signature = str(delta.get("signature") or "")
+                self._has_content = True
+            case "citations_delta":
+                yield from self._cite(opened, delta.get("citation"))
+
+    def _argue(self, opened: _Open, text: Any) -> Iterator[Event]:
+        if opened.decoder is not None and isinstance(text, str):
+            text = opened.decoder.feed(text)
+        yield from self._say(opened, text)
+
+    def _say(self, opened: _Open, text: Any) -> Iterator[Event]:
+        if isinstance(text, str) and text:
+            self._has_content = True
+            yield BlockDelta(opened.index, text)
+
+    def _cite(self, opened: _Open, cited: Any) -> Iterator[Event]:
+        if isinstance(cited, dict) and isinstance(opened.block, Text):
+            url, title = cited.get("url"), cited.get("title")
+            yield CitationAdded(
+                opened.index,
+                Citation(NAME, cited, url if isinstance(url, str) else None, title if isinstance(title, str) else None),
+            )
+
+    def _end_block(self, number: Any) -> Iterator[Event]:
+        opened = self._open.pop(number, None)
+        if opened is None:
+            return
+        if opened.start:
+            yield BlockEnded(opened.index, _completed(opened))
+            return
+        if opened.prefilled and not opened.has_arguments:
+            yield from self._argue(opened, opened.prefilled)
+        if opened.decoder is not None:
+            yield from self._say(opened, opened.decoder.end())
+        if isinstance(opened.block, Reasoning) and opened.signature:
+            yield StateSeen(opened.index, opened.signature)
+        yield BlockEnded(opened.index)
+
+    def _note_stop(self, said: _Said) -> Iterator[Event]:
+        if (usage := read_usage(said.get("usage"))) is not None:
+            yield UsageSeen(usage)
+        delta = said.get("delta")
+        if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
+            self._stop, self.is_finished = self._stop_of(delta), True
+
+    def _stop_of(self, said: _Said) -> Stop:
+        reason = STOPS.get(str(said.get("stop_reason")), StopReason.END)
+        if reason is StopReason.TOOLS and (self.memo.forced_output is not None or not self._calls):
+            reason = StopReason.END
+        details, sequence = said.get("stop_details"), said.get("stop_sequence")
+        explanation = details.get("explanation") if isinstance(details, dict) else None
+        return Stop(reason, sequence if isinstance(sequence, str) else None, explanation)
+
+    def _end(self) -> Iterator[Event]:
+        if self._stop is None:
+            raise Broke("The provider's stream ended before the model had finished")
+        self.is_over = True
+        yield from self._held
+        self._held = []
+        for number in list(self._open):
+            yield from self._end_block(number)
+        yield Finished(self._stop)
+
+    def read_whole(self, said: _Said) -> Iterator[Event]:
+        """Read a whole message as if it had been streamed."""
+        yield from self._begin(said)
+        yield from self._end()
+
+
+def _given(block: _Said) -> str:
+    """Arguments that came whole with the start of a call."""
+    given = block.get("input")
+    return msgspec.json.encode(given).decode() if given else ""
+
+
+def _completed(opened: _Open) -> Opaque:
+    """A block of Anthropic's own, with the input that followed it."""
+    block = dict(opened.start)
+    if opened.partial:
+        try:
+            block["input"] = msgspec.json.decode("".join(opened.partial))
+        except msgspec.MsgspecError:
+            block["input"] = {}
+    return Opaque(NAME, str(block.get("type")), msgspec.Raw(msgspec.json.encode(block)))
+
+
+def _tier(message: _Said) -> str | None:
+    usage = message.get("usage")
+    tier = usage.get("service_tier") if isinstance(usage, dict) else None
+    return tier if isinstance(tier, str) else None
+
+
+def read_reply(body: bytes, memo: Memo) -> Reply:
+    """Read a whole reply. Raises UpstreamFault when it is an error, or no message at all."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
+    if not isinstance(said, dict):
+        raise Unreadable("The provider's reply is not a JSON object")
+    if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
+        raise read_inner(NAME, said.get("error") or said)
+    if not isinstance(said.get("content"), list):
+        raise Unreadable("The provider's reply has no content")
+    return fold(MessagesReader(memo).read_whole(said))

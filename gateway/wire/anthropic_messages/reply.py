@@ -1,0 +1,262 @@
+"""Writes replies for Messages clients: whole, and as the events of a stream (TRANSLATION.md 6 and 7.5)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from attrs import define, evolve, field
+
+from gateway.errors import GatewayError
+from gateway.wire.anthropic_messages.errors import write_stream_error
+from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
+from gateway.wire.arguments import as_object
+from gateway.wire.crossing import Drops, Memo
+from gateway.wire.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    CitationAdded,
+    Event,
+    Finished,
+    PartStarted,
+    Started,
+    StateSeen,
+    UsageSeen,
+    merge,
+)
+from gateway.wire.json_prefix import Mender, is_object
+from gateway.wire.names import mint
+from gateway.wire.neutral import Block, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
+from gateway.wire.sse import write_event
+
+_WORDS = {
+    StopReason.END: "end_turn",
+    StopReason.STOP_SEQUENCE: "stop_sequence",
+    StopReason.TOOLS: "tool_use",
+    StopReason.LENGTH: "max_tokens",
+    StopReason.FILTERED: "refusal",
+    StopReason.PAUSED: "pause_turn",
+}
+PING = write_event("ping", b'{"type": "ping"}')
+_json = msgspec.json.Encoder().encode
+
+
+def reply_id(memo: Memo) -> str:
+    """The id of the reply: ours, whatever the upstream's is."""
+    return mint("msg_", memo.seed)
+
+
+def write_reply(reply: Reply, memo: Memo) -> bytes:
+    """Write a whole message (SDK type Message)."""
+    has_refused = any(isinstance(block, Refusal) for block in reply.blocks)
+    content = [written for block in reply.blocks for written in _block(block, reply, memo)]
+    return _json(
+        {
+            "id": reply_id(memo),
+            "type": "message",
+            "role": "assistant",
+            "model": memo.request.model,
+            "content": content,
+            **_stop(reply.stop, has_refused),
+            "usage": write_usage(reply.usage or Usage()),
+        }
+    )
+
+
+def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
+    match block:
+        case Text(text=text) | Refusal(text=text) if text:
+            cited = [one.raw for one in block.citations if one.origin == NAME] if isinstance(block, Text) else []
+            yield {"type": "text", "text": text, **({"citations": cited} if cited else {})}
+        case Reasoning():
+            yield from _thought(block, memo)
+        case ToolCall():
+            is_cut = reply.stop.reason is StopReason.LENGTH and not is_object(block.arguments or "{}")
+            if is_cut and len(reply.blocks) > 1:
+                return  # what was cut off in the middle of a call is no call
+            given = msgspec.Raw(b"{}") if is_cut else as_object(block.arguments, Drops())
+            yield {"type": "tool_use", "id": block.id, "name": block.name, "input": given, **_toolset(block)}
+        case Opaque() if block.origin == NAME:
+            yield msgspec.json.decode(block.raw)
+        case Opaque():
+            yield {"type": "text", "text": f"[{block.kind}]"}
+
+
+def _toolset(call: ToolCall) -> dict[str, Any]:
+    return {"toolset_name": call.namespace} if call.namespace else {}
+
+
+def _thought(block: Reasoning, memo: Memo) -> Iterator[dict[str, Any]]:
+    if block.text:
+        yield {"type": "thinking", "thinking": block.text, "signature": _signature(block, memo)}
+    elif block.origin == NAME and block.signature:
+        yield {"type": "thinking", "thinking": "", "signature": block.signature}
+    elif block.has_state:
+        yield {"type": "redacted_thinking", "data": _sealed(block, memo)}
+
+
+def _signature(block: Reasoning, memo: Memo) -> str:
+    """Anthropic's own signature, or our envelope with what another provider wants back."""
+    return block.signature if block.origin == NAME and block.signature else memo.sealer.seal(block)
+
+
+def _sealed(block: Reasoning, memo: Memo) -> str:
+    return block.sealed if block.origin == NAME and block.sealed else memo.sealer.seal(block)
+
+
+def _stop(stop: Stop, has_refused: bool) -> dict[str, Any]:
+    reason = "refusal" if has_refused and stop.reason is StopReason.END else _WORDS[stop.reason]
+    said: dict[str, Any] = {"stop_reason": reason, "stop_sequence": stop.sequence}
+    if reason == "refusal":
+        said["stop_details"] = {"type": "refusal", "category": None, "explanation": stop.explanation}
+    return said
+
+
+@define
+class MessagesWriter:
+    """Writes events as Anthropic's (SDK type RawMessageStreamEvent). Blocks come one after the other."""
+
+    memo: Memo
+    _index: int = field(default=-1, init=False)  # of the last block that was opened
+    _block: Block | None = field(default=None, init=False)
+    _is_open: bool = field(default=False, init=False)
+    _parts: list[list[str]] = field(factory=list, init=False)  # texts of a thought in several parts
+    _state: StateSeen | None = field(default=None, init=False)
+    _mender: Mender = field(factory=Mender, init=False)
+    _head: bytes = field(default=b"", init=False)  # of the open block's deltas, up to their text
+    _usage: Usage | None = field(default=None, init=False)
+    _has_refused: bool = field(default=False, init=False)
+
+    def feed(self, event: Event) -> bytes:
+        match event:
+            case BlockDelta():
+                return self._delta(event.text)
+            case BlockStarted():
+                return self._start(event.block)
+            case BlockEnded():
+                return self._end_block(event)
+            case PartStarted():
+                self._parts.append([])
+                return self._text("\n\n")
+            case StateSeen():
+                self._state = event
+            case CitationAdded():
+                if event.citation.origin == NAME and self._is_open:
+                    return self._write_delta({"type": "citations_delta", "citation": event.citation.raw})
+            case UsageSeen():
+                self._usage = merge(self._usage, event.usage)
+            case Started():
+                return self._begin()
+            case Finished():
+                return self._finish(event.stop)
+        return b""
+
+    def end(self) -> bytes:
+        return _event({"type": "message_stop"})
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return write_stream_error(error, request_id)
+
+    def _begin(self) -> bytes:
+        message: dict[str, Any] = {
+            "id": reply_id(self.memo),
+            "type": "message",
+            "role": "assistant",
+            "model": self.memo.request.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": write_usage(Usage(self.memo.prompt_estimate, output=0)),
+        }
+        return _event({"type": "message_start", "message": message}) + PING
+
+    def _start(self, block: Block) -> bytes:
+        self._block, self._state, self._parts, self._mender = block, None, [[]], Mender()
+        match block:
+            case Text():
+                return self._open({"type": "text", "text": ""}, b'"text_delta","text":') + self._text(block.text)
+            case Refusal():
+                self._has_refused = True
+                return self._open({"type": "text", "text": ""}, b'"text_delta","text":') + self._text(block.text)
+            case ToolCall():
+                use = {"type": "tool_use", "id": block.id, "name": block.name, "input": {}, **_toolset(block)}
+                return self._open(use, b'"input_json_delta","partial_json":') + self._delta(block.arguments)
+            case Reasoning():
+                if block.has_state:
+                    self._state = StateSeen(0, block.signature, block.sealed, block.id)
+                return b"".join(self._delta(part) for part in block.parts)  # opened with its first text
+            case _:
+                return b""
+
+    def _open(self, block: dict[str, Any], delta: bytes) -> bytes:
+        self._index += 1
+        self._is_open = True
+        self._head = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":' % self._index
+        ) + delta
+        return _event({"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _delta(self, text: str) -> bytes:
+        match self._block:
+            case ToolCall():
+                return self._text(self._mender.feed(text))
+            case Reasoning():
+                opening = b"" if self._is_open else self._open_thought()
+                self._parts[-1].append(text)
+                return opening + self._text(text)
+            case _:
+                return self._text(text)
+
+    def _open_thought(self) -> bytes:
+        return self._open({"type": "thinking", "thinking": "", "signature": ""}, b'"thinking_delta","thinking":')
+
+    def _text(self, text: str) -> bytes:
+        return self._head + _json(text) + b"}}\n\n" if text and self._is_open else b""
+
+    def _write_delta(self, delta: dict[str, Any]) -> bytes:
+        return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
+
+    def _end_block(self, ended: BlockEnded) -> bytes:
+        block = ended.block or self._block
+        out = b""
+        match block:
+            case Reasoning():
+                out = self._end_thought(block)
+            case ToolCall():
+                out = self._text(self._mender.end())
+            case Opaque():
+                out = self._write_opaque(block)
+        self._block = None
+        if not self._is_open:
+            return out
+        self._is_open = False
+        return out + _event({"type": "content_block_stop", "index": self._index})
+
+    def _end_thought(self, begun: Reasoning) -> bytes:
+        """Exactly one signature, behind the text; a thought without text is redacted, unless it is Anthropic's."""
+        parts = tuple("".join(part) for part in self._parts if part)
+        block = evolve(begun, parts=parts)
+        if self._state is not None:
+            state = self._state
+            block = evolve(block, signature=state.signature, sealed=state.sealed, id=state.id or begun.id)
+        if not self._is_open and not (block.origin == NAME and block.signature):
+            if not block.has_state:
+                return b""
+            return self._open({"type": "redacted_thinking", "data": _sealed(block, self.memo)}, b"")
+        opening = b"" if self._is_open else self._open_thought()
+        return opening + self._write_delta({"type": "signature_delta", "signature": _signature(block, self.memo)})
+
+    def _write_opaque(self, block: Opaque) -> bytes:
+        if block.origin == NAME:
+            return self._open(msgspec.json.decode(block.raw), b"")
+        opening = self._open({"type": "text", "text": ""}, b'"text_delta","text":')
+        return opening + self._text(f"[{block.kind}]")
+
+    def _finish(self, stop: Stop) -> bytes:
+        usage = write_delta_usage(self._usage or Usage())
+        return _event({"type": "message_delta", "delta": _stop(stop, self._has_refused), "usage": usage})
+
+
+def _event(said: dict[str, Any]) -> bytes:
+    return write_event(said["type"], _json(said))

@@ -1,0 +1,225 @@
+"""Messages requests: read from a client, written for an upstream (TRANSLATION.md 3)."""
+
+from typing import Any
+
+from attrs import evolve
+
+from gateway.errors import BadRequest, CannotSay
+from gateway.wire.anthropic_messages.messages import NAME, read_messages, read_system
+from gateway.wire.anthropic_messages.thinking import read_thinking, write_thinking
+from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write_tools
+from gateway.wire.anthropic_messages.turns import Conversation, write_conversation
+from gateway.wire.crossing import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
+from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Format, Request, Sampling, Text
+from gateway.wire.node import Node, decode
+from gateway.wire.profile import Profile
+from gateway.wire.schema import for_structured_output, json_instruction
+from gateway.wire.steering import check_single, opaque_user
+
+_READ = frozenset(
+    {
+        "model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream",
+        "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata", "service_tier", "speed",
+        "cache_control", "thread",
+    }
+)  # fmt: skip
+MOST_BREAKPOINTS = 4
+STANDARD_OUTPUT = 32_000
+# The tool whose arguments are the structured answer, where a model has no other way.
+ANSWER_TOOL = "json_response"
+_TIERS = {"auto": "auto", "default": "standard_only", "priority": "auto", "fast": "auto", "ultrafast": "auto"}
+
+
+def read_request(body: JsonBody) -> Request:
+    """Read a Messages request. Raises BadRequest with the place, CannotSay for what no other dialect has."""
+    node = Node(body.members)
+    if node.has("thread"):
+        raise CannotSay(
+            "Message threads cannot be continued with this model: send the whole conversation",
+            param="thread",
+            code="thread_unsupported_request",
+        )
+    most = node.whole("max_tokens")
+    if most is None:
+        raise BadRequest("'max_tokens' is missing", param="max_tokens", code="missing_required_parameter")
+    if most < 0:
+        raise node.refuse("max_tokens", "'max_tokens' must not be negative")
+    choice, parallel = read_choice(node)
+    metadata = node.node("metadata")
+    return Request(
+        origin=NAME,
+        model=node.text("model") or "",
+        system=read_system(node),
+        turns=read_messages(node),
+        tools=read_tools(node),
+        choice=choice,
+        parallel=parallel,
+        max_output=most,
+        sampling=Sampling(node.number("temperature"), node.number("top_p"), node.whole("top_k")),
+        stops=[decode(raw, str, path, "a string") for raw, path in node.items("stop_sequences") if bytes(raw) != b'""'],
+        format=_read_format(node),
+        thinking=read_thinking(node),
+        is_stream=bool(node.flag("stream")),
+        has_auto_cache=node.has("cache_control"),
+        user=metadata.text("user_id") if metadata is not None else None,
+        tier=node.text("service_tier"),
+        speed=node.text("speed"),
+        extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)},
+    )
+
+
+def _read_format(node: Node) -> Format:
+    config = node.node("output_config")
+    form = (config.node("format") if config is not None else None) or node.node("output_format")
+    if form is None:
+        return Format()
+    if form.text("type") != "json_schema":
+        raise form.refuse("type", f"'{form.at('type')}' must be json_schema")
+    return Format("json_schema", schema=form.mapping("schema") or {})
+
+
+def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
+    """Write a request for a Messages upstream; what it cannot say is noted in the memo or refused."""
+    check_single(request)
+    profile = setting.profile
+    most = _max_tokens(request, memo, profile)
+    members: dict[str, Any] = {"model": setting.model, "max_tokens": most}
+    tools = write_tools(request, memo, profile)
+    thought = write_thinking(request, tools, most, memo, profile)
+    form = _write_format(request, tools, bool(thought.members.get("thinking")), memo, profile)
+    if form.pop("instruct", False):
+        request = evolve(request, system=[*request.system, _instruction(request.format)])
+    tools = form.pop("tools", tools)
+    said = write_conversation(request, memo, profile, with_thoughts=thought.replays)
+    if said.system:
+        members["system"] = said.system
+    members["messages"] = said.messages
+    if prefill := form.pop("prefill", ""):
+        memo.prefill = prefill
+        members["messages"].append({"role": "assistant", "content": [{"type": "text", "text": prefill}]})
+    members |= tools
+    members |= thought.members
+    if form:
+        members["output_config"] = {**members.get("output_config", {}), **form}
+    members |= _write_sampling(request, setting, thought.is_on, memo)
+    members |= _write_stops(request, memo)
+    members |= _write_identity(request, memo)
+    members |= _write_cache(request, said, tools, memo, profile)
+    must_stream = not request.is_stream and (profile.stream_only or most > LONG_OUTPUT)
+    if request.is_stream or must_stream:
+        members["stream"] = True
+    _note_lost(request, memo)
+    return Written(members, dict(thought.headers), must_stream)
+
+
+def _max_tokens(request: Request, memo: Memo, profile: Profile) -> int:
+    most = request.max_output
+    if most is None:
+        return profile.default_max_output or min(profile.max_output or STANDARD_OUTPUT, STANDARD_OUTPUT)
+    if profile.max_output is not None and most > profile.max_output:
+        memo.drops.add("max_tokens")
+        return profile.max_output
+    return max(1, most)
+
+
+def _instruction(form: Format) -> Text:
+    return Text(json_instruction(form))
+
+
+def _write_format(
+    request: Request, tools: dict[str, Any], thinks: bool, memo: Memo, profile: Profile
+) -> dict[str, Any]:
+    """Structured output: by schema, by a forced tool on old models, else by asking for it (3.5).
+
+    The members of `output_config`; besides: `instruct`, `prefill` and other `tools`.
+    """
+    form = request.format
+    if form.kind == "text":
+        return {}
+    if form.kind == "json_schema" and profile.json_schema:
+        if form.strict is False or form.description:
+            memo.drops.add("response_format.strict")
+        return {"format": {"type": "json_schema", "schema": for_structured_output(form.schema)}}
+    if form.kind == "json_schema" and "named" in profile.tool_choice and not thinks and not tools:
+        memo.forced_output = ANSWER_TOOL
+        schema = {"type": "object", "properties": {}, **(form.schema or {})}
+        tool = {"name": ANSWER_TOOL, "description": "Give the answer", "input_schema": schema}
+        return {"tools": {"tools": [tool], "tool_choice": {"type": "tool", "name": ANSWER_TOOL}}}
+    if form.kind == "json_schema":
+        memo.drops.add("response_format.json_schema")
+    can_prefill = profile.prefill and not thinks and not tools
+    return {"instruct": True} | ({"prefill": "{"} if can_prefill else {})
+
+
+def _write_sampling(request: Request, setting: Setting, thinks: bool, memo: Memo) -> dict[str, Any]:
+    """Temperature, top_p and top_k, where model and version still take them (3.2)."""
+    sampling = request.sampling
+    given = {
+        name: value for name in ("temperature", "top_p", "top_k") if (value := getattr(sampling, name)) is not None
+    }
+    for name in ("presence_penalty", "frequency_penalty", "seed", "logit_bias", "logprobs", "top_logprobs"):
+        if getattr(sampling, name) not in (None, False, 0):
+            memo.drops.add(name)
+    if not setting.profile.sampling or setting.version >= NO_SAMPLING_SINCE:
+        lost = list(given)
+    elif thinks:
+        lost = [name for name, value in given.items() if not _is_taken_thinking(name, value)]
+    else:
+        lost = ["top_p"] if {"temperature", "top_p"} <= set(given) else []
+    for name in lost:
+        memo.drops.add(name)
+        del given[name]
+    if given.get("temperature", 0) > 1:
+        memo.drops.add("temperature")
+        given["temperature"] = 1.0
+    return given
+
+
+def _is_taken_thinking(name: str, value: float) -> bool:
+    return (name == "temperature" and value == 1) or (name == "top_p" and 0.95 <= value <= 1)
+
+
+def _write_stops(request: Request, memo: Memo) -> dict[str, Any]:
+    """Sequences of white space only are refused by Anthropic (3.3)."""
+    stops = [stop for stop in request.stops if stop.strip()]
+    if len(stops) < len(request.stops):
+        memo.drops.add("stop")
+    return {"stop_sequences": stops} if stops else {}
+
+
+def _write_identity(request: Request, memo: Memo) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if request.user is not None:
+        members["metadata"] = {"user_id": opaque_user(request.user)}
+    if request.tier is not None and request.tier not in ("auto", "standard_only"):
+        if request.tier in _TIERS:
+            members["service_tier"] = _TIERS[request.tier]
+        else:
+            memo.drops.add("service_tier")
+    elif request.tier == "standard_only":
+        members["service_tier"] = request.tier
+    return members
+
+
+def _write_cache(
+    request: Request, said: Conversation, tools: dict[str, Any], memo: Memo, profile: Profile
+) -> dict[str, Any]:
+    """At most four breakpoints, the latest; without any, the one at the top of the request (3.8)."""
+    marked = [tool for tool in tools.get("tools", ()) if "cache_control" in tool] + said.marked
+    if len(marked) > MOST_BREAKPOINTS:
+        memo.drops.add("cache_control")
+        for block in marked[:-MOST_BREAKPOINTS]:
+            del block["cache_control"]
+    if marked or not profile.auto_cache:
+        return {}
+    return {"cache_control": {"type": "ephemeral"}}
+
+
+def _note_lost(request: Request, memo: Memo) -> None:
+    """Members that Messages has no words for; those of its own that a client of it sent are Anthropic's only."""
+    for name in ("verbosity", "metadata"):
+        if getattr(request, name) is not None:
+            memo.drops.add(name)
+    for name in request.extra:
+        memo.drops.add(name)

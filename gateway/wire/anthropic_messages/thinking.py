@@ -1,0 +1,96 @@
+"""Reasoning controls of Messages: budgets, adaptive thinking, effort (TRANSLATION.md 3.6)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.turns import has_open_call, thinks_before_open_call
+from gateway.wire.crossing import Memo
+from gateway.wire.neutral import Request, Thinking
+from gateway.wire.node import Node
+from gateway.wire.profile import Profile
+from gateway.wire.steering import BUDGETS, budget_of, effort_of, is_off
+
+LEAST_BUDGET = 1024
+_MODES = {"enabled": "budget", "disabled": "off", "adaptive": "adaptive", "between_tools": "between_tools"}
+_INTERLEAVED = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
+
+
+@frozen
+class Thought:
+    """The members and headers to send. `replays`: whether thoughts of the history may be sent back."""
+
+    members: dict[str, Any] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
+    is_on: bool = False
+    replays: bool = True
+
+
+def read_thinking(node: Node) -> Thinking:
+    """Read `thinking` and `output_config.effort`."""
+    config, said = node.node("output_config"), node.node("thinking")
+    effort = config.text("effort") if config is not None else None
+    if said is None:
+        return Thinking(effort=effort)
+    kind = said.needed_text("type")
+    if kind not in _MODES:
+        raise said.refuse("type", f"'{said.at('type')}' must be one of {', '.join(_MODES)}, not '{kind[:50]}'")
+    return Thinking(_MODES[kind], effort, said.whole("budget_tokens"), display=said.text("display"))
+
+
+def write_thinking(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, profile: Profile) -> Thought:
+    """Write `thinking` and the effort of `output_config`, as the model takes them."""
+    thinking = request.thinking
+    if thinking.mode is None and thinking.effort is None:
+        return Thought(replays=profile.thinking in ("adaptive", "both", "always"))
+    match profile.thinking:
+        case "adaptive" | "both":
+            return _adaptive(request, memo, profile)
+        case "always":
+            if is_off(thinking):
+                memo.drops.add("thinking")
+                return Thought(is_on=True)
+            return Thought(_effort(thinking, memo, profile), is_on=True)
+        case "budget":
+            return _budget(request, tools, most, memo, profile)
+        case _:
+            if not is_off(thinking):
+                memo.drops.add("thinking")
+            return Thought(replays=False)
+
+
+def _adaptive(request: Request, memo: Memo, profile: Profile) -> Thought:
+    thinking = request.thinking
+    if is_off(thinking):
+        return Thought({"thinking": {"type": "disabled"}} if profile.can_disable_thinking else {}, replays=False)
+    if thinking.mode is None and request.origin == NAME:
+        return Thought(_effort(thinking, memo, profile))
+    display = thinking.display or "summarized"
+    return Thought(
+        {"thinking": {"type": "adaptive", "display": display}, **_effort(thinking, memo, profile)}, is_on=True
+    )
+
+
+def _effort(thinking: Thinking, memo: Memo, profile: Profile) -> dict[str, Any]:
+    effort = effort_of(thinking, profile, memo) if profile.efforts else None
+    return {"output_config": {"effort": effort}} if effort and effort != "none" else {}
+
+
+def _budget(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, profile: Profile) -> Thought:
+    """A budget inside the output cap. It gives way to a forced tool, and to an open call without its thoughts."""
+    thinking = request.thinking
+    if is_off(thinking) or (thinking.mode is None and request.origin == NAME):
+        return Thought(replays=False)
+    is_forced = tools.get("tool_choice", {}).get("type") in ("any", "tool")
+    is_cut_off = has_open_call(request) and not thinks_before_open_call(request)
+    budget = budget_of(thinking) or BUDGETS["medium"]
+    if is_forced or is_cut_off or most <= LEAST_BUDGET:
+        memo.drops.add("thinking")
+        return Thought(replays=False)
+    if budget >= most:
+        budget = most - max(256, most // 5)
+    budget = min(max(LEAST_BUDGET, budget), most - 1)
+    members = {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    return Thought(members, _INTERLEAVED if tools else {}, is_on=True)

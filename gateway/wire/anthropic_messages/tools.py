@@ -1,0 +1,163 @@
+"""Tools and the choice among them, as Messages says them (TRANSLATION.md 5)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from gateway.wire.anthropic_messages.builtin import members, single, toolset
+from gateway.wire.anthropic_messages.messages import NAME, read_cache
+from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
+from gateway.wire.crossing import Memo
+from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
+from gateway.wire.node import Node
+from gateway.wire.profile import Profile
+from gateway.wire.schema import has_union, tool_parameters, without_unions
+from gateway.wire.toolbox import chosen_name, is_offered, offered
+
+LONGEST_NAME = 128
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+# Tools that Anthropic runs, by the beginning of their dated types, in the words of the neutral model.
+_HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
+WEB_SEARCH = "web_search_20250305"
+
+
+def read_tools(body: Node) -> list[Tool]:
+    """Read `tools`: functions, and the client's built-in ones with the schemas that they are known to have."""
+    tools = [tool for node in body.nodes("tools") for tool in _read_tool(node)]
+    return list({(tool.name, tool.namespace): tool for tool in tools}.values())
+
+
+def _read_tool(node: Node) -> Iterator[Tool]:
+    kind = node.text("type") or "custom"
+    if kind == "custom":
+        yield Tool(
+            node.needed_text("name"),
+            description=node.text("description") if node.kind("description") == "a string" else None,
+            parameters=node.mapping("input_schema"),
+            strict=node.flag("strict"),
+            cache=read_cache(node),
+        )
+    elif (family := toolset(kind)) is not None:
+        configs = node.mapping("configs") or {}
+        for name, (description, schema) in members(family).items():
+            config = configs.get(name)
+            if not isinstance(config, dict) or config.get("enabled", True):
+                yield Tool(name, description=description, parameters=schema, namespace=family)
+    elif (known := single(kind)) is not None:
+        yield Tool(node.needed_text("name"), description=known[0], parameters=known[1], cache=read_cache(node))
+    else:
+        hosted = next((word for start, word in _HOSTED.items() if kind.startswith(start)), kind)
+        raw = {name: node.value(name) for name in node.members}
+        yield Tool(node.text("name") or kind, hosted, origin=NAME, raw=raw)
+
+
+def read_choice(body: Node) -> tuple[ToolChoice | None, bool | None]:
+    """Read `tool_choice`: the choice, and whether calls may come in parallel (None: not said)."""
+    if (choice := body.node("tool_choice")) is None:
+        return None, None
+    kind = choice.needed_text("type")
+    parallel = False if choice.flag("disable_parallel_tool_use") else None
+    if kind == "tool":
+        return ToolChoice("named", choice.needed_text("name")), parallel
+    if kind not in _CHOICES:
+        raise choice.refuse("type", f"'{choice.at('type')}' must be auto, any, tool or none, not '{kind[:50]}'")
+    return ToolChoice(_CHOICES[kind]), parallel
+
+
+def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    """Write `tools` and `tool_choice`; a history with calls needs tools even when there are none."""
+    memo.names.longest = LONGEST_NAME
+    tools: Sequence[Tool] = [*offered(request, memo)]
+    choice = request.choice
+    if choice is not None and choice.mode == "none" and "none" not in profile.tool_choice:
+        tools, choice = [], None
+        memo.drops.add("tool_choice")
+    if choice is not None and choice.mode == "named" and "named" not in profile.tool_choice:
+        tools = [tool for tool in tools if choice.name in (tool.name, tool.kind)]
+    written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
+    written = written or [{"name": name, "input_schema": {"type": "object"}} for name in _called(request, memo)]
+    if not written:
+        return {}
+    return {"tools": written, **_write_choice(request, choice, memo, profile)}
+
+
+def _called(request: Request, memo: Memo) -> Sequence[str]:
+    calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
+    return list(dict.fromkeys(memo.names.safe(call.name, call.namespace) for call in calls))
+
+
+def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> dict[str, Any] | None:
+    name = memo.names.safe(tool.name, tool.namespace)
+    match tool.kind:
+        case "function":
+            return _write_function(tool, name, memo, profile)
+        case "custom":
+            memo.freeform.add(name)
+            return {"name": name, "description": describe_freeform(tool), "input_schema": FREEFORM_PARAMETERS}
+        case _ if not is_offered(tool, request, memo, profile):
+            return None
+        case "web_search":
+            return _write_search(tool)
+        case _:
+            return tool.raw if tool.origin == NAME else None
+
+
+def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict[str, Any]:
+    if has_union(tool.parameters):
+        memo.drops.add("tools.parameters")
+    written: dict[str, Any] = {"name": name}
+    if tool.description:
+        written["description"] = tool.description
+    written["input_schema"] = tool_parameters(without_unions(tool.parameters) if tool.parameters else None)
+    if tool.strict and profile.strict_tools:
+        written["strict"] = True
+    elif tool.strict:
+        memo.drops.add("tools.strict")
+    if tool.cache is not None:
+        written["cache_control"] = write_cache(tool.cache.ttl)
+    return written
+
+
+def _write_search(tool: Tool) -> dict[str, Any]:
+    """Web search from OpenAI's words: how many pages it reads is not to be said here."""
+    raw = tool.raw or {}
+    if tool.origin == NAME:
+        return raw
+    written: dict[str, Any] = {"type": WEB_SEARCH, "name": "web_search"}
+    if isinstance(location := raw.get("user_location"), dict):
+        inner = location.get("approximate")
+        place = inner if isinstance(inner, dict) else location
+        written["user_location"] = {"type": "approximate", **{k: v for k, v in place.items() if k != "type" and v}}
+    filters = raw.get("filters")
+    if isinstance(filters, dict) and filters.get("allowed_domains"):
+        written["allowed_domains"] = filters["allowed_domains"]
+    return written
+
+
+def write_cache(ttl: str | None) -> dict[str, Any]:
+    """A breakpoint; OpenAI's times become the nearest that Anthropic has (TRANSLATION.md 3.8)."""
+    found = {"1h": "1h", "12h": "1h", "5m": "5m"}.get(ttl or "")
+    return {"type": "ephemeral", **({"ttl": found} if found else {})}
+
+
+def _write_choice(request: Request, choice: ToolChoice | None, memo: Memo, profile: Profile) -> dict[str, Any]:
+    is_single = request.parallel is False
+    if choice is None:
+        return {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}} if is_single else {}
+    if choice.mode not in profile.tool_choice:
+        memo.drops.add("tool_choice")
+        choice = evolve(choice, mode="auto")
+    written: dict[str, Any]
+    match choice.mode:
+        case "none":
+            return {"tool_choice": {"type": "none"}}
+        case "required":
+            written = {"type": "any"}
+        case "named":
+            written = {"type": "tool", "name": chosen_name(request, memo)}
+        case _:
+            written = {"type": "auto"}
+    if is_single:
+        written["disable_parallel_tool_use"] = True
+    return {"tool_choice": written}

@@ -1,0 +1,57 @@
+"""Token counts as Messages says them: the parts are disjoint already (TRANSLATION.md 6.3)."""
+
+from typing import Any
+
+from gateway.wire.counts import count
+from gateway.wire.neutral import Usage
+
+
+def read_usage(said: Any) -> Usage | None:
+    """Read a `usage` object; None when it says nothing. A turn in several iterations is their sum."""
+    if not isinstance(said, dict):
+        return None
+    iterations = said.get("iterations")
+    if isinstance(iterations, list) and iterations and all(isinstance(one, dict) for one in iterations):
+        said = said | {name: total for name in _NAMES if (total := _sum(iterations, name)) is not None}
+    details = said.get("output_tokens_details")
+    usage = Usage(
+        input=count(said.get("input_tokens")),
+        cache_read=count(said.get("cache_read_input_tokens")),
+        cache_write=count(said.get("cache_creation_input_tokens")),
+        output=count(said.get("output_tokens")),
+        reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+    )
+    return None if usage == Usage() else usage
+
+
+_NAMES = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+
+
+def _sum(iterations: list[dict[str, Any]], name: str) -> int | None:
+    counts = [number for one in iterations if (number := count(one.get(name))) is not None]
+    return sum(counts) if counts else None
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Write the `usage` of a whole message (SDK type Usage): both totals have to be there."""
+    said = {
+        "input_tokens": usage.input or 0,
+        "cache_creation_input_tokens": usage.cache_write or 0,
+        "cache_read_input_tokens": usage.cache_read or 0,
+        "output_tokens": usage.output or 0,
+    }
+    return {**said, **_details(usage), "server_tool_use": None, "service_tier": "standard"}
+
+
+def write_delta_usage(usage: Usage) -> dict[str, Any]:
+    """Write the `usage` of a `message_delta`: it overwrites, so what is unknown is left out."""
+    said: dict[str, Any] = {"output_tokens": usage.output or 0}
+    if usage.input is not None and not usage.is_estimated:
+        said["input_tokens"] = usage.input
+        said["cache_read_input_tokens"] = usage.cache_read or 0
+        said["cache_creation_input_tokens"] = usage.cache_write or 0
+    return said | _details(usage)
+
+
+def _details(usage: Usage) -> dict[str, Any]:
+    return {} if usage.reasoning is None else {"output_tokens_details": {"thinking_tokens": usage.reasoning}}

@@ -1,0 +1,203 @@
+"""The lane between two dialects: frames in, events between, frames out. No I/O, no time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import define, evolve, field
+
+from gateway.errors import GatewayError
+from gateway.wire.crossing import Memo
+from gateway.wire.dialect import ClientSide, StreamReader, StreamWriter, UpstreamSide
+from gateway.wire.events import (
+    BlockDelta,
+    BlockStarted,
+    Event,
+    Finished,
+    Folding,
+    Growing,
+    Started,
+    StateSeen,
+    UsageSeen,
+    fold,
+    merge,
+    unfold,
+)
+from gateway.wire.neutral import Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
+from gateway.wire.serial import Serialiser
+from gateway.wire.sse import FrameCutter
+from gateway.wire.stops import StopFilter
+from gateway.wire.tokens import estimate
+
+# What a reply leaves behind for clients that do not send it back: ids of calls, and the thoughts before them.
+Remember = Callable[[Sequence[ToolCall], Sequence[Reasoning]], None]
+
+
+@define
+class Crossing:
+    """One reply on its way from an upstream's dialect into a client's."""
+
+    reader: StreamReader
+    writer: StreamWriter
+    memo: Memo
+    remember: Remember
+    is_sequential: bool = True
+    has_content: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    is_enough: bool = field(default=False, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    _stops: StopFilter | None = field(init=False)
+    _serial: Serialiser | None = field(init=False)
+    _is_ended: bool = field(default=False, init=False)
+    _has_ended_well: bool = field(default=False, init=False)
+    _said: float = field(default=0.0, init=False)  # characters, for an estimate
+    _thoughts: dict[int, Growing] = field(factory=dict, init=False)
+    _calls: list[ToolCall] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._stops = StopFilter(self.memo.stops) if self.memo.stops else None
+        self._serial = Serialiser() if self.is_sequential else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the finished reply says nothing at all."""
+        return self._has_ended_well and not self.has_content and not (self.usage and self.usage.output)
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
+
+    def feed(self, frame: bytes) -> bytes:
+        if self._is_ended:
+            return b""
+        out = self._tell(self.reader.feed(frame))
+        self.is_finished = self.reader.is_finished
+        return out + self._close() if self.reader.is_over or self.is_enough else out
+
+    def end(self) -> bytes:
+        if self._is_ended:
+            return b""
+        return self._tell(self.reader.end()) + self._close()
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return self.writer.fail(error, request_id)
+
+    def _close(self) -> bytes:
+        self._is_ended = True
+        return self.writer.end()
+
+    def _tell(self, events: Iterable[Event]) -> bytes:
+        if self._stops is not None:
+            events = [told for event in events for told in self._stops.feed(event)]
+            self.is_enough = self._stops.is_cut
+        out: list[bytes] = []
+        for event in events:
+            self._note(event)
+            if isinstance(event, Finished):
+                out += self._settle(event)
+            elif self._serial is not None:
+                out += [self.writer.feed(told) for told in self._serial.feed(event)]
+            else:
+                out.append(self.writer.feed(event))
+        return b"".join(out)
+
+    def _settle(self, event: Finished) -> Iterator[bytes]:
+        """The end of the reply: what no provider has counted is estimated, and what is wanted back remembered."""
+        for told in self._serial.feed(event) if self._serial is not None else (event,):
+            if isinstance(told, Finished) and (missing := self._uncounted()) is not None:
+                self._note(UsageSeen(missing))
+                yield self.writer.feed(UsageSeen(missing))
+            yield self.writer.feed(told)
+        self._has_ended_well = event.stop.reason is StopReason.END
+        thoughts = [block for one in self._thoughts.values() if isinstance(block := one.done(), Reasoning)]
+        if self._calls and (thoughts or any(call.extra for call in self._calls)):
+            self.remember(self._calls, thoughts)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case BlockDelta():
+                self.has_content = True
+                self._said += len(event.text)
+                if event.index in self._thoughts:
+                    self._thoughts[event.index].feed(event)
+            case BlockStarted(block=ToolCall() as call):
+                self.has_content = True
+                self._calls.append(call)
+            case BlockStarted(block=Reasoning()):
+                self._thoughts[event.index] = Growing(event.block)
+            case BlockStarted(block=Opaque()):
+                self.has_content = True
+            case UsageSeen():
+                self.usage = merge(self.usage, event.usage)
+            case StateSeen():
+                self.has_content = True
+                if event.index in self._thoughts:
+                    self._thoughts[event.index].feed(event)
+            case Started():
+                self._thoughts, self._calls = {}, []
+
+    def _uncounted(self) -> Usage | None:
+        return uncounted(self.usage, self.memo, self._said)
+
+
+def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | None:
+    """An estimate of what no provider has counted; None when all is known."""
+    found = usage or Usage()
+    if found.input is not None and found.output is not None:
+        return None
+    return evolve(
+        found,
+        input=found.input if found.input is not None else memo.prompt_estimate,
+        output=found.output if found.output is not None else round(characters / 4),
+        is_estimated=True,
+    )
+
+
+def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo) -> Reply:
+    """Read a whole reply, or put one together that came as a stream. Raises UpstreamFault."""
+    reply = _gather(upstream, body, memo) if is_stream else upstream.read_reply(body, memo)
+    if memo.stops:
+        reply = fold(_cut(reply, memo.stops))
+    if (missing := uncounted(reply.usage, memo, 4 * _length(reply))) is not None:
+        reply = evolve(reply, usage=missing)
+    return reply
+
+
+def _length(reply: Reply) -> int:
+    return sum(
+        estimate(block.arguments if isinstance(block, ToolCall) else block.text)
+        for block in reply.blocks
+        if isinstance(block, ToolCall | Text | Reasoning)
+    )
+
+
+def _gather(upstream: UpstreamSide, body: bytes, memo: Memo) -> Reply:
+    reader, cutter, folding = upstream.stream_reader(memo), FrameCutter(), Folding()
+    frames = [*cutter.feed(body), cutter.end()]
+    for frame in frames:
+        for event in reader.feed(frame) if frame else ():
+            folding.feed(event)
+    for event in reader.end():
+        folding.feed(event)
+    return folding.reply()
+
+
+def _cut(reply: Reply, stops: tuple[str, ...]) -> Iterator[Event]:
+    filtered = StopFilter(stops)
+    for event in unfold(reply):
+        if filtered.is_cut and isinstance(event, UsageSeen):
+            yield event
+        yield from filtered.feed(event)
+
+
+def says_nothing(reply: Reply) -> bool:
+    """Whether a whole reply is empty without a reason: worth one question to another target."""
+    has_said = any(not isinstance(block, Text) or block.text for block in reply.blocks)
+    return not has_said and reply.stop.reason is StopReason.END and not (reply.usage and reply.usage.output)
+
+
+def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:
+    """A whole reply as a stream, for a client that asked for one (TRANSLATION.md 7.1.8)."""
+    writer = client.stream_writer(memo)
+    serial = Serialiser() if client.is_sequential else None
+    out = []
+    for event in unfold(reply):
+        out += [writer.feed(told) for told in (serial.feed(event) if serial is not None else (event,))]
+    return b"".join(out) + writer.end()

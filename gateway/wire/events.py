@@ -1,0 +1,234 @@
+"""A reply as it comes: events, and the two ways between events and a whole reply.
+
+The law is fold(unfold(reply)) == reply. A stream is folded to be stored or answered whole, a whole reply
+is unfolded to be streamed. Blocks are told apart by `index`, in the order in which they began.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from attrs import define, evolve, field, frozen
+
+from gateway.wire.neutral import (
+    Block,
+    Citation,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Reply,
+    Stop,
+    StopReason,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+
+@frozen
+class Started:
+    """The reply has begun."""
+
+    id: str
+    model: str
+    tier: str | None = None
+
+
+@frozen
+class BlockStarted:
+    """A block has begun; what it says follows in deltas, unless `block` holds it already."""
+
+    index: int
+    block: Block
+
+
+@frozen
+class BlockDelta:
+    """More text of a Text, a Reasoning (its last part) or a Refusal, or more arguments of a ToolCall."""
+
+    index: int
+    text: str
+
+
+@frozen
+class PartStarted:
+    """A further part of a reasoning summary begins."""
+
+    index: int
+
+
+@frozen
+class CitationAdded:
+    """A text has a source."""
+
+    index: int
+    citation: Citation
+
+
+@frozen
+class StateSeen:
+    """What a provider wants back with its reasoning: comes once, behind the texts of the block."""
+
+    index: int
+    signature: str | None = None
+    sealed: str | None = None
+    id: str | None = None
+
+
+@frozen
+class BlockEnded:
+    """A block is complete. `block` replaces an Opaque one, whose whole form only its end knows."""
+
+    index: int
+    block: Opaque | None = None
+
+
+@frozen
+class UsageSeen:
+    """Token counts so far; later ones overwrite, part by part."""
+
+    usage: Usage
+
+
+@frozen
+class Finished:
+    """The model has stopped."""
+
+    stop: Stop
+
+
+Event = (
+    Started | BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | BlockEnded | UsageSeen | Finished
+)
+
+
+def merge(earlier: Usage | None, later: Usage) -> Usage:
+    """Let the later counts overwrite the earlier ones, where they say something."""
+    if earlier is None:
+        return later
+    known = {name: value for name in _COUNTS if (value := getattr(later, name)) is not None}
+    return evolve(earlier, **known, is_estimated=later.is_estimated)
+
+
+_COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+
+@define
+class Growing:
+    """A block that is being put together: what began it, and the texts that followed, part by part."""
+
+    block: Block
+    _parts: list[list[str]] = field(factory=lambda: [[]])
+    _citations: list[Citation] = field(factory=list)
+
+    def feed(self, event: Event) -> None:
+        """Take an event of this block."""
+        match event:
+            case BlockDelta():
+                self._parts[-1].append(event.text)
+            case PartStarted():
+                self._parts.append([])
+            case CitationAdded():
+                self._citations.append(event.citation)
+            case StateSeen():
+                assert isinstance(self.block, Reasoning)
+                self.block = evolve(
+                    self.block, signature=event.signature, sealed=event.sealed, id=event.id or self.block.id
+                )
+            case BlockEnded() if event.block is not None:
+                self.block = event.block
+
+    def done(self) -> Block:
+        """The block as far as it has come."""
+        first, *more = ["".join(part) for part in self._parts]
+        match self.block:
+            case Text() as block:
+                return evolve(block, text=block.text + first, citations=(*block.citations, *self._citations))
+            case Refusal() as block:
+                return Refusal(block.text + first)
+            case ToolCall() as block:
+                return evolve(block, arguments=block.arguments + first)
+            case Reasoning() as block if first or more:
+                return evolve(block, parts=(*block.parts, first, *more))
+            case block:
+                return block
+
+
+@define
+class Folding:
+    """A reply that is being put together."""
+
+    id: str = ""
+    model: str = ""
+    tier: str | None = None
+    stop: Stop | None = None
+    usage: Usage | None = None
+    _blocks: dict[int, Growing] = field(factory=dict, init=False)
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case Started():
+                self.id, self.model, self.tier = event.id, event.model, event.tier
+            case BlockStarted():
+                self._blocks[event.index] = Growing(event.block)
+            case UsageSeen():
+                self.usage = merge(self.usage, event.usage)
+            case Finished():
+                self.stop = event.stop
+            case _:
+                self._blocks[event.index].feed(event)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What has been said so far, in the order in which it began."""
+        return [growing.done() for growing in self._blocks.values()]
+
+    def reply(self) -> Reply:
+        """The whole reply. A stream that never finished has no stop reason of its own: that is checked before."""
+        stop = self.stop or Stop(StopReason.END)
+        return Reply(self.id, self.model, tuple(self.blocks), stop, self.usage, self.tier)
+
+
+def fold(events: Iterable[Event]) -> Reply:
+    """Put a whole reply together."""
+    folding = Folding()
+    for event in events:
+        folding.feed(event)
+    return folding.reply()
+
+
+def unfold(reply: Reply) -> Iterator[Event]:
+    """Tell a whole reply as a stream."""
+    yield Started(reply.id, reply.model, reply.tier)
+    for index, block in enumerate(reply.blocks):
+        yield from _unfold_block(index, block)
+    if reply.usage is not None:
+        yield UsageSeen(reply.usage)
+    yield Finished(reply.stop)
+
+
+def _unfold_block(index: int, block: Block) -> Iterator[Event]:
+    match block:
+        case Text():
+            yield BlockStarted(index, evolve(block, text="", citations=()))
+            if block.text:
+                yield BlockDelta(index, block.text)
+            for citation in block.citations:
+                yield CitationAdded(index, citation)
+        case Refusal():
+            yield BlockStarted(index, Refusal(""))
+            yield BlockDelta(index, block.text)
+        case ToolCall():
+            yield BlockStarted(index, evolve(block, arguments=""))
+            if block.arguments:
+                yield BlockDelta(index, block.arguments)
+        case Reasoning():
+            yield BlockStarted(index, evolve(block, parts=(), signature=None, sealed=None))
+            for number, part in enumerate(block.parts):
+                if number:
+                    yield PartStarted(index)
+                yield BlockDelta(index, part)
+            if block.has_state:
+                yield StateSeen(index, block.signature, block.sealed)
+        case _:
+            yield BlockStarted(index, block)
+    yield BlockEnded(index)

@@ -1,0 +1,67 @@
+"""Pictures and files inside JSON: data URLs, bare base64, and what the bytes really are."""
+
+import base64
+import binascii
+import re
+
+from gateway.wire.neutral import Source
+
+_DATA_URL = re.compile(r"\s*data:([^;,\s]*)((?:;[^;,]*)*),(.*)", re.IGNORECASE | re.DOTALL)
+_SPACE = re.compile(r"\s+")
+_MAGIC = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF", "application/pdf"),
+)
+# What Anthropic takes (SDK type Base64ImageSourceParam); OpenAI takes the same.
+PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+
+def read_url(url: str) -> Source:
+    """Read what stands where a URL belongs: a data URL, a link, or bare base64. Raises ValueError."""
+    found = _DATA_URL.fullmatch(url)
+    if found is not None:
+        if ";base64" not in found[2].lower():
+            raise ValueError("a data URL must be base64")
+        return read_base64(found[3], found[1].lower())
+    if url.startswith(("http://", "https://")):
+        return Source(url=url)
+    return read_base64(url, "")
+
+
+def read_base64(data: str, media_type: str) -> Source:
+    """Tidy base64 and look at what it is; the bytes win over what was declared. Raises ValueError."""
+    tidy = _SPACE.sub("", data).replace("-", "+").replace("_", "/").rstrip("=")
+    tidy += "=" * (-len(tidy) % 4)
+    try:
+        head = base64.b64decode(tidy[:64], validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not a link, a data URL or base64") from None
+    return Source(media_type=sniff(head) or media_type, data=tidy)
+
+
+def sniff(head: bytes) -> str:
+    """The media type that the first bytes show, or an empty text."""
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+
+
+def write_url(source: Source) -> str | None:
+    """A link, or a data URL; None for what is neither."""
+    if source.data is not None:
+        return f"data:{source.media_type or 'application/octet-stream'};base64,{source.data}"
+    return source.url
+
+
+def text_in(source: Source) -> str | None:
+    """The text of a plain-text document, whatever form it came in."""
+    if source.text is not None:
+        return source.text
+    if source.data is not None and source.media_type.startswith("text/"):
+        try:
+            return base64.b64decode(source.data).decode()
+        except (binascii.Error, ValueError):
+            return None
+    return None

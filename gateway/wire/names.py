@@ -1,0 +1,106 @@
+"""Names and ids that another dialect's grammar would refuse: made safe, and back again.
+
+Everything here is a function of its input alone: the same conversation gives the same bytes.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+
+_BAD = re.compile(r"[^A-Za-z0-9_-]")
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@frozen
+class Named:
+    """A tool as its client knows it: the name, the namespace it lives in, and the kind of its calls."""
+
+    name: str
+    namespace: str | None = None
+    kind: str = "function"
+
+    @property
+    def qualified(self) -> str:
+        """The name in one piece, for dialects without namespaces."""
+        return f"{self.namespace}__{self.name}" if self.namespace else self.name
+
+
+@define
+class ToolNames:
+    """A bijection between tools as the client names them and names as the upstream takes them."""
+
+    longest: int = 64
+    _to: dict[tuple[str, str | None], str] = field(factory=dict, init=False)
+    _back: dict[str, Named] = field(factory=dict, init=False)
+
+    def learn(self, tools: Iterable[Named]) -> None:
+        """Find a safe name for each; those that are safe already keep theirs."""
+        fresh = [tool for tool in dict.fromkeys(tools) if (tool.name, tool.namespace) not in self._to]
+        for tool in fresh:
+            if self._is_safe(tool.qualified) and tool.qualified not in self._back:
+                self._put(tool, tool.qualified)
+        for tool in fresh:
+            if (tool.name, tool.namespace) not in self._to:
+                self._put(tool, self._free(self._tidy(tool.qualified)))
+
+    def safe(self, name: str, namespace: str | None = None) -> str:
+        """The name to send."""
+        if (name, namespace) not in self._to:
+            self.learn([Named(name, namespace)])
+        return self._to[name, namespace]
+
+    def original(self, safe: str) -> Named:
+        """The tool that the client knows; a name that was never sent stays what it is."""
+        return self._back.get(safe) or Named(safe)
+
+    def _is_safe(self, name: str) -> bool:
+        return 0 < len(name) <= self.longest and _BAD.search(name) is None
+
+    def _tidy(self, name: str) -> str:
+        tidy = _BAD.sub("_", name) or "tool"
+        if len(tidy) <= self.longest:
+            return tidy
+        return f"{tidy[: self.longest - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+    def _free(self, name: str) -> str:
+        number, found = 2, name
+        while found in self._back:
+            suffix = f"_{number}"
+            found = name[: self.longest - len(suffix)] + suffix
+            number += 1
+        return found
+
+    def _put(self, tool: Named, safe: str) -> None:
+        self._to[tool.name, tool.namespace] = safe
+        self._back[safe] = tool
+
+
+def safe_id(text: str) -> str:
+    """A tool call's id within Anthropic's and OpenAI's grammar; the same text gives the same id."""
+    if SAFE_ID.fullmatch(text):
+        return text
+    return f"{_BAD.sub('_', text)[:47]}_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def nine(text: str) -> str:
+    """A tool call's id as Mistral wants it: nine letters and digits."""
+    if len(text) == 9 and text.isascii() and text.isalnum():
+        return text
+    return _base62(text, 9)
+
+
+def mint(prefix: str, *parts: object) -> str:
+    """An id of our own: the prefix and 24 letters and digits, a function of the parts."""
+    return prefix + _base62("\0".join(map(str, parts)), 24)
+
+
+def _base62(text: str, length: int) -> str:
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest())
+    out = ""
+    for _ in range(length):
+        number, index = divmod(number, 62)
+        out += _ALPHABET[index]
+    return out

@@ -1,0 +1,133 @@
+"""A JSON object that is read with its place, so that every complaint names it: `messages[3].content[0].text`.
+
+Members stay raw until they are asked for. Reading is tolerant of what is unknown, and strict about the kind
+of what is known.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import msgspec
+from attrs import frozen
+
+from gateway.errors import BadRequest
+from gateway.wire.json_body import NULL, kind_of
+
+Wanted = TypeVar("Wanted")
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@frozen
+class Node:
+    """The members of one object. `path` is where it stands in the body, empty at the top."""
+
+    members: Mapping[str, msgspec.Raw]
+    path: str = ""
+
+    @classmethod
+    def read(cls, raw: bytes | msgspec.Raw, path: str) -> Self:
+        """Read an object. Raises BadRequest for another kind."""
+        try:
+            return cls(_MEMBERS.decode(raw), path)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise wrong_kind(path, "an object", bytes(raw)) from None
+
+    def has(self, name: str) -> bool:
+        """Whether the member is there and not null."""
+        raw = self.members.get(name)
+        return raw is not None and bytes(raw) != NULL
+
+    def raw(self, name: str) -> msgspec.Raw | None:
+        """The member as it was written; None when absent or null."""
+        return self.members[name] if self.has(name) else None
+
+    def kind(self, name: str) -> str:
+        """The kind of a member: `a string`, `an array`, …; `null` also when it is absent."""
+        raw = self.raw(name)
+        return "null" if raw is None else kind_of(bytes(raw))
+
+    def text(self, name: str) -> str | None:
+        return self._get(name, str, "a string")
+
+    def needed_text(self, name: str) -> str:
+        """A string that has to be there."""
+        found = self.text(name)
+        if found is None:
+            raise BadRequest(f"'{self.at(name)}' is missing", param=self.at(name), code="missing_required_parameter")
+        return found
+
+    def flag(self, name: str) -> bool | None:
+        return self._get(name, bool, "a boolean")
+
+    def whole(self, name: str) -> int | None:
+        """An integer; one written as 10.0 counts."""
+        number = self.number(name)
+        if number is None or number != int(number):
+            if number is None:
+                return None
+            raise wrong_kind(self.at(name), "a whole number", b"1")
+        return int(number)
+
+    def number(self, name: str) -> float | None:
+        return self._get(name, float, "a number")
+
+    def value(self, name: str) -> Any:
+        """Whatever the member is, decoded."""
+        return self._get(name, object, "valid JSON")
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """An object, decoded whole."""
+        return self._get(name, dict[str, Any], "an object")
+
+    def node(self, name: str) -> "Node | None":
+        """An object, to be read further."""
+        raw = self.raw(name)
+        return None if raw is None else Node.read(raw, self.at(name))
+
+    def items(self, name: str) -> Iterator[tuple[msgspec.Raw, str]]:
+        """Each item of an array, with its path; nothing when absent."""
+        raw = self.raw(name)
+        if raw is None:
+            return
+        try:
+            items = _ITEMS.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise wrong_kind(self.at(name), "an array", bytes(raw)) from None
+        for index, item in enumerate(items):
+            yield item, f"{self.at(name)}[{index}]"
+
+    def nodes(self, name: str) -> Iterator["Node"]:
+        """Each item of an array of objects."""
+        for item, path in self.items(name):
+            yield Node.read(item, path)
+
+    def at(self, name: str) -> str:
+        """The path of a member."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def refuse(self, name: str, message: str, code: str = "invalid_value") -> BadRequest:
+        """The error for a member that is of the right kind and still wrong."""
+        return BadRequest(message, param=self.at(name), code=code)
+
+    def _get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
+        raw = self.members.get(name)
+        if raw is None or bytes(raw) == NULL:
+            return None
+        return decode(raw, kind, self.at(name), words)
+
+
+def decode(raw: bytes | msgspec.Raw, kind: type[Wanted], path: str, words: str) -> Wanted:
+    """Decode one value. Raises BadRequest that names the path and both kinds."""
+    try:
+        found: Wanted = msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise wrong_kind(path, words, bytes(raw)) from None
+    return found
+
+
+def wrong_kind(path: str, words: str, raw: bytes) -> BadRequest:
+    """The error for a value of another kind."""
+    name = path or "The body"
+    quoted = f"'{name}'" if path else name
+    return BadRequest(f"{quoted} must be {words}, not {kind_of(raw)}", param=path or None, code="invalid_type")

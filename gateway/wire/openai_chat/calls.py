@@ -1,0 +1,115 @@
+"""Tells the tool calls of a Chat stream apart: by index, by id, or by neither (TRANSLATION.md 7.9)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.wire.arguments import FreeformDecoder
+from gateway.wire.crossing import Memo
+from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event
+from gateway.wire.neutral import ToolCall
+
+
+@define
+class _Slot:
+    """One call that is coming in. It is told once its name is certain."""
+
+    index: int  # of its block
+    number: int  # among the calls
+    id: str = ""
+    name: str = ""
+    is_custom: bool = False
+    extra: dict[str, Any] | None = None
+    held: str = ""  # arguments that came before the name
+    is_told: bool = False
+    decoder: FreeformDecoder | None = None
+
+
+@define
+class Calls:
+    """All calls of one reply."""
+
+    memo: Memo
+    _slots: list[_Slot] = field(factory=list, init=False)
+    _by_index: dict[int, _Slot] = field(factory=dict, init=False)
+
+    @property
+    def any(self) -> bool:
+        """Whether the model calls anything: a call without a name is none."""
+        return any(slot.name for slot in self._slots)
+
+    def feed(self, said: Mapping[str, Any], free_index: int) -> Iterator[Event]:
+        """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call."""
+        slot, before = self._find(said), len(self._slots)
+        if slot is None:
+            for earlier in self._slots:
+                yield from self._tell(earlier)
+            slot = _Slot(free_index, before)
+            self._slots.append(slot)
+        if isinstance(index := said.get("index"), int):
+            self._by_index[index] = slot
+        yield from self._take(slot, said)
+
+    def is_new(self, said: Mapping[str, Any]) -> bool:
+        """Whether an entry begins another call."""
+        return self._find(said) is None
+
+    def end(self) -> Iterator[Event]:
+        """The model has finished: tell what is still held, and end every call."""
+        for slot in self._slots:
+            yield from self._tell(slot)
+            if slot.is_told:
+                if slot.decoder is not None and (rest := slot.decoder.end()):
+                    yield BlockDelta(slot.index, rest)
+                yield BlockEnded(slot.index)
+
+    def _find(self, said: Mapping[str, Any]) -> _Slot | None:
+        index, call_id = said.get("index"), said.get("id") or ""
+        if isinstance(index, int):
+            slot = self._by_index.get(index)
+            if slot is not None and call_id and slot.id and call_id != slot.id and slot.name:
+                return None  # several servers give every call the index 0
+            return slot
+        if call_id:
+            return next((slot for slot in self._slots if slot.id == call_id), None)
+        return self._slots[-1] if self._slots else None
+
+    def _take(self, slot: _Slot, said: Mapping[str, Any]) -> Iterator[Event]:
+        slot.is_custom |= said.get("type") == "custom"
+        inner = said.get("custom") or said.get("function")
+        if not isinstance(inner, dict):
+            inner = {}
+        if not slot.id and isinstance(said.get("id"), str):
+            slot.id = said["id"]
+        if isinstance(extra := said.get("extra_content"), dict):
+            slot.extra = extra
+        name = inner.get("name")
+        if isinstance(name, str) and name and not slot.is_told and not slot.held and name != slot.name:
+            slot.name = name if name.startswith(slot.name) else slot.name + name
+        arguments = inner.get("arguments") if inner.get("arguments") is not None else inner.get("input")
+        if arguments is None:
+            return
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+        if not text:
+            return
+        slot.held += text
+        yield from self._tell(slot)
+
+    def _tell(self, slot: _Slot) -> Iterator[Event]:
+        if not slot.name:
+            return  # arguments of nobody: dropped, when no name ever comes
+        if not slot.is_told:
+            slot.is_told = True
+            known = self.memo.names.original(slot.name)
+            if slot.name in self.memo.freeform and not slot.is_custom:
+                slot.decoder = FreeformDecoder()
+            kind = "custom" if slot.is_custom else known.kind
+            call_id = self.memo.call_id(slot.id, slot.number)
+            yield BlockStarted(slot.index, ToolCall(call_id, known.name, "", kind, known.namespace, slot.extra))
+        text, slot.held = slot.held, ""
+        if slot.decoder is not None:
+            text = slot.decoder.feed(text)
+        if text:
+            yield BlockDelta(slot.index, text)

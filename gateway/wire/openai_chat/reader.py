@@ -1,0 +1,286 @@
+"""Reads replies of Chat upstreams, whole and streamed, whatever compatible servers make of them (7.9)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import Broke, Unreadable
+from gateway.wire.crossing import Memo
+from gateway.wire.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    CitationAdded,
+    Event,
+    Finished,
+    Started,
+    StateSeen,
+    UsageSeen,
+    fold,
+)
+from gateway.wire.fault import read_inner
+from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text
+from gateway.wire.openai_chat.calls import Calls
+from gateway.wire.openai_chat.messages import FORMATS
+from gateway.wire.openai_chat.raw import FAILED_ENDS, MOST_JUNK
+from gateway.wire.openai_chat.tools import NAME
+from gateway.wire.openai_chat.usage import read_usage
+from gateway.wire.sse import read_frame
+from gateway.wire.think import ThinkFilter
+
+_STOPS = {
+    "length": StopReason.LENGTH,
+    "max_tokens": StopReason.LENGTH,
+    "content_filter": StopReason.FILTERED,
+}
+_Said = Mapping[str, Any]
+
+
+@define
+class ChatReader:
+    """The state of one reply. Text, reasoning and calls may be open at once."""
+
+    memo: Memo
+    is_over: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    _next: int = field(default=0, init=False)
+    _text: int | None = field(default=None, init=False)
+    _refusal: int | None = field(default=None, init=False)
+    _thought: int | None = field(default=None, init=False)
+    _thought_key: str = field(default="", init=False)
+    _state: dict[str, str] = field(factory=dict, init=False)  # what its provider wants back with the thought
+    _calls: Calls = field(init=False)
+    _think: ThinkFilter | None = field(default=None, init=False)
+    _has_started: bool = field(default=False, init=False)
+    _finish: str = field(default="", init=False)
+    _sequence: str | None = field(default=None, init=False)
+    _junk: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._calls = Calls(self.memo)
+        if self.memo.profile.think_tags:
+            self._think = ThinkFilter()
+
+    def feed(self, frame: bytes) -> Sequence[Event]:
+        if self.is_over:
+            return ()
+        read = read_frame(frame)
+        if read.data is None:
+            return ()
+        data = read.data.strip()
+        if data == b"[DONE]":
+            return list(self._end())
+        try:
+            said = msgspec.json.decode(data.removeprefix(b"data: "))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            return self._note_junk(data)
+        self._junk = 0
+        error = said.get("error")
+        if error is not None or read.event == "error" or said.get("object") == "error":
+            raise read_inner(NAME, error if error is not None else said)
+        return list(self._read(said))
+
+    def end(self) -> Sequence[Event]:
+        return () if self.is_over else list(self._end())
+
+    def read_whole(self, said: _Said) -> Iterator[Event]:
+        """Read a whole reply. Choices beyond the first are one server's way to write a single message."""
+        yield from self._read(said, only_first=False)
+        yield from self._end()
+
+    def _note_junk(self, data: bytes) -> Sequence[Event]:
+        if data:
+            self._junk += 1
+            if self._junk >= MOST_JUNK or not self._has_started:
+                raise Unreadable("The provider's stream is not the JSON of its dialect")
+        return ()
+
+    def _read(self, said: _Said, only_first: bool = True) -> Iterator[Event]:
+        choices = said.get("choices")
+        choices = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+        if choices and not self._has_started:
+            self._has_started = True
+            tier = said.get("service_tier")
+            yield Started(
+                str(said.get("id") or ""), str(said.get("model") or ""), tier if isinstance(tier, str) else None
+            )
+        groq = said.get("x_groq")
+        for place in (said, groq, choices[0] if choices else None):
+            if isinstance(place, dict) and (usage := read_usage(place.get("usage"))) is not None:
+                yield UsageSeen(usage)
+                break
+        for choice in choices[:1] if only_first else choices:
+            if not only_first or not choice.get("index"):
+                yield from self._read_choice(choice)
+
+    def _read_choice(self, choice: _Said) -> Iterator[Event]:
+        if choice.get("error") is not None:
+            raise read_inner(NAME, choice["error"])
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict):
+            yield from self._read_delta(delta)
+        finish = choice.get("finish_reason")
+        if isinstance(finish, str) and finish not in ("", "null"):
+            if finish in FAILED_ENDS:
+                raise Broke("The provider ended the reply with an error")
+            self._finish, self.is_finished = self._finish or finish, True
+            if isinstance(sequence := choice.get("stop_reason"), str):  # vLLM and SGLang tell which one
+                self._sequence = sequence
+
+    def _read_delta(self, delta: _Said) -> Iterator[Event]:
+        details = delta.get("reasoning_details")
+        if isinstance(details, list) and details:
+            for detail in details:
+                if isinstance(detail, dict):
+                    yield from self._read_detail(detail)
+        elif isinstance(thought := delta.get("reasoning_content") or delta.get("reasoning"), str) and thought:
+            yield from self._think_on("plain", thought)
+        content = delta.get("content")
+        if isinstance(content, str):
+            if content:
+                yield from self._say(content)
+        elif isinstance(content, list):
+            yield from self._read_parts(content)
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            yield from self._refuse(refusal)
+        for call in _calls_in(delta):
+            if self._calls.is_new(call):
+                yield from self._end_prose()
+                yield from self._calls.feed(call, self._take_index())
+            else:
+                yield from self._calls.feed(call, 0)
+        yield from self._read_extras(delta)
+
+    def _read_extras(self, delta: _Said) -> Iterator[Event]:
+        for annotation in delta.get("annotations") or ():
+            cited = annotation.get("url_citation") if isinstance(annotation, dict) else None
+            if isinstance(cited, dict) and self._text is not None:
+                yield CitationAdded(self._text, Citation(NAME, annotation, cited.get("url"), cited.get("title")))
+        for kind in ("images", "audio"):
+            if made := delta.get(kind):
+                yield from self._end_prose()
+                index = self._take_index()
+                yield BlockStarted(index, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(made))))
+                yield BlockEnded(index)
+
+    def _read_detail(self, detail: _Said) -> Iterator[Event]:
+        """One entry of `reasoning_details`: a text, a summary, a signature or sealed state."""
+        key = f"#{detail.get('index', 0)}"
+        text = detail.get("text") or detail.get("summary")
+        is_summary = detail.get("type") == "reasoning.summary"
+        yield from self._think_on(key, text if isinstance(text, str) else "", is_summary, detail.get("format"))
+        for name in ("signature", "data", "id"):
+            if isinstance(value := detail.get(name), str) and value:
+                self._state[name] = value
+
+    def _read_parts(self, parts: Sequence[Any]) -> Iterator[Event]:
+        """Mistral's content: a list of texts and thoughts."""
+        for part in parts:
+            if not isinstance(part, dict):
+                continue
+            if isinstance(text := part.get("text"), str) and text:
+                yield from self._say(text)
+            elif part.get("type") == "thinking":
+                thought = part.get("thinking")
+                if isinstance(thought, list):
+                    thought = "".join(str(one.get("text") or "") for one in thought if isinstance(one, dict))
+                if isinstance(thought, str) and thought:
+                    yield from self._think_on("plain", thought)
+
+    def _say(self, text: str) -> Iterator[Event]:
+        if self._think is None:
+            yield from self._say_text(text)
+            return
+        yield from self._sort(self._think.feed(text))
+
+    def _sort(self, pieces: Iterator[tuple[bool, str]]) -> Iterator[Event]:
+        for is_thought, piece in pieces:
+            yield from self._think_on("plain", piece) if is_thought else self._say_text(piece)
+
+    def _say_text(self, text: str) -> Iterator[Event]:
+        if self._text is None:
+            yield from self._end_thought()
+            self._text = self._take_index()
+            yield BlockStarted(self._text, Text(""))
+        yield BlockDelta(self._text, text)
+
+    def _refuse(self, text: str) -> Iterator[Event]:
+        if self._refusal is None:
+            yield from self._end_prose()
+            self._refusal = self._take_index()
+            yield BlockStarted(self._refusal, Refusal(""))
+        yield BlockDelta(self._refusal, text)
+
+    def _think_on(self, key: str, text: str, is_summary: bool = False, form: Any = None) -> Iterator[Event]:
+        if self._thought is not None and key != self._thought_key:
+            yield from self._end_thought()
+        if self._thought is None:
+            self._thought, self._thought_key = self._take_index(), key
+            origin = FORMATS.get(form, form) if isinstance(form, str) else NAME
+            yield BlockStarted(self._thought, Reasoning(is_summary=is_summary, origin=origin))
+        if text:
+            yield BlockDelta(self._thought, text)
+
+    def _end_thought(self) -> Iterator[Event]:
+        if self._thought is not None:
+            if state := self._state:
+                yield StateSeen(self._thought, state.get("signature"), state.get("data"), state.get("id"))
+                self._state = {}
+            yield BlockEnded(self._thought)
+            self._thought = None
+
+    def _end_prose(self) -> Iterator[Event]:
+        if self._think is not None:
+            yield from self._sort(self._think.end())
+        yield from self._end_thought()
+        for index in (self._text, self._refusal):
+            if index is not None:
+                yield BlockEnded(index)
+        self._text = self._refusal = None
+
+    def _end(self) -> Iterator[Event]:
+        if not self.is_finished and not (self.memo.profile.no_finish and self._next):
+            raise Broke("The provider's stream ended before the model had finished")
+        self.is_over = self.is_finished = True
+        has_refused = self._refusal is not None
+        yield from self._end_prose()
+        yield from self._calls.end()
+        reason = _STOPS.get(self._finish, StopReason.END)
+        if reason is StopReason.END and self._calls.any:
+            reason = StopReason.TOOLS
+        elif reason is StopReason.END and self._sequence is not None and not has_refused:
+            reason = StopReason.STOP_SEQUENCE
+        yield Finished(Stop(reason, self._sequence if reason is StopReason.STOP_SEQUENCE else None))
+
+    def _take_index(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+
+def _calls_in(delta: _Said) -> Iterator[_Said]:
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        yield from (call for call in calls if isinstance(call, dict))
+    if isinstance(function := delta.get("function_call"), dict):
+        yield {"index": 0, "function": function}
+
+
+def read_reply(body: bytes, memo: Memo) -> Reply:
+    """Read a whole reply. Raises UpstreamFault when it is an error, or no reply at all."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
+    if isinstance(said, list) and said:
+        said = said[0]  # Google's compatible endpoint wraps its errors in a list
+    if not isinstance(said, dict):
+        raise Unreadable("The provider's reply is not a JSON object")
+    if not said.get("choices"):
+        if said.get("error") is not None or said.get("object") == "error":
+            raise read_inner(NAME, said.get("error") or said)
+        raise Unreadable("The provider's reply has no choices")
+    return fold(ChatReader(memo).read_whole(said))

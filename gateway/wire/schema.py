@@ -1,0 +1,113 @@
+"""JSON schemas that another dialect's grammar would refuse: tool parameters and structured output."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.neutral import Format
+
+# What Anthropic's own SDK keeps of a schema for structured output (anthropic.lib._parse._transform).
+_KEPT = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "allOf",
+        "$defs",
+        "$ref",
+        "description",
+        "title",
+    }
+)
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_UNIONS = ("oneOf", "anyOf", "allOf")
+
+
+def tool_parameters(schema: Any) -> dict[str, Any]:
+    """A tool's parameters as every dialect takes them: an object with properties (TRANSLATION.md 5.1)."""
+    if not isinstance(schema, dict) or not schema:
+        return {"type": "object", "properties": {}}
+    tidy = {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
+    if any(union in tidy for union in _UNIONS) and "properties" not in tidy:
+        tidy = _merge_variants(tidy)
+    if isinstance(tidy.get("type"), list) or "type" not in tidy:
+        tidy["type"] = "object"
+    if not isinstance(tidy.get("properties"), dict):
+        tidy["properties"] = {}
+    if "description" in tidy and not isinstance(tidy["description"], str):
+        del tidy["description"]
+    return tidy
+
+
+def has_union(schema: Any) -> bool:
+    """Whether a schema has variants at its top, which Anthropic refuses."""
+    return isinstance(schema, dict) and any(union in schema for union in _UNIONS)
+
+
+def without_unions(schema: dict[str, Any]) -> dict[str, Any]:
+    """Take variants off the top of an object schema: the union of their properties, none required."""
+    return _merge_variants(schema) if has_union(schema) else schema
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI takes a schema as strict: every object closed, every property required."""
+    if isinstance(schema, list):
+        return all(map(is_strict, schema))
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        names = set(schema.get("properties") or {})
+        if schema.get("additionalProperties") is not False or names - set(schema.get("required") or ()):
+            return False
+    return all(map(is_strict, schema.values()))
+
+
+def for_structured_output(schema: Any) -> Any:
+    """What Anthropic takes for structured output; what it does not is told in the description (3.5)."""
+    if isinstance(schema, list):
+        return [for_structured_output(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out: dict[str, Any] = {}
+    notes = []
+    for name, value in schema.items():
+        if name in ("properties", "$defs") and isinstance(value, dict):
+            out[name] = {key: for_structured_output(one) for key, one in value.items()}
+        elif name == "oneOf":
+            out["anyOf"] = for_structured_output(value)
+        elif name in ("items", "anyOf", "allOf"):
+            out[name] = for_structured_output(value)
+        elif name in _KEPT or (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
+            out[name] = value
+        elif name not in ("additionalProperties", "$schema", "$id"):
+            notes.append(f"{name}: {value}")
+    if "enum" in out or "const" in out:
+        out.pop("type", None)
+    if schema.get("type") == "object" or "properties" in schema:
+        out["additionalProperties"] = False
+    if notes:
+        said = out.get("description")
+        out["description"] = (f"{said}\n\n" if isinstance(said, str) and said else "") + "{" + ", ".join(notes) + "}"
+    return out
+
+
+def json_instruction(form: Format) -> str:
+    """What the model is told where nothing else makes it answer in JSON."""
+    if form.schema:
+        schema = msgspec.json.encode(form.schema).decode()
+        return f"Respond with a single JSON object that matches this JSON schema, and nothing else:\n{schema}"
+    return "Respond with a single JSON object and nothing else."
+
+
+def _merge_variants(schema: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = dict(schema.get("properties") or {})
+    for union in _UNIONS:
+        for variant in schema.get(union) or ():
+            if isinstance(variant, dict) and isinstance(variant.get("properties"), dict):
+                properties = variant["properties"] | properties
+    kept = {name: value for name, value in schema.items() if name not in (*_UNIONS, "required", "properties")}
+    return {**kept, "type": "object", "properties": properties}

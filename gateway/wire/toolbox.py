@@ -1,0 +1,43 @@
+"""What all dialects do with a request's tools before they write them in their own words."""
+
+from collections.abc import Sequence
+
+from gateway.errors import CannotSay
+from gateway.wire.crossing import Memo
+from gateway.wire.names import Named
+from gateway.wire.neutral import Request, Tool, ToolCall
+from gateway.wire.profile import Profile
+
+
+def offered(request: Request, memo: Memo) -> Sequence[Tool]:
+    """The tools to offer, narrowed where the choice allows only some; their names become known to the memo."""
+    calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
+    memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools)
+    memo.names.learn(Named(call.name, call.namespace, call.kind) for call in calls)
+    choice = request.choice
+    if choice is None or choice.allowed is None:
+        return request.tools
+    memo.drops.add("tool_choice.allowed_tools")
+    return [tool for tool in request.tools if tool.name in choice.allowed]
+
+
+def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bool:
+    """Whether a tool that the provider would have to run is run there; it is noted as lost otherwise.
+
+    Raises CannotSay when the request forces just that tool.
+    """
+    if tool.kind in profile.hosted_tools:
+        return True
+    choice = request.choice
+    if choice is not None and choice.mode == "named" and choice.name in (tool.name, tool.kind):
+        raise CannotSay(f"The tool '{tool.name}' cannot be offered to this model", param="tool_choice")
+    memo.drops.add(f"tools.{tool.kind}")
+    return False
+
+
+def chosen_name(request: Request, memo: Memo) -> str:
+    """The name, as the upstream knows it, of the one tool that has to be called."""
+    assert request.choice is not None
+    wanted = request.choice.name or ""
+    found = next((tool for tool in request.tools if wanted in (tool.name, tool.kind)), None)
+    return memo.names.safe(found.name, found.namespace) if found is not None else memo.names.safe(wanted)

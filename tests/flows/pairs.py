@@ -1,0 +1,30 @@
+"""Four ways through the gateway: two client dialects on two upstream dialects, at one mock."""
+
+PAIRS = """
+server: {listen: ["127.0.0.1:0"]}
+store: {url: "memory:"}
+providers:
+  oai:
+    base_url: "MOCK/oai/v1"
+    auth: {bearer: {env: ONE}}
+    speaks: [openai_chat]
+    timeouts: {idle: 300ms, first_byte: 300ms, whole: 300ms}
+    models: {"*": {token_field: max_completion_tokens, strict_tools: true, image: true}}
+  ant:
+    base_url: "MOCK/ant/v1"
+    auth: {x-api-key: {env: TWO}}
+    speaks: [anthropic_messages, anthropic_count_tokens]
+    timeouts: {idle: 300ms, first_byte: 300ms, whole: 300ms}
+    models: {"*": {thinking: adaptive, sampling: false, prefill: false}, "old*": {thinking: budget, sampling: true}}
+routes:
+  chat: oai:m
+  claude: ant:m
+  old: ant:old
+  chat_first: [oai:m, ant:m]
+  claude_first: [ant:m, oai:m]
+  strict: {targets: [oai:m], on_shed: refuse}
+  strict_claude: {targets: [ant:m], on_shed: refuse}
+  strict_both: {targets: [oai:m, ant:m], on_shed: refuse}
+"""
+# (client, route): the model's name is the route, the upstream's dialect is the other half of the pair.
+UPSTREAMS = {"chat": "oai", "claude": "ant"}

@@ -1,0 +1,441 @@
+"""Messages over real sockets: raw lane, headers, prefixes, fallback across dialects, counting. Edge cases numbered."""
+
+import asyncio
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.mock import chat, messages
+from tests.conftest import Provider, Running, Start, eventually
+from tests.flows.pairs import PAIRS
+from tests.wire.crossings import messages_request
+from tests.wire.grammar import read_chat, read_messages
+
+Providers = Callable[[str], Provider]
+FAULTS: list[dict[str, Any]] = [
+    {"status": 500},
+    {"status": 529},
+    {"status": 429},
+    {"status": 401},
+    {"fault": "reset_before_head"},
+    {"fault": "error_event"},
+    {"fault": "truncate", "after": 1},
+    {"fault": "html"},
+    {"fault": "garbage"},
+]
+
+
+@pytest.fixture
+async def running(start: Start) -> Running:
+    return await start(PAIRS)
+
+
+async def ask(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, Any, Any]:
+    """(status, JSON, headers) of a whole Messages reply."""
+    headers = more.pop("headers", {})
+    async with running.post(path, messages_request(model=model) | more, headers=headers) as answer:
+        return answer.status, await answer.json(), answer.headers
+
+
+async def stream(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, bytes]:
+    async with running.post(path, messages_request(model=model, stream=True) | more) as answer:
+        return answer.status, await answer.read()
+
+
+async def test_the_raw_lane_touches_the_model_only(running: Running, provider: Providers) -> None:
+    """Unknown members, betas, cache marks, threads and server tools go through (EC 213)."""
+    more: dict[str, Any] = {
+        "thread": {"type": "create"},
+        "context_management": {"edits": []},
+        "nobody_knows": [1.50, {"b": 1, "a": 2}],
+        "tools": [{"type": "web_search_20260318", "name": "web_search"}],
+        "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
+    }
+    status, said, _ = await ask(running, "claude", **more)
+    sent = provider("ant").seen[0]
+    assert status == 200 and said["id"] == "msg_mock"
+    assert sent.json == messages_request(model="m") | more
+    assert b"1.5" in sent.body
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
+async def test_the_version_is_the_clients(running: Running, provider: Providers, version: str) -> None:
+    """EC 3, 4: verbatim, or the provider's default; EC 27: sampling is relayed, and so is the refusal."""
+    await ask(running, "claude", headers={"anthropic-version": version}, temperature=1.0)
+    await ask(running, "claude")
+    first, second = provider("ant").seen
+    assert first.headers["anthropic-version"] == version and first.json["temperature"] == 1.0
+    assert second.headers["anthropic-version"] == "2023-06-01"
+
+
+async def test_beta_lines_are_joined(running: Running, provider: Providers) -> None:
+    """EC 5: in order, unknown ones kept; EC 6: the query is ignored."""
+    headers = [("anthropic-beta", "a,b"), ("anthropic-beta", "new-2099-01-01"), ("x-stainless-lang", "py")]
+    async with running.session.post(
+        f"{running.url}/v1/messages?beta=true", json=messages_request(model="claude"), headers=headers
+    ) as answer:
+        assert answer.status == 200 and answer.headers["request-id"] == answer.headers["x-request-id"]
+    sent = provider("ant").seen[0].headers
+    assert sent["anthropic-beta"] == "a,b,new-2099-01-01"
+    assert not any(name.lower().startswith("x-stainless") for name in sent)
+
+
+@pytest.mark.parametrize("model", ["claude[1m]", "chat[1m]"])
+async def test_the_suffix_for_a_long_context(running: Running, provider: Providers, model: str) -> None:
+    """EC 18: taken off, and turned into the beta where there is one."""
+    status, _, _ = await ask(running, model, headers={"anthropic-beta": "x-1"})
+    assert status == 200
+    sent = provider("ant" if "claude" in model else "oai").seen[0]
+    assert sent.json["model"] == "m"
+    assert sent.headers.get("anthropic-beta") == ("x-1,context-1m-2025-08-07" if "claude" in model else None)
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer gwk_client-key"}, {"x-api-key": "gwk_client-key"}])
+async def test_either_credential_header_lets_in(start: Start, provider: Providers, headers: dict[str, str]) -> None:
+    """EC 1, 2: any one that matches; both at once are fine."""
+    running = await start(PAIRS + "keys: {k: {secret: {env: KEY}}}\n")
+    wrong = {"Authorization": "Bearer no", "x-api-key": "no"}
+    assert (await ask(running, "claude", headers=headers))[0] == 200
+    assert (await ask(running, "claude", headers=wrong | headers))[0] == 200
+    status, said, _ = await ask(running, "claude", headers=wrong)
+    assert status == 401 and said["error"]["type"] == "authentication_error"
+    assert said["error"]["message"] == "Invalid API key. Please provide a valid Anthropic API key."
+    assert all("gwk_client-key" not in str(seen.headers) for seen in provider("ant").seen)
+
+
+async def test_errors_on_anthropic_paths(running: Running) -> None:
+    """Their own envelope for all that goes wrong, unknown paths included (EC 16, 231)."""
+    status, said, headers = await ask(running, "nobody")
+    assert (status, said["type"], said["error"]["type"]) == (404, "error", "not_found_error")
+    assert said["request_id"] == headers["request-id"]
+    async with running.post("/v1/messages", []) as answer:
+        assert answer.status == 400 and (await answer.json())["error"]["type"] == "invalid_request_error"
+    async with running.session.get(f"{running.url}/v1/messages/nothing") as answer:
+        assert answer.status == 404 and (await answer.json())["type"] == "error"
+    async with running.session.get(f"{running.url}/nothing", headers={"anthropic-version": "2023-06-01"}) as answer:
+        assert (await answer.json())["type"] == "error"
+    async with running.session.get(f"{running.url}/v1/messages") as answer:
+        assert answer.status == 405 and (await answer.json())["type"] == "error"
+
+
+async def test_a_bad_member_is_named(running: Running) -> None:
+    """Only where the gateway has to read it: the raw lane leaves it to the provider."""
+    broken = [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": 7}}]}]
+    status, said, _ = await ask(running, "chat", messages=broken)
+    assert status == 400 and said["error"]["details"]["field"] == "messages[0].content[0].source.data"
+    assert (await ask(running, "claude", messages=broken))[0] == 200
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_claude_is_dead_and_openai_answers(
+    running: Running, provider: Providers, fault: dict[str, Any], is_stream: bool
+) -> None:
+    """An Anthropic client notices nothing of it."""
+    if fault.get("fault") == "error_event" and not is_stream:
+        pytest.skip("only a stream has events")
+    provider("ant").will(**fault)
+    if is_stream:
+        status, data = await stream(running, "claude_first")
+        told = read_messages(data)
+        assert status == 200 and told.error is None
+        assert told.text == "Hello from the mock provider. You said: Hi"
+    else:
+        status, said, headers = await ask(running, "claude_first")
+        assert status == 200 and headers["x-gateway-provider"] == "oai"
+        assert said["content"] == [{"type": "text", "text": "Hello from the mock provider. You said: Hi"}]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_openai_is_dead_and_claude_answers(
+    running: Running, provider: Providers, fault: dict[str, Any], is_stream: bool
+) -> None:
+    """An OpenAI client notices nothing of it."""
+    if fault.get("fault") == "error_event" and not is_stream:
+        pytest.skip("only a stream has events")
+    provider("oai").will(**fault)
+    if is_stream:
+        status, data = await running.chat_stream("chat_first")
+        told = read_chat(data)
+        assert status == 200 and told.text == "Hello from the mock provider. You said: Hi"
+    else:
+        status, said = await running.chat("chat_first")
+        assert status == 200
+        assert said["choices"][0]["message"]["content"] == "Hello from the mock provider. You said: Hi"
+
+
+@pytest.mark.parametrize("model", ["claude", "chat"])
+@pytest.mark.parametrize("fault", ["truncate", "reset_in_body", "stall_in_body", "error_event"])
+async def test_a_stream_that_breaks_says_so(running: Running, provider: Providers, model: str, fault: str) -> None:
+    """EC 199, 211, 212, 251: an error event in the client's dialect, no clean end, no second attempt."""
+    provider("ant" if model == "claude" else "oai").will(fault=fault, after=5, pace=0.02)
+    status, data = await stream(running, model)
+    told = read_messages(data)
+    assert status == 200 and told.error is not None and told.text.startswith("Hello")
+    wanted = {"error_event": {"overloaded_error", "api_error"}, "stall_in_body": {"timeout_error"}}
+    assert told.error["type"] in wanted.get(fault, {"api_error"})
+    assert b"message_stop" not in data
+    assert len([*provider("ant").seen, *provider("oai").seen]) == 1
+    status, data = await running.chat_stream(model)
+    assert b'"error"' in data and data.endswith(b"data: [DONE]\n\n")
+
+
+async def test_count_tokens(running: Running, provider: Providers) -> None:
+    """EC 266 to 268: the provider's own count; an estimate when it fails; its refusals are told."""
+    path = "/v1/messages/count_tokens"
+    status, said, headers = await ask(running, "claude", path)
+    assert status == 200 and said["input_tokens"] > 0 and "x-gateway-usage" not in headers
+    assert provider("ant").seen[0].path == "/messages/count_tokens"
+    provider("ant").will(status=500, times=4)
+    status, said, headers = await ask(running, "claude", path)
+    assert status == 200 and headers["x-gateway-usage"] == "estimated" and said["input_tokens"] > 0
+    provider("ant").server.script.rules.clear()
+    provider("ant").will(status=400)
+    running.gateway.health = type(running.gateway.health)(running.gateway.snapshot.config.breaker)
+    status, said, _ = await ask(running, "claude", path)
+    assert status == 400 and said["error"]["type"] == "invalid_request_error"
+    status, said, headers = await ask(running, "chat", path, max_tokens=None)
+    assert status == 200 and headers["x-gateway-usage"] == "estimated"
+    status, said, _ = await ask(running, "chat", path, messages=[{"role": "nobody", "content": "x"}])
+    assert status == 400 and said["error"]["details"]["field"] == "messages[0].role"
+
+
+@pytest.mark.slow
+async def test_a_long_text_does_not_stop_the_loop(running: Running) -> None:
+    """EC 269: two megabytes are counted beside the loop."""
+    lags = []
+
+    async def watch() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            start = loop.time()
+            await asyncio.sleep(0.001)
+            lags.append(loop.time() - start)
+
+    said = messages_request(model="chat", messages=[{"role": "user", "content": "word " * 400_000}])
+    body, headers = io.BytesIO(json.dumps(said).encode()), {"Content-Type": "application/json"}
+    watcher = asyncio.create_task(watch())
+    async with running.session.post(f"{running.url}/v1/messages/count_tokens", data=body, headers=headers) as answer:
+        assert (await answer.json())["input_tokens"] > 300_000
+    watcher.cancel()
+    assert sorted(lags)[-2] < 0.1
+
+
+async def test_nothing_is_asked_for_no_tokens(running: Running, provider: Providers) -> None:
+    """EC 24: a pre-warm that the upstream does not know is answered here; one that it knows goes there."""
+    status, said, _ = await ask(running, "chat", max_tokens=0)
+    assert status == 200 and said["content"] == [] and said["stop_reason"] == "max_tokens"
+    assert provider("oai").seen == []
+    status, data = await stream(running, "chat", max_tokens=0)
+    assert status == 200 and read_messages(data).stop == "max_tokens"
+    await ask(running, "claude", max_tokens=0)
+    assert provider("ant").seen[0].json["max_tokens"] == 0
+
+
+async def test_long_replies_are_asked_for_as_streams(running: Running, provider: Providers) -> None:
+    """EC 46: the client gets them whole."""
+    status, said, _ = await ask(running, "chat", max_tokens=64_000)
+    sent = provider("oai").seen[0].json
+    assert status == 200 and sent["stream"] is True and sent["stream_options"] == {"include_usage": True}
+    assert said["content"][0]["text"].startswith("Hello") and said["usage"]["output_tokens"] == 9
+    provider("oai").will(fault="truncate", after=3)
+    status, said, _ = await ask(running, "chat", max_tokens=64_000)
+    assert status == 502 and said["error"]["type"] == "api_error"
+
+
+@pytest.mark.parametrize("model", ["claude", "chat"])
+async def test_a_whole_reply_to_a_stream_is_told_as_one(running: Running, provider: Providers, model: str) -> None:
+    """EC 161, in all four pairs."""
+    name, sample = ("ant", messages) if model == "claude" else ("oai", chat)
+    whole = sample.whole({"model": "m"}, "reasoning", "said")
+    provider(name).will(body=whole)
+    _, data = await stream(running, model)
+    assert read_messages(data).text == "said"
+    _, data = await running.chat_stream(model)
+    assert read_chat(data).text == "said"
+    provider(name).server.script.rules.clear()
+    provider(name).will(body=sample.error_body(429, None))
+    status, _ = await stream(running, model)
+    assert status == 429
+
+
+async def test_what_is_lost_is_told(running: Running) -> None:
+    """By header, or refused where the route says so; another target that can say it answers."""
+    _, _, headers = await ask(running, "chat", top_k=5, container="c", metadata={"user_id": "u"})
+    assert headers["x-gateway-dropped"] == "container"
+    status, said, _ = await ask(running, "strict", container="c")
+    assert status == 400 and said["error"]["details"]["field"] == "container"
+    status, _, headers = await ask(running, "strict_both", container="c")
+    assert status == 200 and headers["x-gateway-provider"] == "ant"
+    status, said = await running.chat("strict_claude", temperature=0.5)
+    assert status == 400 and said["error"]["param"] == "temperature"
+
+
+async def test_threads_are_refused_where_they_cannot_be_continued(running: Running) -> None:
+    """The SDK then sends the whole conversation (CLIENTS.md)."""
+    status, said, _ = await ask(running, "chat", thread={"type": "create"})
+    assert status == 400 and said["error"]["details"]["error_code"] == "thread_unsupported_request"
+
+
+async def test_rate_limits_are_said_as_anthropic_says_them(start: Start) -> None:
+    """EC 252."""
+    running = await start(PAIRS + "limits: {address: {messages: {requests: 1/minute}}}\n")
+    _, _, headers = await ask(running, "claude")
+    assert headers["anthropic-ratelimit-requests-limit"] == "1"
+    assert headers["anthropic-ratelimit-requests-remaining"] == "0"
+    assert headers["anthropic-ratelimit-requests-reset"].endswith("Z")
+    status, said, headers = await ask(running, "claude")
+    assert (status, said["error"]["type"]) == (429, "rate_limit_error") and int(headers["retry-after"]) > 0
+
+
+async def test_our_own_words_of_overload(start: Start, provider: Providers) -> None:
+    """A full gateway is 529 to an Anthropic client."""
+    running = await start(PAIRS.replace("listen:", "max_concurrent: 1, listen:"))
+    provider("ant").will(latency=0.2)
+    answers = await asyncio.gather(*(ask(running, "claude") for _ in range(2)))
+    assert sorted(status for status, _, _ in answers) == [200, 529]
+    assert {"overloaded_error"} == {said["error"]["type"] for status, said, _ in answers if status == 529}
+
+
+async def test_prompt_is_too_long(running: Running, provider: Providers) -> None:
+    """Claude Code compacts when it reads these words, whoever says them first."""
+    error = {
+        "message": "This model's maximum context length is 9 tokens",
+        "code": "context_length_exceeded",
+        "type": "x",
+    }
+    provider("oai").will(status=400, error=error)
+    status, said, _ = await ask(running, "chat")
+    assert status == 400 and said["error"]["message"].startswith("prompt is too long: This model's")
+
+
+async def test_an_upstream_refusal_is_relayed_word_for_word(running: Running, provider: Providers) -> None:
+    """EC 246: Claude Code recovers by the wording."""
+    body = {"type": "error", "error": {"type": "invalid_request_error", "message": "Invalid `signature` in `thinking`"}}
+    provider("ant").will(status=400, body=body)
+    status, said, _ = await ask(running, "claude")
+    assert (status, said) == (400, body)
+
+
+async def test_an_optional_member_that_is_refused_is_left_out(running: Running, provider: Providers) -> None:
+    """EC 43, 240: one repaired attempt, remembered; what means something is never taken out."""
+    refusal = {"message": "Unsupported parameter: 'top_p' is not supported with this model.", "param": "top_p"}
+    provider("oai").will(status=400, error=refusal, times=1)
+    for _ in range(2):
+        assert (await ask(running, "chat", top_p=0.5))[0] == 200
+    assert ["top_p" in seen.json for seen in provider("oai").seen] == [True, False, False]
+    provider("oai").will(status=400, error={"message": "stream_options: Extra inputs are not permitted"}, times=1)
+    provider("oai").server.script.rules.reverse()
+    status, _ = await running.chat_stream("chat")
+    assert status == 200
+    asked = [seen.json for seen in provider("oai").seen[3:]]
+    assert ["stream_options" in one for one in asked] == [True, False]
+
+
+async def test_what_the_client_says_itself_is_not_mended(running: Running, provider: Providers) -> None:
+    """EC 239: one attempt; the provider's words reach the client."""
+    provider("oai").will(status=400, error={"message": "Unsupported value: 'messages' is not supported"})
+    assert (await ask(running, "chat"))[0] == 400
+    assert len(provider("oai").seen) == 1
+    provider("oai").will(status=400, error={"message": "Unsupported parameter: 'top_p'"})
+    assert (await running.chat("chat", top_p=0.5))[0] == 400
+    assert len(provider("oai").seen) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "/openai", "/full", "/full/openai", "/min", "/min/openai", "/pt", "/pt/openai"])
+async def test_every_path_stands_behind_every_prefix(running: Running, prefix: str) -> None:
+    status, _, _ = await ask(running, "claude", f"{prefix}/v1/messages")
+    assert status == 200
+    async with running.post(f"{prefix}/v1/chat/completions", {"model": "chat", "messages": []}) as answer:
+        assert answer.status == 200
+    headers = {"anthropic-version": "2023-06-01"}
+    async with running.session.get(f"{running.url}{prefix}/v1/models", headers=headers) as answer:
+        assert ("first_id" in await answer.json()) is ("openai" not in prefix)
+
+
+async def test_the_modes(start: Start, provider: Providers) -> None:
+    """/min injects nothing, /pt changes the model's name only and never translates."""
+    config = PAIRS.replace(
+        "speaks: [anthropic", 'system_prefix: "You are ours."\n    set: {speed: fast}\n    speaks: [anthropic'
+    )
+    running = await start(config)
+    sent: dict[str, Any] = {
+        "headers": {"anthropic-beta": "b-1", "anthropic-version": "2026-10-21"},
+        "system": "Be brief.",
+    }
+    for path in ("/v1/messages", "/min/v1/messages", "/pt/v1/messages"):
+        assert (await ask(running, "claude", path, **{**sent, "headers": dict(sent["headers"])}))[0] == 200
+    full, least, through = provider("ant").seen
+    assert [block["text"] for block in full.json["system"]] == ["You are ours.", "Be brief."]
+    assert full.json["speed"] == "fast" and full.headers["anthropic-beta"] == "b-1"
+    assert least.json["system"] == "Be brief." and "anthropic-beta" not in least.headers
+    assert least.headers["anthropic-version"] == "2026-10-21"
+    assert through.json == messages_request(model="m", system="Be brief.")
+    assert through.headers["anthropic-beta"] == "b-1"
+    assert (await ask(running, "chat", "/pt/v1/messages"))[0] == 404
+    assert (await ask(running, "chat", "/min/v1/messages"))[0] == 200
+
+
+async def test_the_system_prefix_is_never_put_twice(start: Start, provider: Providers) -> None:
+    """In both lanes, behind Claude Code's attribution line."""
+    config = PAIRS.replace("speaks: [", 'system_prefix: "You are ours."\n    speaks: [')
+    running = await start(config)
+    line = {"type": "text", "text": "x-anthropic-billing-header: cc"}
+    for system in ("You are ours. And brief.", [{"type": "text", "text": "You are ours."}]):
+        await ask(running, "claude", system=system)
+        assert provider("ant").seen[-1].json["system"] == system
+    await ask(running, "claude", system=[line, {"type": "text", "text": "s"}])
+    assert [block["text"] for block in provider("ant").seen[-1].json["system"]][1:] == ["You are ours.", "s"]
+    await ask(running, "claude")
+    assert provider("ant").seen[-1].json["system"] == [{"type": "text", "text": "You are ours."}]
+    for system in ("You are ours.", "s"):
+        await running.chat("chat", messages=[{"role": "system", "content": system}, {"role": "user", "content": "x"}])
+    first, second = (seen.json["messages"] for seen in provider("oai").seen)
+    assert [one["content"] for one in first] == ["You are ours.", "x"]
+    assert [one["content"] for one in second] == ["You are ours.", "s", "x"]
+    await running.chat("claude")
+    assert provider("ant").seen[-1].json["system"][0]["text"] == "You are ours."
+
+
+async def test_a_passed_through_key_is_shown_as_the_upstream_wants_it(start: Start, provider: Providers) -> None:
+    """The client's own key; a newer SDK's bearer token stays one."""
+    config = PAIRS.replace("auth: {x-api-key: {env: TWO}}", "auth: passthrough")
+    running = await start(config)
+    await ask(running, "claude", headers={"x-api-key": "theirs"})
+    await ask(running, "claude", headers={"Authorization": "Bearer theirs"})
+    async with running.post(
+        "/v1/chat/completions", {"model": "claude", "messages": []}, headers={"Authorization": "Bearer theirs"}
+    ) as answer:
+        assert answer.status == 200
+    native, bearer, crossed = (seen.headers for seen in provider("ant").seen)
+    assert native["x-api-key"] == "theirs"
+    assert bearer["Authorization"] == "Bearer theirs" and "x-api-key" not in bearer
+    assert crossed["x-api-key"] == "theirs" and "Authorization" not in crossed
+    status, said, _ = await ask(running, "claude")
+    assert status == 401 and "requires API key passthrough" in said["error"]["message"]
+
+
+async def test_envelopes_are_one_owners(start: Start, provider: Providers) -> None:
+    """EC 133: another owner's thoughts, or forged ones, are ignored."""
+    running = await start(PAIRS + "keys: {a: {secret: {env: KEY}}, b: {secret: {env: OTHER}}}\n")
+    provider("oai").will(reply="reasoning")
+    first, second = {"x-api-key": "gwk_client-key"}, {"x-api-key": "gwk_other-key"}
+    _, said, _ = await ask(running, "chat", headers=first)
+    content = said["content"]
+    assert content[0]["signature"].startswith("gw1.")
+    forged = [{**content[0], "signature": "gw1.AAAA" + content[0]["signature"][8:]}, content[1]]
+    for headers, blocks in ((second, content), (first, forged), (first, content)):
+        messages = [{"role": "assistant", "content": blocks}, {"role": "user", "content": "Hi"}]
+        assert (await ask(running, "chat", headers=headers, messages=messages))[0] == 200
+
+
+async def test_dropping_the_client_closes_the_upstream(running: Running, provider: Providers) -> None:
+    """EC 228, on a crossing."""
+    provider("oai").will(pace=0.2)
+    async with running.post("/v1/messages", messages_request(model="chat", stream=True)) as answer:
+        await answer.content.readany()
+    await eventually(lambda: provider("oai").seen[0].was_cut)

@@ -1,0 +1,184 @@
+"""Validators of what a client gets: every rule that an official SDK's accumulator was seen to need.
+
+They read a stream strictly, and return what it says as plain values.
+"""
+
+import json
+from typing import Any
+
+from attrs import define, field
+
+
+@define
+class Told:
+    """What a stream has said to its client."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    calls: list[tuple[str, str, str]] = field(factory=list)  # id, name, arguments
+    kinds: list[str] = field(factory=list)  # of the blocks, in order
+    signatures: list[str] = field(factory=list)
+    citations: list[Any] = field(factory=list)
+    stop: str | None = None
+    sequence: str | None = None
+    usage: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+def frames_of(stream: bytes) -> list[tuple[str, str]]:
+    """(event, data) of each frame; comments are left out."""
+    assert stream == b"" or stream.endswith(b"\n\n")
+    out = []
+    for frame in stream.decode().split("\n\n")[:-1]:
+        event, data = "", []
+        for line in frame.split("\n"):
+            assert not line.startswith("id:")
+            if line.startswith("event: "):
+                event = line[7:]
+            elif line.startswith("data: "):
+                data.append(line[6:])
+            else:
+                assert line.startswith(":"), line
+        if data or event:
+            assert len(data) == 1, frame
+            out.append((event, data[0]))
+    return out
+
+
+def read_chat(stream: bytes, wants_usage: bool = False) -> Told:
+    """Read a chat stream. Asserts TRANSLATION.md 7.4."""
+    told, frames = Told(), frames_of(stream)
+    assert frames and frames[-1] == ("", "[DONE]")
+    arguments: list[list[str]] = []
+    constant: set[tuple[Any, ...]] = set()
+    has_role = False
+    for number, (event, data) in enumerate(frames[:-1]):
+        assert event == ""
+        chunk = json.loads(data)
+        if "error" in chunk:
+            assert number == len(frames) - 2
+            assert set(chunk["error"]) >= {"message", "type", "param", "code"}
+            told.error = chunk["error"]
+            return told
+        assert chunk["object"] == "chat.completion.chunk"
+        constant.add((chunk["id"], chunk["created"], chunk["model"], chunk["system_fingerprint"]))
+        assert ("usage" in chunk) is wants_usage
+        if not chunk["choices"]:
+            assert wants_usage and number == len(frames) - 2 and told.stop
+            told.usage = chunk["usage"]
+            continue
+        assert chunk.get("usage") is None
+        (choice,) = chunk["choices"]
+        assert choice["index"] == 0
+        assert told.stop is None, "nothing behind the finish"
+        delta = choice["delta"]
+        assert ("role" in delta) is (not has_role)
+        has_role = True
+        _read_delta(delta, told, arguments)
+        if choice["finish_reason"] is not None:
+            told.stop, told.sequence = choice["finish_reason"], choice.get("stop_reason")
+    assert len(constant) == 1 and told.stop
+    assert told.usage is not None or not wants_usage
+    told.calls = [
+        (call_id, name, "".join(parts)) for (call_id, name, _), parts in zip(told.calls, arguments, strict=True)
+    ]
+    return told
+
+
+def _read_delta(delta: dict[str, Any], told: Told, arguments: list[list[str]]) -> None:
+    told.text += delta.get("content") or ""
+    told.reasoning += delta.get("reasoning_content") or ""
+    told.refusal += delta.get("refusal") or ""
+    for entry in [*delta.get("reasoning_details", ()), *delta.get("annotations", ())]:
+        assert isinstance(entry["index"], int)
+    told.signatures += [one["signature"] for one in delta.get("reasoning_details", ()) if "signature" in one]
+    told.citations += delta.get("annotations", ())
+    for call in delta.get("tool_calls", ()):
+        inner = call.get("function") or call.get("custom")
+        if call["index"] == len(arguments):
+            assert call["id"] and inner["name"] and call["type"] in ("function", "custom")
+            told.calls.append((call["id"], inner["name"], ""))
+            arguments.append([])
+        else:
+            assert set(call) == {"index", "function"} or set(call) == {"index", "custom"}
+            assert "name" not in inner
+        arguments[call["index"]].append(inner.get("arguments") or inner.get("input") or "")
+
+
+_DELTAS = {"text": {"text_delta", "citations_delta"}, "thinking": {"thinking_delta", "signature_delta"}}
+_DELTAS |= {"tool_use": {"input_json_delta"}}
+
+
+def read_messages(stream: bytes) -> Told:
+    """Read a Messages stream. Asserts TRANSLATION.md 7.5."""
+    told, frames = Told(), frames_of(stream)
+    events = []
+    for event, data in frames:
+        said = json.loads(data)
+        assert event == said["type"], "every event is named"
+        events.append(said)
+    assert [one["type"] for one in events].count("message_start") == 1
+    assert events[0]["type"] == "message_start"
+    message = events[0]["message"]
+    assert message["id"].startswith("msg_") and message["content"] == [] and message["stop_reason"] is None
+    assert {"input_tokens", "output_tokens"} <= set(message["usage"])
+    if events[-1]["type"] == "error":
+        assert set(events[-1]["error"]) >= {"type", "message"}
+        told.error = events[-1]["error"]
+    else:
+        assert [one["type"] for one in events[-2:]] == ["message_delta", "message_stop"]
+    opened: dict[str, Any] | None = None
+    for said in events[1:]:
+        match said["type"]:
+            case "content_block_start":
+                assert opened is None and said["index"] == len(told.kinds)
+                opened = {
+                    "kind": said["content_block"]["type"],
+                    "block": said["content_block"],
+                    "json": "",
+                    "signed": 0,
+                }
+                told.kinds.append(opened["kind"])
+            case "content_block_delta":
+                assert opened is not None and said["index"] == len(told.kinds) - 1
+                _read_block_delta(said["delta"], opened, told)
+            case "content_block_stop":
+                assert opened is not None and said["index"] == len(told.kinds) - 1
+                _end_block(opened, told)
+                opened = None
+            case "message_delta":
+                assert opened is None and "output_tokens" in said["usage"]
+                told.stop, told.sequence = said["delta"]["stop_reason"], said["delta"]["stop_sequence"]
+                told.usage = said["usage"]
+            case kind:
+                assert kind in ("ping", "message_stop", "error")
+    return told
+
+
+def _read_block_delta(delta: dict[str, Any], opened: dict[str, Any], told: Told) -> None:
+    assert delta["type"] in _DELTAS[opened["kind"]]
+    match delta["type"]:
+        case "text_delta":
+            told.text += delta["text"]
+        case "thinking_delta":
+            assert not opened["signed"], "the signature comes last"
+            told.reasoning += delta["thinking"]
+        case "input_json_delta":
+            opened["json"] += delta["partial_json"]
+        case "signature_delta":
+            assert delta["signature"]
+            opened["signed"] += 1
+            told.signatures.append(delta["signature"])
+        case _:
+            told.citations.append(delta["citation"])
+
+
+def _end_block(opened: dict[str, Any], told: Told) -> None:
+    if opened["kind"] == "thinking":
+        assert opened["signed"] == 1
+    if opened["kind"] == "tool_use":
+        assert opened["block"]["input"] == {}
+        given = json.loads(opened["json"] or "{}")
+        assert isinstance(given, dict)
+        told.calls.append((opened["block"]["id"], opened["block"]["name"], json.dumps(given)))

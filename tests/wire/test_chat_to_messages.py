@@ -1,0 +1,487 @@
+"""Chat requests written for Messages upstreams. The numbers are those of the edge cases (B to F)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import BadRequest, CannotSay
+from gateway.wire.neutral import Reasoning, Role, Turn
+from gateway.wire.profile import Profile
+from tests.wire.crossings import PIXEL, chat_request, memo_of, write, written
+
+CLAUDE_45 = Profile(thinking="budget", efforts=(), max_output=64_000, strict_tools=True, mid_system=False)
+OPUS_46 = Profile(thinking="both", efforts=("low", "medium", "high", "max"), prefill=False, mid_system=False)
+OPUS_47 = Profile(thinking="adaptive", efforts=("low", "medium", "high", "xhigh", "max"), sampling=False)
+OPUS_48 = Profile(thinking="adaptive", efforts=("low", "medium", "high", "xhigh", "max"), sampling=False, prefill=False)
+FABLE = Profile(
+    thinking="always", efforts=("low", "high"), sampling=False, tool_choice=("auto", "none"), can_disable_thinking=False
+)
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+HI: dict[str, Any] = {"role": "user", "content": "Hi"}
+
+
+def sent(profile: Profile = OPUS_48, version: str = "2023-06-01", **more: Any) -> tuple[dict[str, Any], list[str]]:
+    """(what goes upstream, what was noted as lost)."""
+    out, memo = written("openai_chat", chat_request(**more), profile, version)
+    return out, memo.drops.names
+
+
+def turns(*messages: dict[str, Any], profile: Profile = OPUS_48, **more: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sent(profile, messages=list(messages), **more)[0]["messages"]
+    return found
+
+
+def call(call_id: str, name: str = "f", arguments: str = "{}") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"role": "assistant", "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+
+
+def result(call_id: str, content: Any = "r") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+@pytest.mark.parametrize(
+    ("more", "profile", "wanted"),
+    [
+        ({}, Profile(), 32_000),  # 20
+        ({}, Profile(max_output=8192), 8192),
+        ({}, Profile(default_max_output=1234), 1234),
+        ({"max_tokens": 100, "max_completion_tokens": 200}, Profile(), 200),  # 21
+        ({"max_tokens": 999_999}, Profile(max_output=64_000), 64_000),
+    ],
+)
+def test_the_output_cap_is_always_there(more: dict[str, Any], profile: Profile, wanted: int) -> None:
+    assert sent(profile, **more)[0]["max_tokens"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("more", "profile", "version", "kept", "lost"),
+    [
+        ({"temperature": 1.7}, CLAUDE_45, "2023-06-01", {"temperature": 1.0}, ["temperature"]),  # 25
+        ({"temperature": 0.2, "top_k": 4}, OPUS_47, "2023-06-01", {}, ["temperature", "top_k"]),  # 26
+        (
+            {"temperature": 0.2, "top_p": 0.5, "top_k": 4},
+            CLAUDE_45,
+            "2026-10-21",
+            {},
+            ["temperature", "top_p", "top_k"],
+        ),
+        ({"temperature": 0.2, "top_p": 0.5}, CLAUDE_45, "2023-06-01", {"temperature": 0.2}, ["top_p"]),
+        ({"temperature": None}, CLAUDE_45, "2023-06-01", {}, []),
+        ({"top_p": 0.5, "reasoning_effort": "low"}, CLAUDE_45, "2023-06-01", {}, ["top_p"]),
+        ({"top_p": 0.97, "reasoning_effort": "low"}, CLAUDE_45, "2023-06-01", {"top_p": 0.97}, []),
+    ],
+)
+def test_sampling(
+    more: dict[str, Any], profile: Profile, version: str, kept: dict[str, float], lost: list[str]
+) -> None:
+    """25 to 28: clamped, or dropped where model or version take none."""
+    out, drops = sent(profile, version, **more)
+    assert {name: out[name] for name in ("temperature", "top_p", "top_k") if name in out} == kept
+    assert drops == lost
+
+
+@pytest.mark.parametrize(
+    ("stop", "wanted", "lost"),
+    [("\n", None, ["stop"]), (["\n\n", "END"], ["END"], ["stop"]), ([], None, []), (None, None, []), ("", None, [])],
+)
+def test_stop_sequences(stop: Any, wanted: list[str] | None, lost: list[str]) -> None:
+    """30 to 32."""
+    out, drops = sent(stop=stop)
+    assert (out.get("stop_sequences"), drops) == (wanted, lost)
+
+
+def test_several_answers_are_refused() -> None:
+    """36."""
+    with pytest.raises(CannotSay) as raised:
+        sent(n=2)
+    assert raised.value.param == "n"
+
+
+def test_what_messages_has_no_words_for() -> None:
+    """37, 38, 41."""
+    out, drops = sent(n=1, seed=1, logit_bias={}, user="u1", service_tier="flex", logprobs=True, metadata={"a": "b"})
+    assert out["metadata"] == {"user_id": "u1"} and "service_tier" not in out
+    assert drops == ["seed", "logprobs", "service_tier", "metadata"]
+    assert len(sent(user="a@b.example")[0]["metadata"]["user_id"]) == 64
+    assert sent(service_tier="default")[0]["service_tier"] == "standard_only"
+    assert sent(service_tier="priority")[0]["service_tier"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("effort", "more", "profile", "thinking", "wanted"),
+    [
+        ("high", {}, OPUS_48, {"type": "adaptive", "display": "summarized"}, "high"),  # 47
+        ("minimal", {}, OPUS_48, {"type": "adaptive", "display": "summarized"}, "low"),
+        ("none", {}, OPUS_48, {"type": "disabled"}, None),
+        ("none", {}, FABLE, None, None),  # 50
+        ("high", {}, FABLE, None, "high"),
+        ("xhigh", {}, OPUS_46, {"type": "adaptive", "display": "summarized"}, "high"),  # 54
+        ("low", {}, CLAUDE_45, {"type": "enabled", "budget_tokens": 2048}, None),
+        ("high", {"max_tokens": 800}, CLAUDE_45, None, None),  # 49
+        ("none", {}, CLAUDE_45, None, None),
+        ("high", {}, Profile(), None, None),
+        (None, {}, OPUS_48, None, None),
+    ],
+)
+def test_effort(effort: str | None, more: dict[str, Any], profile: Profile, thinking: Any, wanted: str | None) -> None:
+    out, _ = sent(profile, reasoning_effort=effort, **more)
+    assert (out.get("thinking"), out.get("output_config", {}).get("effort")) == (thinking, wanted)
+
+
+def test_a_budget_stays_inside_the_cap() -> None:
+    """48: and leaves something for the answer."""
+    out, _ = sent(CLAUDE_45, reasoning_effort="high", max_tokens=2000)
+    assert 1024 <= out["thinking"]["budget_tokens"] < 2000
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
+def test_a_forced_tool_wins_over_a_budget(choice: Any) -> None:
+    """59."""
+    out, drops = sent(CLAUDE_45, reasoning_effort="high", tools=[TOOL], tool_choice=choice)
+    assert "thinking" not in out and drops == ["thinking"]
+    assert out["tool_choice"]["type"] in ("any", "tool")
+
+
+def test_forcing_is_given_up_where_it_is_refused() -> None:
+    """60: the offer is narrowed to the one tool all the same."""
+    out, drops = sent(FABLE, tools=[TOOL], tool_choice="required")
+    assert (out["tool_choice"], drops) == ({"type": "auto"}, ["tool_choice"])
+    other = {"type": "function", "function": {"name": "g"}}
+    named = {"type": "function", "function": {"name": "g"}}
+    out, drops = sent(FABLE, tools=[TOOL, other], tool_choice=named)
+    assert [tool["name"] for tool in out["tools"]] == ["g"] and drops == ["tool_choice"]
+
+
+MIXED = [
+    {"role": "system", "content": "one"},
+    HI,
+    {"role": "system", "content": "two"},
+    {"role": "assistant", "content": "yes"},
+    HI,
+]
+
+
+def test_system_texts_in_the_middle() -> None:
+    """63, 64: never hoisted; the same beginning of a conversation stays the same."""
+    out, _ = sent(CLAUDE_45, messages=MIXED)
+    assert [block["text"] for block in out["system"]] == ["one"]
+    assert [turn["role"] for turn in out["messages"]] == ["user", "assistant", "user"]
+    assert out["messages"][0]["content"][1]["text"].endswith("two")
+    before, _ = sent(CLAUDE_45, messages=MIXED[:3])
+    assert before["messages"] == out["messages"][:1]
+    out, _ = sent(OPUS_48, messages=MIXED)
+    assert [turn["role"] for turn in out["messages"]] == ["user", "system", "assistant", "user"]
+
+
+def test_a_system_text_between_call_and_result() -> None:
+    """65."""
+    found = turns(HI, call("c"), {"role": "system", "content": "s"}, result("c"), profile=CLAUDE_45)
+    assert [block["type"] for block in found[2]["content"]] == ["tool_result", "text"]
+
+
+def test_developer_is_system() -> None:
+    """66, 68."""
+    out, _ = sent(messages=[{"role": "developer", "content": "d"}, {"role": "system", "content": ""}, HI])
+    assert out["system"] == [{"type": "text", "text": "d"}]
+    assert "system" not in sent(messages=[{"role": "system", "content": ""}, HI])[0]
+
+
+def test_turns_take_turns() -> None:
+    """67, 69, 72."""
+    assert [b["text"] for b in turns(HI, {"role": "user", "content": "there"})[0]["content"]] == ["Hi", "there"]
+    assert [b["type"] for b in turns(HI, {**call("c"), "content": ""}, result("c"))[1]["content"]] == ["tool_use"]
+    found = turns({"role": "assistant", "content": "I"}, HI)
+    assert found[0] == {"role": "user", "content": [{"type": "text", "text": "(conversation resumed)"}]}
+    assert turns({"role": "user", "content": ""})[0]["content"][0]["text"] == "(empty)"
+    only = sent(messages=[{"role": "system", "content": "s"}])[0]
+    assert only["messages"] == [{"role": "user", "content": [{"type": "text", "text": "s"}]}] and "system" not in only
+
+
+def test_prefill() -> None:
+    """70, 71."""
+    begun = {"role": "assistant", "content": "So far  "}
+    assert turns(HI, begun, profile=OPUS_46)[-1]["content"][0]["text"] == "Continue."
+    assert turns(HI, begun, profile=CLAUDE_45)[-1]["content"][0]["text"] == "So far"
+    assert turns(HI, {"role": "assistant", "content": "  "}, profile=CLAUDE_45)[-1]["role"] == "user"
+
+
+def test_results_find_their_calls() -> None:
+    """73 to 76."""
+    orphan = turns(HI, result("nobody", "kept"))
+    assert orphan[0]["content"][1]["text"] == "[tool result nobody] kept"
+    missing = turns(HI, call("c"), {"role": "user", "content": "stop"})[2]["content"]
+    assert missing[0]["is_error"] is True and missing[0]["tool_use_id"] == "c" and missing[1]["text"] == "stop"
+    twice = turns(HI, call("c"), result("c", "old"), result("c", "new"))[2]["content"]
+    assert [block["content"] for block in twice] == ["new"]
+    both = {**call("a"), "tool_calls": call("a")["tool_calls"] + call("b")["tool_calls"]}
+    ordered = turns(HI, both, result("b"), result("a"))[2]["content"]
+    assert [block["tool_use_id"] for block in ordered] == ["a", "b"]
+    again = turns(HI, call("c"), result("c"), call("c"), result("c", "2"))
+    assert [again[3]["content"][0]["id"], again[4]["content"][0]["tool_use_id"]] == ["c_2", "c_2"]
+
+
+def test_our_mark_of_an_error_comes_back_as_one() -> None:
+    """80."""
+    found = turns(HI, call("c"), result("c", "[tool error] no such file"))[2]["content"][0]
+    assert found["is_error"] is True and found["content"] == "no such file"
+
+
+def picture(url: str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
+JPEG = "/9j/4AAQSkZJRg=="
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        (
+            "data:image/PNG;charset=x;base64," + PIXEL[:40] + "\n" + PIXEL[40:],
+            {"type": "base64", "media_type": "image/png", "data": PIXEL},
+        ),  # 82
+        (f"data:image/png;base64,{JPEG}", {"type": "base64", "media_type": "image/jpeg", "data": JPEG}),  # 83
+        (PIXEL, {"type": "base64", "media_type": "image/png", "data": PIXEL}),  # 84
+        ("https://example.com/a.png", {"type": "url", "url": "https://example.com/a.png"}),
+    ],
+)
+def test_pictures(url: str, source: dict[str, Any]) -> None:
+    assert turns(picture(url))[0]["content"][0]["source"] == source
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zz4="}},  # 85
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},  # 90
+        {"type": "file", "file": {"file_id": "file-1"}},  # 89
+        {"type": "file", "file": {"file_data": "data:application/zip;base64,UEsDBA=="}},
+    ],
+)
+def test_content_that_cannot_be_said_is_refused(part: dict[str, Any]) -> None:
+    with pytest.raises(CannotSay):
+        turns({"role": "user", "content": [part]})
+
+
+def test_documents() -> None:
+    """86, 87: with their names; what the model is said to have shown goes to the user's turn."""
+    pdf = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
+    found = turns({"role": "user", "content": [pdf]})[0]["content"][0]
+    assert (found["type"], found["title"]) == ("document", "a.pdf")
+    text = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}}
+    assert turns({"role": "user", "content": [text]})[0]["content"][0]["source"]["data"] == "hi"
+    moved = turns(HI, {"role": "assistant", "content": [pdf, {"type": "text", "text": "x"}]}, HI)
+    assert [block["type"] for block in moved[2]["content"]] == ["document", "text"]
+
+
+def test_unknown_parts_and_members() -> None:
+    out, drops = sent(messages=[{"role": "user", "content": [{"type": "hologram"}]}], prediction={})
+    assert out["messages"][0]["content"][0]["text"] == "[hologram]"
+    assert drops == ["messages.hologram", "prediction"]
+
+
+def test_breakpoints() -> None:
+    """93, 94: the latest four; without any, the one at the top."""
+    assert sent()[0]["cache_control"] == {"type": "ephemeral"}
+    mark = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
+    parts = [{"type": "text", "text": str(number), **mark} for number in range(6)]
+    out, drops = sent(messages=[{"role": "user", "content": parts}])
+    marked = [block["text"] for block in out["messages"][0]["content"] if "cache_control" in block]
+    assert marked == ["2", "3", "4", "5"] and drops == ["cache_control"] and "cache_control" not in out
+    assert out["messages"][0]["content"][5]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        (None, {"type": "object", "properties": {}}),  # 99
+        ({"type": "object", "properties": None}, {"type": "object", "properties": {}}),  # 100
+        (
+            {"anyOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}]},
+            {"type": "object", "properties": {"b": {}, "a": {}}},
+        ),  # 101
+        ({"type": ["object", "null"], "$schema": "x"}, {"type": "object", "properties": {}}),
+    ],
+)
+def test_parameters(parameters: Any, wanted: dict[str, Any]) -> None:
+    out, _ = sent(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+    assert out["tools"][0]["input_schema"] == wanted
+
+
+def test_names_that_have_to_change_come_back() -> None:
+    """102."""
+    names = ["actions/download", "actions_download"]
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    out, memo = written("openai_chat", chat_request(tools=tools))
+    safe = [tool["name"] for tool in out["tools"]]
+    assert safe == ["actions_download_2", "actions_download"]
+    assert [memo.names.original(name).name for name in safe] == names
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),  # 105
+        ({"parallel_tool_calls": False, "tool_choice": "none"}, {"type": "none"}),
+        ({"parallel_tool_calls": True}, None),
+        ({"tool_choice": "required"}, {"type": "any"}),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, {"type": "tool", "name": "f"}),
+        ({"function_call": {"name": "f"}}, {"type": "tool", "name": "f"}),
+        (
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [TOOL]}}},
+            {"type": "any"},
+        ),  # 106
+    ],
+)
+def test_choice(more: dict[str, Any], wanted: Any) -> None:
+    other = {"type": "function", "function": {"name": "g"}}
+    out, _ = sent(tools=[TOOL, other], **more)
+    assert out.get("tool_choice") == wanted
+    assert len(out["tools"]) == (1 if "allowed_tools" in str(more) else 2)
+
+
+def test_no_tools() -> None:
+    """104, 119."""
+    out, _ = sent(tools=[], tool_choice="auto", parallel_tool_calls=False)
+    assert not {"tools", "tool_choice"} & set(out)
+    out, _ = sent(messages=[HI, call("c"), result("c")])
+    assert out["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ("", {}),
+        ("  ", {}),
+        ("[1]", {"value": [1]}),
+        ("{bad", {"__invalid_json": "{bad"}),
+        ('{"n":12345678901234567890123}', {"n": 12345678901234567890123}),
+    ],
+)
+def test_arguments_in_the_history(arguments: str, wanted: Any) -> None:
+    """120, 121."""
+    assert turns(HI, call("c", arguments=arguments), result("c"))[1]["content"][0]["input"] == wanted
+
+
+def test_odd_ids_are_made_safe_on_both_sides() -> None:
+    """122."""
+    found = turns(HI, call("functions.read:0"), result("functions.read:0"))
+    made = found[1]["content"][0]["id"]
+    assert made == found[2]["content"][0]["tool_use_id"] and "." not in made and ":" not in made
+
+
+def test_structured_output() -> None:
+    """108 to 110: by schema, with what it does not take told in words; by a tool on old models."""
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "minimum": 1}, "k": {"type": "string", "enum": ["a"]}},
+        "oneOf": [{"type": "object", "properties": {}}],
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    out, _ = sent(response_format=form, tools=[TOOL])
+    said = out["output_config"]["format"]["schema"]
+    assert said["additionalProperties"] is False and said["anyOf"][0]["additionalProperties"] is False
+    assert said["properties"]["n"]["description"] == "{minimum: 1}" and "type" not in said["properties"]["k"]
+    assert "tool_choice" not in out
+    out, memo = written("openai_chat", chat_request(response_format=form), Profile(json_schema=False))
+    assert out["tool_choice"] == {"type": "tool", "name": "json_response"} and memo.forced_output == "json_response"
+    out, drops = sent(Profile(json_schema=False), response_format=form, tools=[TOOL])
+    assert "JSON schema" in out["system"][-1]["text"] and drops == ["response_format.json_schema"]
+
+
+def test_json_object() -> None:
+    """111."""
+    form = {"type": "json_object"}
+    out, memo = written("openai_chat", chat_request(response_format=form), CLAUDE_45)
+    assert "JSON" in out["system"][0]["text"] and memo.prefill == "{"
+    assert out["messages"][-1] == {"role": "assistant", "content": [{"type": "text", "text": "{"}]}
+    out, memo = written("openai_chat", chat_request(response_format=form), OPUS_46)
+    assert out["messages"][-1]["role"] == "user" and memo.prefill == ""
+
+
+def test_freeform_tools_become_functions() -> None:
+    """112, the request's half."""
+    custom = {"name": "patch", "description": "d", "format": {"type": "grammar", "grammar": {"definition": "start: x"}}}
+    out, memo = written("openai_chat", chat_request(tools=[{"type": "custom", "custom": custom}]))
+    assert "start: x" in out["tools"][0]["description"] and memo.freeform == {"patch"}
+    assert out["tools"][0]["input_schema"]["required"] == ["input"]
+
+
+def test_web_search() -> None:
+    """115, 116: dropped where nobody runs it, refused when it is forced, sent where it is known."""
+    out, drops = sent(web_search_options={})
+    assert "tools" not in out and drops == ["tools.web_search"]
+    known = Profile(hosted_tools=("web_search",))
+    out, _ = sent(
+        known, web_search_options={"user_location": {"type": "approximate", "approximate": {"city": "Paris"}}}
+    )
+    assert out["tools"][0]["user_location"] == {"type": "approximate", "city": "Paris"}
+    with pytest.raises(CannotSay):
+        sent(tools=[{"type": "web_search"}], tool_choice={"type": "web_search"})
+
+
+THOUGHT = {"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1", "text": "hm", "signature": "S"}
+
+
+def test_thoughts_come_back_signed() -> None:
+    """134, 136, 138: before their call, byte for byte; unsigned and empty ones never."""
+    sealed = {"type": "reasoning.encrypted", "index": 1, "format": "anthropic-claude-v1", "data": "D"}
+    echoed = {**call("c"), "reasoning_content": "hm", "reasoning_details": [THOUGHT, sealed]}
+    found = turns(HI, echoed, result("c"), reasoning_effort="high")[1]["content"]
+    assert found[:2] == [
+        {"type": "thinking", "thinking": "hm", "signature": "S"},
+        {"type": "redacted_thinking", "data": "D"},
+    ]
+    plain = turns(HI, {**call("c"), "reasoning_content": "hm"}, result("c"))[1]["content"]
+    assert [block["type"] for block in plain] == ["tool_use"]
+
+
+def test_a_budget_gives_way_to_a_call_without_its_thoughts() -> None:
+    """135: thinking is left out, and every other thought with it."""
+    earlier = {"role": "assistant", "content": "x", "reasoning_details": [THOUGHT]}
+    out, drops = sent(CLAUDE_45, messages=[HI, earlier, HI, call("c"), result("c")], reasoning_effort="high")
+    assert "thinking" not in out and "thinking" in drops
+    assert "thinking" not in json.dumps(out["messages"])
+
+
+def test_thoughts_of_others_are_dropped() -> None:
+    """131, 132: only Anthropic's own go to Anthropic."""
+    memo = memo_of("openai_chat", chat_request(messages=[HI, {"role": "assistant", "content": "x"}, HI]), OPUS_48)
+    alien = Reasoning(("hm",), signature="S", origin="openai_responses")
+    turn = memo.request.turns[1]
+    memo.request.turns[1] = Turn(Role.ASSISTANT, (alien, *turn.blocks))
+    assert [block["type"] for block in write(memo)["messages"][1]["content"]] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ({"messages": "x"}, "messages"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"n": 0}, "n"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"stop": [1]}, "stop[0]"),
+    ],
+)
+def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        sent(**said)
+    assert raised.value.param == place
+
+
+def test_the_same_conversation_gives_the_same_bytes() -> None:
+    """95: whatever the order of hashes in this process."""
+    said = chat_request(messages=[*MIXED, call("c.1"), result("c.1")], tools=[TOOL], user="a@b.example")
+    assert json.dumps(written("openai_chat", said)[0]) == json.dumps(written("openai_chat", said)[0])

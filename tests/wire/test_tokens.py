@@ -1,0 +1,95 @@
+"""Estimates: near what a vocabulary counts, and quick."""
+
+import base64
+import struct
+
+import msgspec
+import pytest
+
+from gateway.tokenizer import counter
+from gateway.wire.neutral import (
+    Audio,
+    Document,
+    Image,
+    Opaque,
+    Reasoning,
+    Request,
+    Role,
+    Source,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from gateway.wire.tokens import countable, dimensions, estimate
+from tests.wire.crossings import PIXEL
+
+# Texts with the number of tokens that o200k_base cuts them into.
+KNOWN = [
+    ("The quick brown fox jumps over the lazy dog. " * 10, 101),
+    ("def add(a: int, b: int) -> int:\n    return a + b\n" * 10, 190),
+    ("Der Überblick über die Lösung fehlt noch. " * 10, 81),
+    ("网关应当正确地计算令牌数量。" * 10, 110),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), KNOWN)
+def test_an_estimate_is_near(text: str, tokens: int) -> None:
+    """Within four tenths, whatever the script; long texts of a kind are far nearer."""
+    assert tokens * 0.6 < estimate(text) < tokens * 1.5
+
+
+def test_odd_texts() -> None:
+    assert estimate("") == 0 and estimate("\ud83d") >= 0
+
+
+def jpeg(width: int, height: int) -> str:
+    frame = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width) + b"\x03" + b"\x00" * 9
+    return base64.b64encode(b"\xff\xd8\xff\xe0\x00\x04ab" + frame).decode()
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (PIXEL, (1, 1)),
+        (base64.b64encode(b"GIF89a" + struct.pack("<HH", 30, 20) + b"\x00" * 4).decode(), (30, 20)),
+        (jpeg(640, 480), (640, 480)),
+        (base64.b64encode(b"\xff\xd8\xff").decode(), None),
+        (base64.b64encode(b"RIFFxxxxWEBP").decode(), None),
+        ("%%%", None),
+    ],
+)
+def test_pictures_are_measured(data: str, size: tuple[int, int] | None) -> None:
+    assert dimensions(Source("image/x", data)) == size
+
+
+def test_everything_counts() -> None:
+    """Each kind of block adds something."""
+    blocks: list[Block] = [
+        Text("hello there"),
+        Reasoning(("hm hm",)),
+        ToolCall("i", "name", '{"a":1}'),
+        ToolResult("i", (Text("result"),)),
+        Image(Source("image/png", PIXEL)),
+        Image(Source(url="https://x.example")),
+        Document(Source("text/plain", text="words in a file")),
+        Document(Source("application/pdf", "A" * 4_000_000)),
+        Audio("A" * 4000, "wav"),
+        Opaque("x", "y", raw=msgspec.Raw(b'{"some":"thing"}')),
+    ]
+    before = 0
+    for number in range(len(blocks) + 1):
+        request = Request("x", "m", turns=[Turn(Role.USER, tuple(blocks[:number]))])
+        found = countable(request).tokens()
+        assert found > before
+        before = found
+    with_tool = Request("x", "m", tools=[Tool("f", description="d", parameters={"type": "object"})])
+    assert countable(with_tool).tokens() > countable(Request("x", "m")).tokens()
+    assert countable(request).tokens(len) > before
+
+
+def test_the_extra_is_an_extra() -> None:
+    """With the vocabulary installed it counts; without it nothing breaks."""
+    count = counter()
+    assert count is None or count("hello world") == 2
