@@ -111,6 +111,8 @@ class Attempt:
     _way: Way
     _started: float = field(default=0.0, init=False)
     _token: str = field(default="", init=False, repr=False)
+    _call: Call | None = field(default=None, init=False, repr=False)
+    _opened: list[Opened] = field(factory=list, init=False)
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
@@ -142,19 +144,31 @@ class Attempt:
 
     async def _ask(self) -> web.StreamResponse:
         inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
-        call = self._write_call(await self._show())
+        call = self._call = self._write_call(await self._show())
         now = inquiry.gateway.clock.monotonic
         self._started = now()
         try:
             opened = await inquiry.patiently(inquiry.gateway.upstream.open(call, inquiry.deadline))
         finally:
             exchange.upstream_s += now() - self._started
+        self._opened = [opened]
         try:
             if not 200 <= opened.status < 300:
                 raise await self._read_refusal(opened)
             return await self._relay(opened)
         finally:
-            opened.close()
+            for one in self._opened:
+                one.close()
+
+    async def _reopen(self, body: bytes) -> Opened:
+        """Ask the same target to go on with a reply that has paused. Raises UpstreamFault."""
+        assert self._call is not None
+        inquiry = self.inquiry
+        opened = await inquiry.gateway.upstream.open(evolve(self._call, body=body), inquiry.deadline)
+        self._opened.append(opened)
+        if not 200 <= opened.status < 300:
+            raise await self._read_refusal(opened)
+        return opened
 
     def _repair(self, fault: Declined) -> bool:
         """Leave out the optional member that a refusal names, and remember it. Return whether to ask again."""
@@ -194,6 +208,7 @@ class Attempt:
             self._note_content,
             {**headers, **self._reply_headers(opened)},
             cutter,
+            self._reopen,
         )
         try:
             # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
@@ -213,7 +228,14 @@ class Attempt:
             whole = self._way.spread(body)
         else:
             whole = self._way.whole(body, opened.content_type == EVENT_STREAM)
-        return await self._answer(whole, self._reply_headers(opened))
+        while whole.resume is not None:
+            opened = await self._reopen(whole.resume)
+            body = await opened.read(limit, self.inquiry.deadline)
+            whole = self._way.whole(body, opened.content_type == EVENT_STREAM)
+        headers = self._reply_headers(opened)
+        if whole.usage is not None and whole.usage.is_estimated:
+            headers["x-gateway-usage"] = "estimated"
+        return await self._answer(whole, headers)
 
     async def _answer(self, whole: Whole, headers: dict[str, str]) -> web.StreamResponse:
         exchange, inquiry = self.inquiry.visit.exchange, self.inquiry

@@ -14,7 +14,7 @@ from gateway.errors import CannotSay
 from gateway.recall import Recall
 from gateway.repair import OPTIONAL
 from gateway.wire import DIALECTS
-from gateway.wire.crossed import Crossing, read_whole, says_nothing, spread
+from gateway.wire.crossed import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
 from gateway.wire.crossing import Memo, Setting
 from gateway.wire.dialect import Asked, ClientSide, Dialect, Lane, UpstreamSide
 from gateway.wire.envelope import Sealer, unseal
@@ -36,6 +36,7 @@ class Whole:
     body: bytes
     usage: Usage | None
     is_empty: bool
+    resume: bytes | None = None  # the reply has only paused: ask again with this body
 
 
 @frozen
@@ -196,8 +197,16 @@ def _crossed_way(
         _refuse_shed(memo)
     members = _edited(written.members, provider, upstream, without)
 
+    legs: list[Reply] = []
+    resume = _resumed(other, members, memo)
+
     def whole(reply: bytes, is_stream: bool) -> Whole:
         said = read_whole(other, reply, is_stream, memo)
+        paused = said.blocks if said.stop.reason is StopReason.PAUSED and len(legs) < MOST_PAUSES else None
+        said = join(legs[-1], said) if legs else said
+        if paused is not None and resume is not None:
+            legs.append(said)
+            return Whole(b"", said.usage, is_empty=False, resume=resume(said.blocks))
         if calls := [block for block in said.blocks if isinstance(block, ToolCall)]:
             remember(calls, [block for block in said.blocks if isinstance(block, Reasoning)])
         return Whole(client.write_reply(said, memo), said.usage, says_nothing(said))
@@ -206,8 +215,8 @@ def _crossed_way(
         question.recall.put(question.owner, question.monotonic, calls, thoughts)
 
     def lane() -> Lane:
-        reader, writer = other.stream_reader(memo), client.stream_writer(memo)
-        return Crossing(reader, writer, memo, remember, client.is_sequential)
+        writer = client.stream_writer(memo)
+        return Crossing(other.stream_reader, writer, memo, remember, client.is_sequential, resume)
 
     return Way(
         upstream=upstream,
@@ -222,6 +231,14 @@ def _crossed_way(
         answer=_prewarmed(question, client, memo),
         optional=[name for name in members if name in OPTIONAL],
     )
+
+
+def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume | None:
+    """What goes on with a paused reply; None where no provider's tool could make the model pause."""
+    write = other.resume
+    if write is None or not any("type" in tool for tool in members.get("tools", ())):
+        return None
+    return lambda blocks: msgspec.json.encode(write(members, blocks, memo))
 
 
 def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:

@@ -141,11 +141,22 @@ class Stream:
     on_content: Callable[[], None]
     reply_headers: dict[str, str]
     cutter: Cutter = field(factory=FrameCutter)
+    reopen: Callable[[bytes], Coroutine[Any, Any, Opened]] | None = None  # asks again, for a reply that paused
     _held: bytes = field(default=b"", init=False)
     _heard: float = field(default=0.0, init=False)
 
     async def run(self) -> web.StreamResponse:
         """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
+        await self._run_leg()
+        while (body := self.lane.proceed()) is not None and self.reopen is not None:
+            self.opened.close()
+            self.opened = await self.outlet.patiently(self.reopen(body))
+            self.cutter = FrameCutter()
+            await self._run_leg()
+        return await self._finish()
+
+    async def _run_leg(self) -> None:
+        """Read one upstream reply to its end."""
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
         is_over = False
@@ -155,7 +166,6 @@ class Stream:
                     is_over = await self._read(loop, timer)
             except TimeoutError:
                 is_over = await self._look(loop.time())
-        return await self._finish()
 
     async def _read(self, loop: asyncio.AbstractEventLoop, timer: asyncio.Timeout) -> bool:
         """The hot loop: one chunk in, its whole frames out. Flat, because it runs for every token."""
@@ -188,6 +198,8 @@ class Stream:
                         outlet.wrote = heard
                 if fault is not None:
                     raise fault
+                if lane.is_enough:
+                    return True
                 if lane.is_finished and not was_finished:
                     was_finished = True
                     timer.reschedule(self._next_look(self._heard))

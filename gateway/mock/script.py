@@ -52,7 +52,7 @@ class Behaviour:
             raise ValueError(f"unknown fault '{self.fault}': one of {', '.join(FAULTS)}")
 
 
-@frozen
+@frozen(eq=False)
 class Rule:
     """One entry of a script: `when` it applies, what happens `then`, and how many `times` (0: always)."""
 
@@ -68,17 +68,17 @@ class Script:
     """Rules in order; the first that applies and is not used up decides."""
 
     rules: list[Rule] = field(factory=list)
-    _used: dict[int, int] = field(factory=dict, init=False)
+    _used: dict[Rule, int] = field(factory=dict, init=False)
 
     def decide(self, name: str, path: str, model: str, headers: Mapping[str, str]) -> Behaviour:
         """Return the behaviour for a request; `x-mock-…` headers change single members of it."""
         found = Behaviour()
         for rule in self.rules:
-            used = self._used.get(id(rule), 0)
+            used = self._used.get(rule, 0)
             if rule.times and used >= rule.times:
                 continue
             if fnmatchcase(path, rule.path) and fnmatchcase(model, rule.model) and fnmatchcase(name, rule.name):
-                self._used[id(rule)] = used + 1
+                self._used[rule] = used + 1
                 found = rule.then
                 break
         return evolve(found, **_from_headers(headers))

@@ -21,12 +21,15 @@ from gateway.wire.events import (
     merge,
     unfold,
 )
-from gateway.wire.neutral import Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
+from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
 from gateway.wire.serial import Serialiser
 from gateway.wire.sse import FrameCutter
 from gateway.wire.stops import StopFilter
 from gateway.wire.tokens import estimate
 
+# A model that pauses for its provider's tools is asked to go on so many times (TRANSLATION.md 6.2).
+MOST_PAUSES = 8
+Resume = Callable[[Sequence[Block]], bytes]
 # What a reply leaves behind for clients that do not send it back: ids of calls, and the thoughts before them.
 Remember = Callable[[Sequence[ToolCall], Sequence[Reasoning]], None]
 
@@ -35,15 +38,22 @@ Remember = Callable[[Sequence[ToolCall], Sequence[Reasoning]], None]
 class Crossing:
     """One reply on its way from an upstream's dialect into a client's."""
 
-    reader: StreamReader
+    make_reader: Callable[[Memo], StreamReader]
     writer: StreamWriter
     memo: Memo
     remember: Remember
     is_sequential: bool = True
+    resume: Resume | None = None
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
     is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
+    reader: StreamReader = field(init=False)
+    _leg: Folding = field(factory=Folding, init=False)  # what was said since the last pause
+    _blocks: list[Block] = field(factory=list, init=False)  # what was said before it
+    _pause: Finished | None = field(default=None, init=False)
+    _pauses: int = field(default=0, init=False)
+    _spent: Usage | None = field(default=None, init=False)  # before the last pause
     _stops: StopFilter | None = field(init=False)
     _serial: Serialiser | None = field(init=False)
     _is_ended: bool = field(default=False, init=False)
@@ -53,6 +63,7 @@ class Crossing:
     _calls: list[ToolCall] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.reader = self.make_reader(self.memo)
         self._stops = StopFilter(self.memo.stops) if self.memo.stops else None
         self._serial = Serialiser() if self.is_sequential else None
 
@@ -69,12 +80,28 @@ class Crossing:
             return b""
         out = self._tell(self.reader.feed(frame))
         self.is_finished = self.reader.is_finished
-        return out + self._close() if self.reader.is_over or self.is_enough else out
+        if self._pause is not None or not (self.reader.is_over or self.is_enough):
+            return out
+        return out + self._close()
 
     def end(self) -> bytes:
         if self._is_ended:
             return b""
-        return self._tell(self.reader.end()) + self._close()
+        out = self._tell(self.reader.end())
+        if self._pause is not None:
+            out += b"".join(self._settle(self._pause))
+        return out + self._close()
+
+    def proceed(self) -> bytes | None:
+        if self._pause is None or self.resume is None:
+            return None
+        self._blocks += self._leg.blocks
+        body = self.resume(self._blocks)
+        self._spent, self._leg, self._pause = self.usage, Folding(), None
+        self._pauses += 1
+        self.reader = self.make_reader(self.memo)
+        self.is_finished = False
+        return body
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return self.writer.fail(error, request_id)
@@ -88,15 +115,29 @@ class Crossing:
             events = [told for event in events for told in self._stops.feed(event)]
             self.is_enough = self._stops.is_cut
         out: list[bytes] = []
-        for event in events:
+        for event in events if self.resume is None else map(self._keep, events):
             self._note(event)
             if isinstance(event, Finished):
-                out += self._settle(event)
+                if self._may_pause(event):
+                    self._pause = event
+                else:
+                    out += self._settle(event)
             elif self._serial is not None:
                 out += [self.writer.feed(told) for told in self._serial.feed(event)]
             else:
                 out.append(self.writer.feed(event))
         return b"".join(out)
+
+    def _keep(self, event: Event) -> Event:
+        """Remember what is said, in case that it has to be sent back; count what several legs have used."""
+        if isinstance(event, UsageSeen) and self._spent is not None:
+            event = UsageSeen(_sum(self._spent, event.usage))
+        self._leg.feed(event)
+        return event
+
+    def _may_pause(self, event: Finished) -> bool:
+        is_paused = event.stop.reason is StopReason.PAUSED
+        return is_paused and self.resume is not None and self._pauses < MOST_PAUSES
 
     def _settle(self, event: Finished) -> Iterator[bytes]:
         """The end of the reply: what no provider has counted is estimated, and what is wanted back remembered."""
@@ -135,6 +176,22 @@ class Crossing:
 
     def _uncounted(self) -> Usage | None:
         return uncounted(self.usage, self.memo, self._said)
+
+
+def _sum(first: Usage, second: Usage) -> Usage:
+    """What two legs of one reply have used together."""
+
+    def add(name: str) -> int | None:
+        counts = [count for usage in (first, second) if (count := getattr(usage, name)) is not None]
+        return sum(counts) if counts else None
+
+    return Usage(add("input"), add("cache_read"), add("cache_write"), add("output"), add("reasoning"))
+
+
+def join(first: Reply, second: Reply) -> Reply:
+    """Two legs of one reply in one."""
+    usage = _sum(first.usage or Usage(), second.usage or Usage())
+    return evolve(second, blocks=(*first.blocks, *second.blocks), usage=usage)
 
 
 def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | None:

@@ -9,7 +9,7 @@ from gateway.errors import Declined, GatewayError
 from gateway.wire.crossing import Memo, Setting, Written
 from gateway.wire.events import Event
 from gateway.wire.json_body import Body, JsonBody
-from gateway.wire.neutral import Reply, Request, Usage
+from gateway.wire.neutral import Block, Reply, Request, Usage
 from gateway.wire.profile import Profile
 
 
@@ -37,6 +37,9 @@ class Lane(Protocol):
 
     def end(self) -> bytes:
         """Say that the upstream has ended; return the last bytes. Raises Broke when it was cut short."""
+
+    def proceed(self) -> bytes | None:
+        """The body to go on with after a reply that only paused; None when the reply is all there is."""
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Write the error as the client's dialect says it inside a stream; b"" when it has no words for it."""
@@ -88,12 +91,14 @@ class UpstreamSide:
 
     `write_request` notes in the memo what is lost and what the way back needs; raises CannotSay.
     `read_reply` raises UpstreamFault. `sheds`: what this dialect can never say, for people to read.
+    `resume` adds to a request's members what a paused reply has said so far, so that the model goes on with it.
     """
 
     write_request: Callable[[Request, Setting, Memo], Written]
     read_reply: Callable[[bytes, Memo], Reply]
     stream_reader: Callable[[Memo], StreamReader]
     sheds: Mapping[str, str] = field(factory=dict)
+    resume: Callable[[Mapping[str, Any], Sequence[Block], Memo], dict[str, Any]] | None = None
 
 
 @frozen

@@ -76,6 +76,9 @@ class OpaqueWatch:
     def end(self) -> bytes:
         return b""
 
+    def proceed(self) -> bytes | None:
+        return None
+
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)
 
@@ -99,6 +102,9 @@ class BytesLane:
 
     def end(self) -> bytes:
         return b""
+
+    def proceed(self) -> bytes | None:
+        return None
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return b""

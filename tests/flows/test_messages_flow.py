@@ -11,7 +11,7 @@ import pytest
 from gateway.mock import chat, messages
 from tests.conftest import Provider, Running, Start, eventually
 from tests.flows.pairs import PAIRS
-from tests.wire.crossings import messages_request
+from tests.wire.crossings import message, messages_request
 from tests.wire.grammar import read_chat, read_messages
 
 Providers = Callable[[str], Provider]
@@ -439,3 +439,48 @@ async def test_dropping_the_client_closes_the_upstream(running: Running, provide
     async with running.post("/v1/messages", messages_request(model="chat", stream=True)) as answer:
         await answer.content.readany()
     await eventually(lambda: provider("oai").seen[0].was_cut)
+
+
+USE = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+LIMITED = {"input_tokens": 5, "output_tokens": 3}
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_pause_is_gone_on_with(start: Start, provider: Providers, is_stream: bool) -> None:
+    """149: one answer, with what both legs said and used; the second leg gets the first one's turn back."""
+    running = await start(PAIRS.replace("prefill: false}", "prefill: false, hosted_tools: [web_search]}"))
+    first = ({"type": "text", "text": "Let me look."}, USE, FOUND)
+    legs = [(first, "pause_turn"), (({"type": "text", "text": "Found."},), "end_turn")]
+    for blocks, stop in legs:
+        whole = {"type": "message", "content": list(blocks), "stop_reason": stop, "usage": LIMITED}
+        frames = [one + b"\n\n" for one in message(*blocks, stop=stop).split(b"\n\n")[:-1]]
+        provider("ant").will(**({"frames": frames} if is_stream else {"body": whole}), times=1)
+    more: Any = {"web_search_options": {}, "stream_options": {"include_usage": True}}
+    if is_stream:
+        _, data = await running.chat_stream("claude", **more)
+        told = read_chat(data, wants_usage=True)
+        assert (told.text, told.stop) == ("Let me look.\n\nFound.", "stop") and told.usage is not None
+        assert told.usage["completion_tokens"] == 6
+    else:
+        _, said = await running.chat("claude", **more)
+        assert said["choices"][0]["message"]["content"] == "Let me look.\n\nFound."
+        assert said["usage"]["completion_tokens"] == 6
+    before, after = (seen.json["messages"] for seen in provider("ant").seen)
+    assert after[:-1] == before
+    assert [block["type"] for block in after[-1]["content"]] == ["text", "server_tool_use", "web_search_tool_result"]
+
+
+async def test_a_pause_that_never_ends(start: Start, provider: Providers) -> None:
+    """After eight more legs it is an answer all the same; a leg that fails is told."""
+    running = await start(PAIRS.replace("prefill: false}", "prefill: false, hosted_tools: [web_search]}"))
+    whole = {"content": [{"type": "text", "text": "x"}], "stop_reason": "pause_turn", "usage": LIMITED}
+    provider("ant").will(body=whole)
+    _, said = await running.chat("claude", web_search_options={})
+    assert said["choices"][0]["finish_reason"] == "stop" and len(provider("ant").seen) == 9
+    frames = [one + b"\n\n" for one in message({"type": "text", "text": "x"}, stop="pause_turn").split(b"\n\n")[:-1]]
+    provider("ant").server.script.rules.clear()
+    provider("ant").will(frames=frames, times=1)
+    provider("ant").will(status=500)
+    _, data = await running.chat_stream("claude", web_search_options={})
+    assert read_chat(data).error is not None

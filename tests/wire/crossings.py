@@ -66,7 +66,7 @@ def crossing(client: str, upstream: str, memo: Memo | None = None) -> Crossing:
     assert writes is not None
     remembered: list[Any] = []
     return Crossing(
-        reads.stream_reader(memo),
+        reads.stream_reader,
         writes.stream_writer(memo),
         memo,
         lambda calls, thoughts: remembered.append((calls, thoughts)),

@@ -81,7 +81,8 @@ def test_blocks_are_put_in_order_without_a_loss(blocks: list[Block], dice: "obje
     started, *middle, finished = unfold(reply)
     queues: dict[int, list[Event]] = {}
     for event in middle:
-        queues.setdefault(event.index, []).append(event)
+        if not isinstance(event, Started | UsageSeen | Finished):
+            queues.setdefault(event.index, []).append(event)
     shuffled = []
     while queues:
         index = dice.choice(sorted(queues))  # type: ignore[attr-defined]
@@ -112,7 +113,7 @@ def test_both_writers_stay_within_their_grammar(reply: Reply) -> None:
         writer = dialect.client.stream_writer(memo)
         events = in_order(unfold(reply)) if dialect.client.is_sequential else unfold(reply)
         said = b"".join([*(writer.feed(event) for event in events), writer.end()])
-        told = read(said)  # type: ignore[operator]
+        told = read(said)
         texts = "".join(block.text for block in reply.blocks if isinstance(block, Text))
         assert texts.replace("\n\n", "") in told.text.replace("\n\n", "") or dialect is MESSAGES
         assert msgspec.json.decode(dialect.client.write_reply(reply, memo))

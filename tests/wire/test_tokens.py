@@ -9,6 +9,7 @@ import pytest
 from gateway.tokenizer import counter
 from gateway.wire.neutral import (
     Audio,
+    Block,
     Document,
     Image,
     Opaque,

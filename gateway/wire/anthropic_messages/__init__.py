@@ -6,7 +6,7 @@ from gateway.wire.anthropic_messages import raw
 from gateway.wire.anthropic_messages.errors import write_error
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.reader import MessagesReader, read_reply
-from gateway.wire.anthropic_messages.reply import PING, MessagesWriter, write_reply
+from gateway.wire.anthropic_messages.reply import PING, MessagesWriter, resume, write_reply
 from gateway.wire.anthropic_messages.request import read_request, write_request
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
@@ -42,7 +42,7 @@ ANTHROPIC_MESSAGES = Dialect(
     prefix=raw.prefix,
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
-    upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS),
+    upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, resume),
     is_anthropic=True,
     generates=True,
     headers={"anthropic-version": "2023-06-01"},

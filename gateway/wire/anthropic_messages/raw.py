@@ -148,6 +148,9 @@ class MessagesWatch:
         self._check_finished()
         return _STOP
 
+    def proceed(self) -> bytes | None:
+        return None
+
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error, request_id)
 

@@ -1,6 +1,6 @@
 """Writes replies for Messages clients: whole, and as the events of a stream (TRANSLATION.md 6 and 7.5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +62,13 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
             "usage": write_usage(reply.usage or Usage()),
         }
     )
+
+
+def resume(members: Mapping[str, Any], blocks: Sequence[Block], memo: Memo) -> dict[str, Any]:
+    """What a paused turn has said goes back as it came: the model continues it (SDK type StopReason, pause_turn)."""
+    so_far = Reply("", "", tuple(blocks), Stop(StopReason.PAUSED))
+    content = [written for block in blocks for written in _block(block, so_far, memo)]
+    return {**members, "messages": [*members["messages"], {"role": "assistant", "content": content}]}
 
 
 def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:

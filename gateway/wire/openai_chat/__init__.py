@@ -8,6 +8,7 @@ from gateway.wire.openai_chat import raw
 from gateway.wire.openai_chat.reader import ChatReader, read_reply
 from gateway.wire.openai_chat.reply import ChatWriter, write_reply
 from gateway.wire.openai_chat.request import read_request, write_request
+from gateway.wire.openai_chat.tidy import tidy
 from gateway.wire.openai_chat.worker import write_worker_error
 from gateway.wire.openai_error import write_error
 
@@ -38,6 +39,7 @@ OPENAI_CHAT = Dialect(
     ask=raw.ask,
     put=raw.put,
     prefix=raw.prefix,
+    tidy=tidy,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),
     upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS),
     generates=True,

@@ -265,6 +265,9 @@ class ChatWatch:
         self._check_finished()
         return DONE
 
+    def proceed(self) -> bytes | None:
+        return None
+
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)
 

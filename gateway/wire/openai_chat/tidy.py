@@ -1,0 +1,161 @@
+"""Puts a chat stream right for strict clients of its own dialect, and keeps everything else that it says.
+
+For servers whose presets say so (`normalize`): OpenRouter, Azure, Mistral and others repeat roles and ids, send
+their usage early, number calls from one, or write lists where SDKs want text (TRANSLATION.md 7.3 and 17).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.wire.dialect import Asked
+from gateway.wire.openai_chat.raw import ChatWatch
+from gateway.wire.sse import read_frame, write_data
+
+# What every chunk of one reply says alike; some servers leave it empty in their first.
+_CONSTANT = ("id", "created", "model")
+
+
+@define
+class _Choice:
+    """What is known of one choice so far."""
+
+    has_role: bool = False
+    slots: dict[Any, int] = field(factory=dict)  # the server's index or id of a call -> ours
+    ids: list[str] = field(factory=list)
+    finish: dict[str, Any] | None = None
+
+
+@define
+class TidyWatch(ChatWatch):
+    """A raw chat stream, chunk by chunk: unknown members stay, what strict SDKs stumble over is put right."""
+
+    _choices: dict[int, _Choice] = field(factory=dict, init=False)
+    _carried: dict[str, Any] = field(factory=dict, init=False)  # members of chunks that had no choice yet
+    _last: dict[str, Any] = field(factory=dict, init=False)
+    _usage_said: Any = field(default=None, init=False)
+
+    def passes(self, chunk: bytes) -> bool:
+        return False
+
+    def feed(self, frame: bytes) -> bytes:
+        data = read_frame(frame).data
+        if data is None or self._is_done:
+            return ChatWatch.feed(self, frame)
+        if data.strip() == b"[DONE]":
+            return self._flush() + ChatWatch.feed(self, frame)
+        try:
+            said = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = None
+        if not isinstance(said, dict) or said.get("error") is not None or "choices" not in said:
+            return ChatWatch.feed(self, frame)  # junk and errors are its business
+        return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(said))
+
+    def end(self) -> bytes:
+        return self._flush() + ChatWatch.end(self)
+
+    def _tidy(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if said.get("usage"):
+            self._usage_said = said["usage"]
+        said.pop("usage", None)
+        choices = [one for one in said.get("choices") or () if isinstance(one, dict)]
+        if not choices:
+            self._carried |= {name: value for name, value in said.items() if name not in (*_CONSTANT, "choices")}
+            return
+        for name in _CONSTANT:
+            if name in self._last:
+                said[name] = self._last[name]
+        self._last = {name: said[name] for name in (*_CONSTANT, "object") if said.get(name)}
+        told = [one for one in map(self._tidy_choice, choices) if one is not None]
+        if told:
+            yield {**self._carried, **said, "choices": told}
+            self._carried = {}
+
+    def _tidy_choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
+        given = choice.get("index")
+        index = given if isinstance(given, int) else 0
+        known = self._choices.setdefault(index, _Choice())
+        delta = choice.pop("message", None) if choice.get("delta") is None else choice["delta"]
+        delta = _tidy_delta(delta if isinstance(delta, dict) else {}, known)
+        finish = choice.get("finish_reason") or None
+        told = {**choice, "index": index, "delta": delta, "finish_reason": None}
+        if finish is not None:
+            self.is_finished = True
+            known.finish = known.finish or {**told, "delta": {}, "finish_reason": finish}
+            return told if delta else None
+        return told
+
+    def _flush(self) -> bytes:
+        """The finish of every choice, then the usage: nothing may stand behind them."""
+        out = b""
+        finishes = [known.finish for known in self._choices.values() if known.finish is not None]
+        if finishes:
+            out += ChatWatch.feed(self, _frame({**self._last, "choices": finishes}))
+            self._choices = {}
+        if self._usage_said is not None:
+            out += ChatWatch.feed(self, _frame({**self._last, "choices": [], "usage": self._usage_said}))
+            self._usage_said = None
+        return out
+
+
+def _frame(said: dict[str, Any]) -> bytes:
+    return write_data(msgspec.json.encode(said))
+
+
+def _tidy_delta(delta: dict[str, Any], known: _Choice) -> dict[str, Any]:
+    told = dict(delta)
+    if "role" in told:
+        if known.has_role or not told["role"]:
+            del told["role"]
+        known.has_role = True
+    elif not known.has_role:
+        told, known.has_role = {"role": "assistant", **told}, True
+    if isinstance(told.get("content"), list):
+        told["content"], thought = _split(told["content"])
+        if thought:
+            told["reasoning_content"] = thought
+    if isinstance(reasoning := told.pop("reasoning", None), str) and reasoning and not told.get("reasoning_content"):
+        told["reasoning_content"] = reasoning
+    if isinstance(details := told.get("reasoning_details"), list):
+        for number, entry in enumerate(details):
+            if isinstance(entry, dict) and not isinstance(entry.get("index"), int):
+                entry["index"] = number
+    if isinstance(calls := told.pop("tool_calls", None), list) and calls:
+        told["tool_calls"] = [_tidy_call(call, known) for call in calls if isinstance(call, dict)]
+    return told
+
+
+def _split(parts: list[Any]) -> tuple[str, str]:
+    """Mistral's list of texts and thoughts as (content, reasoning)."""
+    texts, thoughts = [], []
+    for part in parts:
+        if isinstance(part, dict) and part.get("type") == "thinking":
+            inner = part.get("thinking")
+            thoughts += [str(one.get("text") or "") for one in inner or () if isinstance(one, dict)]
+        elif isinstance(part, dict):
+            texts.append(str(part.get("text") or ""))
+    return "".join(texts), "".join(thoughts)
+
+
+def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
+    """Number calls from zero, and name each once."""
+    given, call_id = call.get("index"), call.get("id") or ""
+    key = given if isinstance(given, int) else call_id
+    index = known.slots.get(key) if key != "" else len(known.ids) - 1 if known.ids else None
+    is_other = index is not None and call_id and known.ids[index] not in ("", call_id)
+    if index is None or is_other:
+        index = known.slots[key] = len(known.ids)
+        known.ids.append(call_id)
+        return {**call, "index": index}
+    told = {name: value for name, value in call.items() if name not in ("id", "type")}
+    if isinstance(function := told.get("function"), dict):
+        told["function"] = {name: value for name, value in function.items() if name != "name"}
+    return {**told, "index": index}
+
+
+def tidy(asked: Asked) -> TidyWatch:
+    """Make the lane of one stream that has to be put right."""
+    return TidyWatch(asked.wants_usage)
