@@ -28,6 +28,7 @@ SECONDS = 1.5
 CONNECTIONS = 16
 STREAMS = 100
 KEY = "gwk_bench_0123456789abcdef0123456789abcdef"
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 QUESTION = {"model": "bench", "messages": [{"role": "user", "content": "Tell me about foxes. " * 8}]}
 CONFIG = """
 server: {listen: ["127.0.0.1:%(port)d"]}
@@ -38,7 +39,11 @@ limits:
   address: {default: {requests: 1000000/second}}
 providers:
   chat: {base_url: "http://127.0.0.1:%(upstream)d/v1", auth: {bearer: {env: BENCH_UPSTREAM}}, speaks: [openai_chat]}
-routes: {bench: ["chat:bench", "chat:other"]}
+  claude:
+    base_url: "http://127.0.0.1:%(upstream)d/v1"
+    auth: {bearer: {env: BENCH_UPSTREAM}}
+    speaks: [anthropic_messages]
+routes: {bench: ["chat:bench", "chat:other"], bench-claude: ["claude:bench", "claude:other"]}
 """
 NGINX = """
 daemon off; worker_processes 1; pid %(folder)s/pid; error_log /dev/null;
@@ -168,40 +173,46 @@ async def load(proxy: Proxy, request: bytes, connections: int, seconds: float) -
     return sum(client.requests for client in clients), sum(client.events for client in clients), used
 
 
-async def measure(proxies: list[Proxy], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Run every proxy in turn, round by round."""
-    large = QUESTION | {"messages": [{"role": "user", "content": "x" * 65000}]}
-    found: dict[str, dict[str, list[float]]] = {
-        proxy.name: {"request": [], "64k": [], "chunk": []} for proxy in proxies
-    }
-    for proxy in proxies:  # warm up: connections, caches, the interpreter's specialisations
-        await load(proxy, write_request(proxy.port, "/v1/chat/completions", QUESTION), CONNECTIONS, 1.0)
+class Row:
+    """One line of the table: a process, and what it is asked."""
+
+    def __init__(self, name: str, proxy: Proxy, path: str = CHAT, model: str = "bench", base: str = "lean") -> None:
+        self.name, self.proxy, self.path, self.base = name, proxy, path, base
+        self.question = QUESTION | {"model": model} | ({"max_tokens": 1000} if path == MESSAGES else {})
+        self.found: dict[str, list[float]] = {"request": [], "64k": [], "chunk": []}
+
+    def request(self, **more: object) -> bytes:
+        return write_request(self.proxy.port, self.path, self.question | more)
+
+    async def measure(self) -> None:
+        """One round."""
+        requests, _, used = await load(self.proxy, self.request(), CONNECTIONS, SECONDS)
+        self.found["request"].append(used / requests)
+        large = [{"role": "user", "content": "x" * 65000}]
+        requests, _, used = await load(self.proxy, self.request(messages=large), CONNECTIONS, SECONDS / 2)
+        self.found["64k"].append(used / requests)
+        _, events, used = await load(self.proxy, self.request(stream=True), STREAMS, 0.1)
+        self.found["chunk"].append(used / events)
+
+
+async def measure(rows: list[Row], rounds: int) -> None:
+    """Run every row in turn, round by round."""
+    for row in rows:  # warm up: connections, caches, the interpreter's specialisations
+        await load(row.proxy, row.request(), CONNECTIONS, 1.0)
     for number in range(rounds):
-        for proxy in proxies[number % 2 :] + proxies[: number % 2]:
-            one = write_request(proxy.port, "/v1/chat/completions", QUESTION)
-            requests, _, used = await load(proxy, one, CONNECTIONS, SECONDS)
-            found[proxy.name]["request"].append(used / requests)
-            one = write_request(proxy.port, "/v1/chat/completions", large)
-            requests, _, used = await load(proxy, one, CONNECTIONS, SECONDS / 2)
-            found[proxy.name]["64k"].append(used / requests)
-            one = write_request(proxy.port, "/v1/chat/completions", QUESTION | {"stream": True})
-            _, events, used = await load(proxy, one, STREAMS, 0.1)
-            found[proxy.name]["chunk"].append(used / events)
-    return found
+        for row in rows[number % 2 :] + rows[: number % 2]:
+            await row.measure()
 
 
-def report(found: dict[str, dict[str, list[float]]], proxies: list[Proxy]) -> str:
-    """The table: absolute figures, and ratios to the bare proxy."""
-    lines = [
-        f"{'':<10}{'us/request':>12}{'x lean':>8}{'us/64 KiB':>12}{'x lean':>8}{'us/chunk':>12}{'x lean':>8}{'MiB':>8}"
-    ]
-    base = {kind: statistics.median(values) for kind, values in found["lean"].items()}
-    for proxy in proxies:
-        row = f"{proxy.name:<10}"
-        for kind in ("request", "64k", "chunk"):
-            value = statistics.median(found[proxy.name][kind])
-            row += f"{value:>12.1f}{value / base[kind]:>8.2f}"
-        lines.append(f"{row}{proxy.memory_mib():>8.0f}")
+def report(rows: list[Row]) -> str:
+    """The table: absolute figures, and ratios to the row that each is compared with."""
+    lines = [f"{'':<18}{'us/request':>12}{'x':>7}{'us/64 KiB':>12}{'x':>7}{'us/chunk':>12}{'x':>7}{'MiB':>7}  x is to"]
+    medians = {row.name: {kind: statistics.median(found) for kind, found in row.found.items()} for row in rows}
+    for row in rows:
+        line = f"{row.name:<18}"
+        for kind, value in medians[row.name].items():
+            line += f"{value:>12.1f}{value / medians[row.base][kind]:>7.2f}"
+        lines.append(f"{line}{row.proxy.memory_mib():>7.0f}  {row.base}")
     return "\n".join(lines)
 
 
@@ -231,7 +242,15 @@ def main() -> None:
                 config = pathlib.Path(folder, "nginx.conf")
                 config.write_text(NGINX % {"port": port, "upstream": upstream, "folder": folder})
                 proxies.append(Proxy("nginx", ["nginx", "-c", str(config)], port, cores[0]))
-            print(report(uvloop.run(measure(proxies, rounds)), proxies))
+            rows = [Row(proxy.name, proxy) for proxy in proxies]
+            gateway = proxies[1]
+            rows += [
+                Row("raw messages", gateway, MESSAGES, "bench-claude"),
+                Row("chat on claude", gateway, CHAT, "bench-claude", "gateway"),
+                Row("claude on chat", gateway, MESSAGES, "bench", "gateway"),
+            ]
+            uvloop.run(measure(rows, rounds))
+            print(report(rows))
         finally:
             for proxy in proxies:
                 proxy.stop()

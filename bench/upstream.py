@@ -57,11 +57,42 @@ FIRST, DELTA, LAST = _frame({"role": "assistant", "content": ""}), _frame({"cont
 END = _http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
+def _event(kind: str, **members: object) -> bytes:
+    data = json.dumps({"type": kind, **members}, separators=(",", ":")).encode()
+    return _http_chunk(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n")
+
+
+CLAUDE = {"id": "msg_01XFDUDYJgAACzvnptvVoYEL", "type": "message", "role": "assistant", "model": "bench"}
+CLAUDE_USAGE = {"input_tokens": 40, "output_tokens": 120}
+CLAUDE_ANSWER = _whole(
+    {
+        **CLAUDE,
+        "content": [{"type": "text", "text": TEXT}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": CLAUDE_USAGE,
+    }
+)
+CLAUDE_FIRST = _event("message_start", message={**CLAUDE, "content": [], "usage": CLAUDE_USAGE}) + _event(
+    "content_block_start", index=0, content_block={"type": "text", "text": ""}
+)
+CLAUDE_DELTA = _event("content_block_delta", index=0, delta={"type": "text_delta", "text": " fox"})
+CLAUDE_LAST = (
+    _event("content_block_stop", index=0)
+    + _event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 120})
+    + _event("message_stop")
+)
+# By dialect: whole reply; first, middle and last frames of a stream.
+CHAT_REPLY = (ANSWER, FIRST, DELTA, LAST + END)
+CLAUDE_REPLY = (CLAUDE_ANSWER, CLAUDE_FIRST, CLAUDE_DELTA, CLAUDE_LAST + b"0\r\n\r\n")
+
+
 class Provider(asyncio.Protocol):
     """One connection: requests one after the other."""
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._reply = CHAT_REPLY
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,22 +111,23 @@ class Provider(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         assert self._transport is not None
+        self._reply = CLAUDE_REPLY if b"/messages" in head[:40] else CHAT_REPLY
         if b'"stream":true' in rest:
-            self._transport.write(STREAM_HEAD + FIRST)
+            self._transport.write(STREAM_HEAD + self._reply[1])
             # Each stream has a phase of its own: streams in step would be cheaper than streams are.
             loop = asyncio.get_running_loop()
             started = loop.time() + random.random() * CHUNK_EVERY_S
             loop.call_at(started, self._tick, 0, started)
         else:
-            self._transport.write(ANSWER)
+            self._transport.write(self._reply[0])
 
     def _tick(self, number: int, started: float) -> None:
         if self._transport is None:
             return
         if number == CHUNKS_PER_STREAM:
-            self._transport.write(LAST + END)
+            self._transport.write(self._reply[3])
             return
-        self._transport.write(DELTA)
+        self._transport.write(self._reply[2])
         due = started + (number + 1) * CHUNK_EVERY_S
         asyncio.get_running_loop().call_at(due, self._tick, number + 1, started)
 

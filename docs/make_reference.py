@@ -8,9 +8,11 @@ from typing import Any
 import attrs
 
 from gateway import config
+from gateway.wire import DIALECTS
 from gateway.wire.profile import Price, Profile
 
 PAGE = Path(__file__).with_name("reference.md")
+CROSSINGS = Path(__file__).with_name("crossings.md")
 # (key path, class): the order of the page is the order of the file.
 SECTIONS: list[tuple[str, type[Any]]] = [
     ("", config.Config),
@@ -48,16 +50,44 @@ Endpoint classes of limits: CLASSES.
 """
 
 
+CROSSINGS_HEAD = """# What a crossing sheds
+
+Made from the program by `make reference`. A client of one dialect may be answered by a provider of another; the
+gateway translates requests, replies and streams. Most of what one dialect says the other can say. This page lists
+what it cannot, in both directions.
+
+Nothing is lost silently: what a request lost is named in the reply's header `x-gateway-dropped`. A route with
+`on_shed: refuse` answers 400 in place of dropping, or uses its next target that can say it. What is refused in any
+case stands here as refused. `gateway routes ALIAS` shows the lanes of each target.
+
+Between equal dialects the body goes as it came, and none of this applies.
+"""
+
+
 def main() -> int:
     """Write the page, or compare it."""
-    text = write_page()
+    pages = {PAGE: write_page(), CROSSINGS: write_crossings()}
+    stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if "--check" not in sys.argv:
-        PAGE.write_text(text)
+        for page in stale:
+            page.write_text(pages[page])
         return 0
-    if PAGE.exists() and PAGE.read_text() == text:
-        return 0
-    print("docs/reference.md is not up to date: run `make reference`", file=sys.stderr)
-    return 1
+    for page in stale:
+        print(f"docs/{page.name} is not up to date: run `make reference`", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def write_crossings() -> str:
+    """What each crossing sheds, from the tables of the dialects themselves."""
+    parts = [CROSSINGS_HEAD]
+    for client in DIALECTS.values():
+        for upstream in DIALECTS.values():
+            if client.client is None or upstream.upstream is None or client is upstream:
+                continue
+            parts.append(f"\n## A client of `{client.path}` on a provider that speaks `{upstream.name}`\n\n")
+            parts.append("| what was asked | what becomes of it |\n|---|---|\n")
+            parts += [f"| {what} | {how} |\n" for what, how in upstream.upstream.sheds.items()]
+    return "".join(parts)
 
 
 def write_page() -> str:

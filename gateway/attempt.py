@@ -14,7 +14,7 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.answer import Answer
-from gateway.config import NO_OVERRIDES, Provider, Seconds, Target, TargetTimeouts, Timeouts
+from gateway.config import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.credentials import Credential, bare
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Step
@@ -116,39 +116,17 @@ class Attempt:
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
-        if self._way.answer is not None:
-            return await self._answer(self._way.answer, {"x-gateway-model": self.target.model or ""})
-        try:
-            return await self._ask()
-        except Declined as fault:
-            if not (self._repair(fault) or await self._renew(fault)):
-                raise
-        return await self._ask()
-
-    async def _renew(self, fault: Declined) -> bool:
-        """After a 401 with a token from a file: get another one, once."""
-        oauth = self.inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
-        if oauth is None or fault.fault is not Fault.CREDENTIALS:
-            return False
-        file = self.inquiry.gateway.token_file(self.target.provider, oauth)
-        return await file.renew(self._token)
-
-    async def _show(self) -> Credential:
-        """The credential to send; a token from a file is looked up, and refreshed when it is due."""
-        oauth = self.inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
-        if oauth is None:
-            return self.credential
-        self._token = await self.inquiry.gateway.token_file(self.target.provider, oauth).token()
-        self.inquiry.gateway.redactor.add([self._token])
-        return evolve(self.credential, value=f"Bearer {self._token}")
-
-    async def _ask(self) -> web.StreamResponse:
         inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
-        call = self._call = self._write_call(await self._show())
+        if self._way.answer is not None:
+            return await self._tell(self._way.answer, {"x-gateway-model": self.target.model or ""})
+        oauth = inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
+        if oauth is not None:
+            self.credential = await self._token_of(oauth)
+        self._call = self._write_call()
         now = inquiry.gateway.clock.monotonic
         self._started = now()
         try:
-            opened = await inquiry.patiently(inquiry.gateway.upstream.open(call, inquiry.deadline))
+            opened = await inquiry.patiently(inquiry.gateway.upstream.open(self._call, inquiry.deadline))
         finally:
             exchange.upstream_s += now() - self._started
         self._opened = [opened]
@@ -159,6 +137,27 @@ class Attempt:
         finally:
             for one in self._opened:
                 one.close()
+
+    async def mend(self, fault: Declined) -> bool:
+        """Do what makes a second try of the same target worth while. Return whether there is anything.
+
+        Leaves out the optional member that a refusal names; gets another token after a 401.
+        """
+        return not self.inquiry.visit.exchange.is_spoken and (self._repair(fault) or await self._renew(fault))
+
+    async def _renew(self, fault: Declined) -> bool:
+        """After a 401 with a token from a file: get another one, once."""
+        oauth = self.inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
+        if oauth is None or fault.fault is not Fault.CREDENTIALS:
+            return False
+        file = self.inquiry.gateway.token_file(self.target.provider, oauth)
+        return await file.renew(self._token)
+
+    async def _token_of(self, oauth: OAuth) -> Credential:
+        """The token of a credentials file, refreshed when it is due."""
+        self._token = await self.inquiry.gateway.token_file(self.target.provider, oauth).token()
+        self.inquiry.gateway.redactor.add([self._token])
+        return evolve(self.credential, value=f"Bearer {self._token}")
 
     async def _reopen(self, body: bytes) -> Opened:
         """Ask the same target to go on with a reply that has paused. Raises UpstreamFault."""
@@ -174,7 +173,7 @@ class Attempt:
         """Leave out the optional member that a refusal names, and remember it. Return whether to ask again."""
         inquiry, target = self.inquiry, self.target
         name = offending(fault, self._way.optional)
-        if name is None or inquiry.visit.exchange.is_spoken:
+        if name is None:
             return False
         inquiry.gateway.learned.learn(target.provider, target.model or "", name, inquiry.question.monotonic)
         way = inquiry.way(target)
@@ -235,24 +234,34 @@ class Attempt:
         headers = self._reply_headers(opened)
         if whole.usage is not None and whole.usage.is_estimated:
             headers["x-gateway-usage"] = "estimated"
-        return await self._answer(whole, headers)
+        return await self._tell(whole, headers) if is_spread else self._answer(whole, headers)
 
-    async def _answer(self, whole: Whole, headers: dict[str, str]) -> web.StreamResponse:
-        exchange, inquiry = self.inquiry.visit.exchange, self.inquiry
+    def _answer(self, whole: Whole, headers: dict[str, str]) -> Answer:
+        """A whole reply for the client."""
+        exchange = self.inquiry.visit.exchange
         exchange.usage = whole.usage
-        is_stream = inquiry.is_stream and self._way.spread is not None
-        headers = {**(STREAM_HEADERS if is_stream else {"Content-Type": "application/json"}), **headers}
+        headers["Content-Type"] = "application/json"
         if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=is_stream))
+            raise SaidNothing(Held(whole.body, headers, is_stream=False))
         self._note_content()
-        if is_stream:
-            await inquiry.outlet.open(headers)
-            exchange.step(Step.SPEAK)
-            await inquiry.outlet.write(whole.body)
-            exchange.step(Step.END)
-            return await inquiry.outlet.close()
         exchange.step(Step.END)
         return Answer(whole.body, headers)
+
+    async def _tell(self, whole: Whole, headers: dict[str, str]) -> web.StreamResponse:
+        """A reply that is here whole, as the client wants it."""
+        inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
+        if not inquiry.is_stream:
+            return self._answer(whole, headers)
+        exchange.usage = whole.usage
+        headers = {**STREAM_HEADERS, **headers}
+        if whole.is_empty and not self.accepts_empty:
+            raise SaidNothing(Held(whole.body, headers, is_stream=True))
+        self._note_content()
+        await inquiry.outlet.open(headers)
+        exchange.step(Step.SPEAK)
+        await inquiry.outlet.write(whole.body)
+        exchange.step(Step.END)
+        return await inquiry.outlet.close()
 
     def _note_content(self) -> None:
         now = self.inquiry.gateway.clock.monotonic()
@@ -292,7 +301,7 @@ class Attempt:
         now = self.inquiry.gateway.clock.time()
         return dialect.read_error(dialect.name, opened.status, opened.headers, body, now)
 
-    def _write_call(self, credential: Credential) -> Call:
+    def _write_call(self) -> Call:
         inquiry, target, way = self.inquiry, self.target, self._way
         snapshot = inquiry.visit.snapshot
         provider = snapshot.config.providers[target.provider]
@@ -303,8 +312,8 @@ class Attempt:
             "User-Agent": USER_AGENT,
             **way.headers,
         }
-        if credential.header:
-            headers[credential.header] = credential.value
+        if self.credential.header:
+            headers[self.credential.header] = self.credential.value
         return Call(
             provider=provider.name,
             url=_url(snapshot.base_urls[provider.name], provider, way.upstream.name, target.model or ""),

@@ -11,6 +11,7 @@ from gateway.config import Target
 from gateway.credentials import Credential, pass_through
 from gateway.errors import (
     BadRequest,
+    Declined,
     Fault,
     GatewayError,
     NoTargetLeft,
@@ -96,7 +97,13 @@ class Dispatch:
         is_probe = gateway.health.begin(target.name)
         exchange.step(Step.TRY)
         try:
-            answer = await Attempt(self.inquiry, target, credential, schedule.accepts_empty, way).run()
+            attempt = Attempt(self.inquiry, target, credential, schedule.accepts_empty, way)
+            try:
+                answer = await attempt.run()
+            except Declined as fault:
+                if not await attempt.mend(fault):
+                    raise
+                answer = await attempt.run()
         except UpstreamFault as fault:
             has_spoken = exchange.is_spoken
             if not has_spoken:

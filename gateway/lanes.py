@@ -39,7 +39,7 @@ class Whole:
     resume: bytes | None = None  # the reply has only paused: ask again with this body
 
 
-@frozen
+@define
 class Way:
     """How one inquiry goes to one target. `upstream` is the dialect spoken there.
 
@@ -150,7 +150,7 @@ def _raw_way(question: Question, provider: Provider, model: str, profile: Profil
         body=body.edited(put, drop, rename),
         stream=lambda: dialect.normalise(question.asked) if profile.normalize else dialect.watch(question.asked),
         whole=whole,
-        spread=_raw_spread(question, profile),
+        spread=_raw_spread(question, profile) if question.is_stream else None,
         headers=_headers(question, dialect, provider, question.forwarded),
         asks_stream=question.is_stream,
         optional=own,

@@ -1,6 +1,9 @@
 """What `gateway routes` prints: how names are resolved, without asking any provider."""
 
-from gateway.config import Target
+from collections.abc import Iterator
+
+from gateway.config import Provider, Target
+from gateway.lanes import spoken
 from gateway.parts import Snapshot
 from gateway.routing import Resolved
 from gateway.wire import DIALECTS
@@ -28,12 +31,21 @@ def write_route(snapshot: Snapshot, resolved: Resolved) -> str:
     ]
     for number, target in enumerate(route.targets, 1):
         lines.append(f"  {number}. {target.name}{_mark(snapshot, target)}")
-        spoken = snapshot.config.providers[target.provider].speaks
-        raw = [DIALECTS[name].path for name in spoken]
-        lines.append(f"     raw: {', '.join(raw)}")
+        lines += _lanes(snapshot.config.providers[target.provider])
     too_long = "  when the context is too long: "
     lines += [f"{too_long}{target.name}{_mark(snapshot, target)}" for target in route.context_fallback]
     return "\n".join(lines)
+
+
+def _lanes(provider: Provider) -> Iterator[str]:
+    """Which client paths reach a provider raw, and which are translated, with what is lost on the way."""
+    yield f"     raw: {', '.join(DIALECTS[name].path for name in provider.speaks)}"
+    for dialect in DIALECTS.values():
+        upstream = spoken(dialect, provider)
+        if upstream is None or upstream is dialect or upstream.upstream is None:
+            continue
+        yield f"     translated: {dialect.path} into {upstream.name}, which cannot say all of it:"
+        yield from (f"       - {what}: {how}" for what, how in upstream.upstream.sheds.items())
 
 
 def _mark(snapshot: Snapshot, target: Target) -> str:

@@ -76,7 +76,7 @@ async def test_openai_tools_round_trip(
     upstream.will(reply="parallel_tools", times=1)
     upstream.will(text="It is sunny.")
     tools: Any = [
-        {"type": "function", "function": {"name": name, "description": "d", "parameters": TOOL}}
+        {"type": "function", "function": {"name": name, "strict": True, "parameters": CLOSED}}
         for name in ("get_weather", "get_time")
     ]
     messages: list[Any] = [*ASK]

@@ -116,7 +116,7 @@ def test_our_envelopes_never_reach_anthropic() -> None:
     assert cleaned(Profile(), theirs, text) is None
     assert cleaned(Profile(), ours, theirs, text)[0]["content"] == [theirs, text]
     assert len(cleaned(Profile(), ours)) == 1, "a turn without a word is no turn"
-    assert cleaned(Profile(), {"type": "redacted_thinking", "data": "gw0.x"}, text)[0]["content"] == [text]
+    assert cleaned(Profile(), {"type": "redacted_thinking", "data": "gw1.x"}, text)[0]["content"] == [text]
     added = {"type": "tool_addition", "tools": []}
     assert cleaned(Profile(), added, text) is None
     assert cleaned(Profile(refused_blocks=("tool_addition",)), added, text)[0]["content"] == [text]

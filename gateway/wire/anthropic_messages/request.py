@@ -106,7 +106,8 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members |= _write_stops(request, memo)
     members |= _write_identity(request, memo)
     members |= _write_cache(request, said, tools, memo, profile)
-    must_stream = not request.is_stream and (profile.stream_only or most > LONG_OUTPUT)
+    is_long = (request.max_output or 0) > LONG_OUTPUT  # our own default is a cap, no wish for so much
+    must_stream = not request.is_stream and (profile.stream_only or is_long)
     if request.is_stream or must_stream:
         members["stream"] = True
     _note_lost(request, memo)
