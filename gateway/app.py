@@ -29,6 +29,7 @@ from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.redact import Redactor
 from gateway.store.memory import MemoryWindows
+from gateway.tokenizer import Tokenizer, is_installed
 from gateway.upstream import Upstream
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
@@ -93,6 +94,7 @@ def make_app(
             top_models=data["top_models"],
             started_at=clock.time(),
             own_secret=secret or secrets.token_bytes(32),
+            tokenizer=Tokenizer() if is_installed() else None,
             builtin_url=builtin,
             state_dir=state_dir,
         )
@@ -102,6 +104,8 @@ def make_app(
         app[connection_test.LAST] = connection_test.LastTest()
         gateway.is_started = True
         yield
+        if gateway.tokenizer is not None:
+            gateway.tokenizer.close()
         await client.close()
         await mock.stop()
 

@@ -25,6 +25,7 @@ from gateway.redact import Redactor
 from gateway.repair import Learned
 from gateway.routing import Table
 from gateway.store import Windows
+from gateway.tokenizer import Tokenizer
 from gateway.upstream import Upstream
 from gateway.wire.dialect import Dialect
 
@@ -109,6 +110,7 @@ class Gateway:
     own_secret: bytes = field(repr=False)  # where providers.yaml has none
     builtin_url: str = ""
     state_dir: str | None = None
+    tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
     token_files: dict[OAuth, TokenFile] = field(factory=dict)
     recall: Recall = field(factory=Recall)
     learned: Learned = field(factory=Learned)

@@ -71,12 +71,14 @@ async def test_the_curls_answer(shipped: Running) -> None:
 
 @pytest.mark.sdk
 async def test_the_python_runs(shipped: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    """The SDK example, with the address of this gateway."""
-    (code,) = blocks("README.md", "python")
-    names: dict[str, Any] = {}
-    await asyncio.to_thread(exec, code.replace("http://127.0.0.1:8080", shipped.url), names)
-    names["client"].close()
-    assert capsys.readouterr().out.startswith("Hello from the mock provider")
+    """The examples of both SDKs, with the address of this gateway."""
+    codes = blocks("README.md", "python")
+    for code in codes:
+        names: dict[str, Any] = {}
+        await asyncio.to_thread(exec, code.replace("http://127.0.0.1:8080", shipped.url), names)
+        names["client"].close()
+        assert capsys.readouterr().out.startswith("Hello from the mock provider")
+    assert len(codes) == 2
 
 
 def test_the_commands_of_the_readme_exist() -> None:

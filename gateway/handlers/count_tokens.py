@@ -1,7 +1,7 @@
 """`/v1/messages/count_tokens`: counted by the first target where it can, else estimated here; never a 5xx."""
 
 import asyncio
-from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 
 import msgspec
 from aiohttp import web
@@ -15,10 +15,9 @@ from gateway.handlers.bodies import read_body
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.routing import Resolved
-from gateway.tokenizer import counter
 from gateway.wire.anthropic_messages import COUNT_TOKENS, read_request
 from gateway.wire.json_body import JsonBody
-from gateway.wire.tokens import Countable, countable, estimate
+from gateway.wire.tokens import countable
 
 # Longer texts are counted in a thread, so that the loop never stops for them.
 LONG_TEXT = 200_000
@@ -35,7 +34,7 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
         only = evolve(resolved, route=evolve(resolved.route, targets=(first,), context_fallback=()))
         if (answer := await _forward(request, gateway, visit, body, only)) is not None:
             return answer
-    tokens = await _estimate(body)
+    tokens = await _estimate(gateway, body)
     visit.exchange.step(Step.ESTIMATE)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
     answer = web.Response(body=msgspec.json.encode({"input_tokens": tokens}), content_type="application/json")
@@ -61,15 +60,18 @@ async def _forward(
     return None
 
 
-async def _estimate(body: object) -> int:
+async def _estimate(gateway: Gateway, body: object) -> int:
     assert isinstance(body, JsonBody)
     members = body.members if body.has("max_tokens") else body.members | {"max_tokens": msgspec.Raw(b"1")}
     found = countable(read_request(JsonBody(dict(members))))
-    count = counter() or estimate
+    if gateway.tokenizer is not None:
+        try:
+            counted = await gateway.tokenizer.count(found.texts)
+        except (OSError, BrokenExecutor):
+            gateway.logs.log.warning("the tokenizer's process failed: counting without it")
+            gateway.tokenizer = None
+        else:
+            return found.tokens(counted)
     if sum(map(len, found.texts)) > LONG_TEXT:
-        return await asyncio.to_thread(_count, found, count)
-    return _count(found, count)
-
-
-def _count(found: Countable, count: Callable[[str], int]) -> int:
-    return found.tokens(count)
+        return await asyncio.to_thread(found.tokens)
+    return found.tokens()

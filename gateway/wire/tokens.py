@@ -1,14 +1,14 @@
 """Estimates tokens without a vocabulary: counts kinds of characters, each with the weight that fits best.
 
 Fitted against o200k_base on prose, code, JSON and logs: within 10 % for four texts in five, within 20 % for
-nineteen in twenty; single scripts can be off by 40 %. `Counter` takes a real vocabulary instead.
+nineteen in twenty; single scripts can be off by 40 %. With the extra `[tokenizer]` a vocabulary counts instead.
 """
 
 import base64
 import binascii
 import string
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 from attrs import frozen
@@ -57,9 +57,10 @@ class Countable:
     texts: tuple[str, ...]
     other: int
 
-    def tokens(self, count: Callable[[str], int] = estimate, factor: float = CLAUDE_FACTOR) -> int:
-        """The estimate; `count` may know a vocabulary."""
-        return max(1, round(sum(map(count, self.texts)) * factor) + self.other)
+    def tokens(self, counted: int | None = None) -> int:
+        """The estimate; `counted` are the tokens of the texts, where a vocabulary has counted them."""
+        found = sum(map(estimate, self.texts)) if counted is None else counted
+        return max(1, round(found * CLAUDE_FACTOR) + self.other)
 
 
 def countable(request: Request) -> Countable:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from gateway.mock import chat, messages
+from gateway.report import write_route
 from tests.conftest import Provider, Running, Start, eventually
 from tests.flows.pairs import PAIRS
-from tests.wire.crossings import message, messages_request
+from tests.wire.crossings import PIXEL, message, messages_request
 from tests.wire.grammar import read_chat, read_messages
 
 Providers = Callable[[str], Provider]
@@ -484,3 +485,97 @@ async def test_a_pause_that_never_ends(start: Start, provider: Providers) -> Non
     provider("ant").will(status=500)
     _, data = await running.chat_stream("claude", web_search_options={})
     assert read_chat(data).error is not None
+
+
+@pytest.mark.sdk
+async def test_counting_with_the_vocabulary(running: Running) -> None:
+    """The extra: counted in a worker process; without it, or when the process dies, estimated."""
+    if running.gateway.tokenizer is None:
+        pytest.skip("needs the extra [tokenizer]")
+    path, text = "/v1/messages/count_tokens", [{"role": "user", "content": "hello world " * 100}]
+    _, said, _ = await ask(running, "chat", path, messages=text)
+    assert 200 <= said["input_tokens"] <= 260
+    pool = running.gateway.tokenizer._pool
+    assert pool is not None
+    for process in list(pool._processes.values()):
+        process.kill()
+        process.join()
+    status, said, _ = await ask(running, "chat", path, messages=text)
+    assert status == 200 and said["input_tokens"] > 200 and running.gateway.tokenizer is None
+
+
+async def test_claude_code_on_an_openai_provider(running: Running, provider: Providers) -> None:
+    """A turn as it sends them (CLIENTS.md), then the next one with a tool's picture in it."""
+    tools: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "description": "d " * 50,
+            "input_schema": {"$schema": "x", "type": "object", "properties": {"path": {"type": "string"}}},
+            "strict": True,
+            "defer_loading": True,
+        }
+        for name in ("Read", "Bash", "Edit")
+    ]
+    mark = {"cache_control": {"type": "ephemeral"}}
+    said = {
+        "system": [
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.329"},
+            {"type": "text", "text": "You are Claude Code.", **mark},
+        ],
+        "tools": tools,
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "output_config": {"effort": "medium"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "metadata": {"user_id": json.dumps({"device_id": "d", "session_id": "12345678-1234-1234-1234-123456789012"})},
+        "max_tokens": 32_000,
+        "stream": True,
+    }
+    headers = {"anthropic-version": "2023-06-01", "anthropic-beta": "a,b,c", "user-agent": "claude-cli/2.1.329"}
+    turns: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "Look at a.png", **mark}]}]
+    provider("oai").will(reply="tools", times=1)
+    body = messages_request(model="chat", messages=turns) | said
+    async with running.post("/v1/messages?beta=true", body, headers=headers) as answer:
+        told = read_messages(await answer.read())
+        assert answer.status == 200 and answer.headers["request-id"]
+    assert told.stop == "tool_use" and told.usage is not None and told.usage["input_tokens"] == 8
+    call_id, name, arguments = told.calls[0]
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    turns.append(
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": call_id, "name": name, "input": json.loads(arguments)}],
+        }
+    )
+    turns.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": [picture]}]})
+    turns.append({"role": "system", "content": "Tools have changed."})
+    async with running.post(
+        "/v1/messages?beta=true", messages_request(model="chat", messages=turns) | said, headers=headers
+    ) as answer:
+        assert read_messages(await answer.read()).stop == "end_turn"
+    first, second = (seen.json for seen in provider("oai").seen)
+    assert second["messages"][: len(first["messages"])] == first["messages"], "the cached prefix stays"
+    assert first["messages"][0] == {"role": "system", "content": "You are Claude Code."}
+    assert [one["role"] for one in second["messages"]] == ["system", "user", "assistant", "tool", "user", "system"]
+    assert first["reasoning_effort"] == "medium" and "context_management" not in first
+    assert all("anthropic" not in name.lower() for name in provider("oai").seen[0].headers)
+    assert set(first["tools"][0]["function"]) <= {"name", "description", "parameters", "strict"}
+
+
+@pytest.mark.parametrize("model", ["claude", "chat"])
+async def test_a_silent_stream_is_kept_alive(start: Start, provider: Providers, model: str) -> None:
+    """214, 215: by pings for Anthropic's clients, by comments for OpenAI's; never an id."""
+    running = await start(PAIRS.replace("listen:", "keepalive: 40ms, listen:").replace("idle: 300ms", "idle: 5s"))
+    provider("ant" if model == "claude" else "oai").will(pace=0.1, text="a b c d e f g h i j k l m n o p q")
+    _, data = await stream(running, model)
+    assert data.count(b'event: ping\ndata: {"type": "ping"}\n\n') >= 2 and read_messages(data).error is None
+    _, data = await running.chat_stream(model)
+    assert data.count(b": keep-alive\n\n") >= 2 and b"event: ping" not in data
+    assert not any(line.startswith(b"id:") for line in data.splitlines())
+
+
+async def test_routes_tell_what_is_lost(running: Running) -> None:
+    """`gateway routes ALIAS` names the lanes of each target."""
+    snapshot = running.gateway.snapshot
+    said = write_route(snapshot, snapshot.table.resolve("chat_first"))
+    assert "translated: /messages into openai_chat" in said and "- message threads: refused" in said
+    assert "translated: /chat/completions into anthropic_messages" in said and "raw: /messages" in said

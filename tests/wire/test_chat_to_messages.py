@@ -1,6 +1,10 @@
 """Chat requests written for Messages upstreams. The numbers are those of the edge cases (B to F)."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -481,7 +485,30 @@ def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
     assert raised.value.param == place
 
 
-def test_the_same_conversation_gives_the_same_bytes() -> None:
-    """95: whatever the order of hashes in this process."""
+@pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
+def test_the_same_conversation_gives_the_same_bytes(client: str) -> None:
+    """95: in another process, with other hashes, too."""
+    code = (
+        "import json, sys\n"
+        "from tests.wire.crossings import written\n"
+        f"print(json.dumps(written({client!r}, json.load(sys.stdin))[0]))"
+    )
     said = chat_request(messages=[*MIXED, call("c.1"), result("c.1")], tools=[TOOL], user="a@b.example")
-    assert json.dumps(written("openai_chat", said)[0]) == json.dumps(written("openai_chat", said)[0])
+    if client == "anthropic_messages":
+        use = {"type": "tool_use", "id": "c.1", "name": "n" * 90, "input": {"b": 1, "a": 2}}
+        done = {"type": "tool_result", "tool_use_id": "c.1", "content": "r"}
+        turns = [HI, {"role": "assistant", "content": [use]}, {"role": "user", "content": [done]}]
+        said = {"model": "m", "max_tokens": 5, "messages": turns, "metadata": {"user_id": "u" * 300}}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(said),
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1

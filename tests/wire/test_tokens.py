@@ -6,7 +6,6 @@ import struct
 import msgspec
 import pytest
 
-from gateway.tokenizer import counter
 from gateway.wire.neutral import (
     Audio,
     Block,
@@ -87,10 +86,4 @@ def test_everything_counts() -> None:
         before = found
     with_tool = Request("x", "m", tools=[Tool("f", description="d", parameters={"type": "object"})])
     assert countable(with_tool).tokens() > countable(Request("x", "m")).tokens()
-    assert countable(request).tokens(len) > before
-
-
-def test_the_extra_is_an_extra() -> None:
-    """With the vocabulary installed it counts; without it nothing breaks."""
-    count = counter()
-    assert count is None or count("hello world") == 2
+    assert countable(request).tokens(100_000) > before

@@ -1,0 +1,32 @@
+"""What is read from and written to the state directory at start."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.files import replace_private
+from gateway.sources import own_secret
+
+
+def test_our_own_secret_is_made_once(tmp_path: Path) -> None:
+    """Kept beside the store, for this user only; without a store each process has its own."""
+    made = own_secret(tmp_path)
+    assert len(made) == 64 and own_secret(tmp_path) == made
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    assert own_secret(None) != own_secret(None)
+    (tmp_path / "secret").write_bytes(b"")
+    assert own_secret(tmp_path) != made, "an empty file is no secret"
+
+
+def test_files_are_replaced_whole(tmp_path: Path) -> None:
+    """Nothing is left behind when it fails."""
+    path = tmp_path / "file"
+    replace_private(path, b"one")
+    replace_private(path, b"two")
+    assert path.read_bytes() == b"two" and list(tmp_path.iterdir()) == [path]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(OSError):
+        replace_private(folder, b"x")
+    assert sorted(tmp_path.iterdir()) == [path, folder]
