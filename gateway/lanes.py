@@ -26,7 +26,7 @@ VERSION, BETA = "anthropic-version", "anthropic-beta"
 # Claude Code asks for a million tokens of context by a suffix of the model's name.
 LONG_CONTEXT = "context-1m-2025-08-07"
 # What a history loses on its way is not what was asked for: `on_shed: refuse` lets it pass.
-_NOT_ASKED = frozenset({"reasoning", "prefill", "system"})
+_NOT_ASKED = frozenset({"reasoning", "system"})
 
 
 @frozen

@@ -24,9 +24,18 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
     """Write (status, body). A provider's own error in this envelope goes out byte for byte."""
-    if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body):
-        return error.status, error.body
+    if isinstance(error, Declined) and error.is_verbatim:
+        if _conforms(error.body):
+            return error.status, error.body
+        return error.status, msgspec.json.encode({"error": _more_in(error.body) | describe(error)})
     return error.status, msgspec.json.encode({"error": describe(error)})
+
+
+def _more_in(body: bytes) -> dict[str, Any]:
+    """What a provider's error says besides the envelope, such as Azure's `innererror`."""
+    said = msgspec.json.decode(body)
+    inner = said.get("error") if isinstance(said, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _conforms(body: bytes) -> bool:

@@ -61,6 +61,9 @@ class Profile:
     stream_options: bool = field(
         default=True, metadata=doc("takes stream_options.include_usage (else usage may be missing)")
     )
+    obfuscation: bool = field(
+        default=False, metadata=doc("pads the deltas of its streams, and takes stream_options.include_obfuscation")
+    )
     safety_identifier: bool = field(default=False, metadata=doc("takes safety_identifier (else user)"))
     user: bool = field(default=True, metadata=doc("takes the end user's name"))
     tiers: bool = field(default=False, metadata=doc("takes service_tier"))

@@ -276,6 +276,44 @@ async def test_what_is_lost_is_told(running: Running) -> None:
     assert status == 400 and said["error"]["param"] == "temperature"
 
 
+@pytest.mark.parametrize(
+    ("model", "more", "place"),
+    [
+        ("strict_claude", {"stop": "\n"}, "stop"),  # 30
+        (
+            "strict_claude",
+            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
+            "prefill",
+        ),
+        ("strict_claude", {"user": "u", "metadata": {"a": "b"}}, "metadata"),
+    ],
+)
+async def test_strict_routes_refuse(running: Running, provider: Providers, model: str, more: Any, place: str) -> None:
+    """30, 60, 70: in place of dropping, without an upstream call."""
+    status, said = await running.chat(model, **more)
+    assert (status, said["error"]["param"]) == (400, place) and provider("ant").seen == []
+
+
+async def test_content_that_cannot_be_said_costs_no_call(running: Running, provider: Providers) -> None:
+    """85, 89: refused in the client's dialect; the next target that takes it answers."""
+    part = {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zz4="}}
+    status, said = await running.chat("claude", messages=[{"role": "user", "content": [part]}])
+    assert status == 400 and "image/svg+xml" in said["error"]["message"] and provider("ant").seen == []
+    part = {"type": "file", "file": {"file_id": "file-1"}}
+    status, said = await running.chat("claude", messages=[{"role": "user", "content": [part]}])
+    assert status == 400 and "file-1" in said["error"]["message"]
+    status, _ = await running.chat("claude_first", messages=[{"role": "user", "content": [part]}])
+    assert status == 200 and provider("ant").seen == []
+
+
+async def test_a_bad_call_is_tried_again_once(running: Running, provider: Providers) -> None:
+    """196: the model's own mistake, then a 400."""
+    provider("oai").will(status=400, error={"message": "m", "code": "tool_use_failed", "type": "invalid_request_error"})
+    status, said, _ = await ask(running, "chat")
+    assert status == 400 and said["error"]["type"] == "invalid_request_error"
+    assert len(provider("oai").seen) == 2
+
+
 async def test_threads_are_refused_where_they_cannot_be_continued(running: Running) -> None:
     """The SDK then sends the whole conversation (CLIENTS.md)."""
     status, said, _ = await ask(running, "chat", thread={"type": "create"})
@@ -390,7 +428,8 @@ async def test_the_system_prefix_is_never_put_twice(start: Start, provider: Prov
         await ask(running, "claude", system=system)
         assert provider("ant").seen[-1].json["system"] == system
     await ask(running, "claude", system=[line, {"type": "text", "text": "s"}])
-    assert [block["text"] for block in provider("ant").seen[-1].json["system"]][1:] == ["You are ours.", "s"]
+    sent = provider("ant").seen[-1].json["system"]
+    assert sent[0] == line and [block["text"] for block in sent[1:]] == ["You are ours.", "s"]  # 92
     await ask(running, "claude")
     assert provider("ant").seen[-1].json["system"] == [{"type": "text", "text": "You are ours."}]
     for system in ("You are ours.", "s"):

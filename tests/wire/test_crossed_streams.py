@@ -22,6 +22,7 @@ from tests.wire.crossings import (
     message,
     messages_request,
     usage_chunk,
+    write,
     written,
 )
 from tests.wire.grammar import Told, read_chat, read_messages
@@ -572,3 +573,97 @@ def test_emptiness() -> None:
 def test_pictures_that_a_model_makes_are_marked() -> None:
     told = claude(chunk(content="a"), chunk(images=[{"type": "image_url"}]), STOP)
     assert told.text == "a[images]"
+
+
+def test_all_calls_are_delivered() -> None:
+    """128: whatever was asked about parallel calls; what comes twice is never cut off."""
+    said = messages_request(
+        stream=True, tools=[{"name": "f"}], tool_choice={"type": "auto", "disable_parallel_tool_use": True}
+    )
+    _, memo = written("anthropic_messages", said)
+    assert (
+        len(claude(*(tools(fragment("{}", index=n, id=f"c{n}", name="f")) for n in (0, 1)), STOP, memo=memo).calls) == 2
+    )
+
+
+def test_names_come_back() -> None:
+    """102, 103, 127: in streams and whole replies, members of toolsets with their toolset."""
+    long = "n" * 90
+    tool_list: list[dict[str, Any]] = [{"name": long}, {"type": "computer_toolset_20260801"}]
+    out, memo = written("anthropic_messages", messages_request(stream=True, tools=tool_list))
+    safe = out["tools"][0]["function"]["name"]
+    calls = [fragment("{}", index=0, id="a", name=safe), fragment("{}", index=1, id="b", name="computer__left_click")]
+    out_stream = cross("anthropic_messages", tools(*calls) + STOP, memo)
+    assert [name for _, name, _ in read_messages(out_stream).calls] == [long, "left_click"]
+    assert b'"toolset_name":"computer"' in out_stream
+    assert CHAT.upstream is not None and MESSAGES.client is not None
+    whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    _, memo = written("anthropic_messages", messages_request(tools=tool_list))
+    said = json.loads(MESSAGES.client.write_reply(CHAT.upstream.read_reply(json.dumps(whole).encode(), memo), memo))
+    assert [block["name"] for block in said["content"]] == [long, "left_click"]
+    assert said["content"][1]["toolset_name"] == "computer"
+
+
+def test_sealed_thoughts_and_empty_ones() -> None:
+    """136, 138: exact on the way out; what has neither text nor state is never told."""
+    out = cross("openai_chat", message({"type": "redacted_thinking", "data": "D"}, {"type": "text", "text": "a"}))
+    assert b'"reasoning_details":[{"index":0,"type":"reasoning.encrypted","data":"D"' in out
+    assert read_chat(out).text == "a"
+    empty = message({"type": "thinking", "thinking": "", "signature": ""}, {"type": "text", "text": "a"})
+    out = cross("openai_chat", empty)
+    assert b"reasoning" not in out
+    assert claude(chunk(reasoning_content=""), chunk(content="a"), STOP).kinds == ["text"]
+
+
+def test_a_call_without_a_delta() -> None:
+    """183: chat clients want at least an empty object."""
+    start = event("message_start", message={"usage": {"input_tokens": 1, "output_tokens": 1}})
+    use = event("content_block_start", index=0, content_block={"type": "tool_use", "id": "t", "name": "f", "input": {}})
+    end = event("content_block_stop", index=0) + event(
+        "message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 1}
+    )
+    assert openai(start, use, end + event("message_stop")).calls == [("t", "f", "{}")]
+
+
+def test_usage_on_every_chunk() -> None:
+    """185: the last counts."""
+    frames = []
+    for number in (1, 2, 3):
+        said = {
+            "choices": [{"index": 0, "delta": {"content": "a"}}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": number},
+        }
+        frames.append(b"data: " + json.dumps(said).encode() + b"\n\n")
+    told = claude(*frames, STOP)
+    assert told.usage is not None and told.usage["output_tokens"] == 3
+
+
+def test_googles_signature_on_a_call() -> None:
+    """141: out to a chat client, and from there back to the same kind of upstream."""
+    extra = {"google": {"thought_signature": "G"}}
+    memo = memo_of("openai_chat", chat_request(stream=True))
+    out = cross(
+        "openai_chat", tools(fragment("{}", index=0, id="c", name="f", extra_content=extra)) + STOP, memo, "openai_chat"
+    )
+    assert b'"extra_content":{"google":{"thought_signature":"G"}}' in out
+    echoed = {
+        "role": "assistant",
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
+        ],
+    }
+    memo = memo_of(
+        "openai_chat",
+        chat_request(
+            messages=[{"role": "user", "content": "x"}, echoed, {"role": "tool", "tool_call_id": "c", "content": "r"}]
+        ),
+    )
+    assert write(memo, upstream="openai_chat")["messages"][1]["tool_calls"][0]["extra_content"] == extra
+
+
+def test_padding_is_never_copied() -> None:
+    """44, and the ids of both dialects (162)."""
+    padded = b'data: {"id":"x","obfuscation":"zzz","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    out = cross("anthropic_messages", padded + STOP)
+    assert b"zzz" not in out and b'"id":"msg_' in out
+    assert b'"id":"chatcmpl-' in cross("openai_chat", message({"type": "text", "text": "a"}))

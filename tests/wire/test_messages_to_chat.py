@@ -75,6 +75,8 @@ def test_identity_and_tier() -> None:
 
 def test_streams_ask_for_usage_without_padding() -> None:
     """42, 44, 46."""
+    padded = Profile(obfuscation=True)
+    assert sent(padded, stream=True)[0]["stream_options"] == {"include_usage": True, "include_obfuscation": False}
     assert sent(stream=True)[0]["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent(Profile(stream_options=False), stream=True)[0]
     assert sent(max_tokens=64_000)[0]["stream"] is True and "stream" not in sent()[0]

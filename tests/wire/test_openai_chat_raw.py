@@ -10,6 +10,7 @@ from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat import raw
 from gateway.wire.openai_chat.usage import read_usage
+from gateway.wire.openai_error import write_error
 from gateway.wire.profile import Profile
 from gateway.wire.sse import DONE
 
@@ -30,6 +31,12 @@ ROLE, TEXT, STOP = frame(delta(role="assistant", content="")), frame(delta(conte
 def fed(*frames: bytes, wants_usage: bool = False) -> tuple[bytes, raw.ChatWatch]:
     lane = raw.ChatWatch(wants_usage)
     return b"".join([*(lane.feed(one) for one in frames), lane.end()]), lane
+
+
+def test_id_lines_are_taken_out() -> None:
+    """215: with one, openai-python breaks at the next comment; the text of an answer is no line."""
+    out, _ = fed(ROLE, b"id: 5\n" + TEXT, frame(delta(content="\nid: 6")), STOP, DONE)
+    assert out == ROLE + TEXT + frame(delta(content="\nid: 6")) + STOP + DONE
 
 
 def test_a_good_stream_goes_through_unchanged() -> None:
@@ -237,3 +244,16 @@ def test_a_broken_stream_ends_with_an_error_and_done() -> None:
         b'"code":"read_timeout","suggestion":"Consider raising x.idle"}}\n\ndata: [DONE]\n\n'
     )
     assert b'"internal_error"' in lane.fail(InternalError("x"), "r")
+
+
+def test_azures_words_about_its_filter_are_kept() -> None:
+    """242: its error has no type, which an SDK wants; what else it says stays."""
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": True}}}
+    said = {"error": {"code": "content_filter", "message": "m", "type": None, "status": 400, "innererror": inner}}
+    error = Declined(
+        "m", Fault.FILTERED, status=400, dialect="x", body=json.dumps(said).encode(), code="content_filter"
+    )
+    status, body = write_error(error, "r", 0)
+    told = json.loads(body)["error"]
+    assert status == 400 and told["innererror"] == inner and told["code"] == "content_filter"
+    assert told["type"] == "invalid_request_error"

@@ -212,6 +212,8 @@ class ChatWatch:
     def feed(self, frame: bytes) -> bytes:
         if self._is_done:
             return b""
+        if b"id:" in frame:
+            frame = _without_id(frame)
         read = read_frame(frame)
         event, data = read.event, read.data
         if data is None:
@@ -270,6 +272,14 @@ class ChatWatch:
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)
+
+
+def _without_id(frame: bytes) -> bytes:
+    """Take the `id:` lines out of a frame: with one, openai-python breaks at the next comment (7.3)."""
+    lines = frame.splitlines(keepends=True)
+    if not any(line.startswith(b"id:") for line in lines):
+        return frame
+    return b"".join(line for line in lines if not line.startswith(b"id:"))
 
 
 def watch(asked: Asked) -> ChatWatch:

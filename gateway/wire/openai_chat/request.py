@@ -145,7 +145,8 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     if request.is_stream or must_stream:
         members["stream"] = True
         if profile.stream_options:
-            members["stream_options"] = {"include_usage": True}
+            padding = {"include_obfuscation": False} if profile.obfuscation else {}
+            members["stream_options"] = {"include_usage": True, **padding}
     members |= tools
     members |= _write_format(request, members, memo, profile)
     members |= _write_thinking(request, memo, profile)
