@@ -39,7 +39,7 @@ class Answer(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError
         head = [f"HTTP/1.1 200 OK\r\nDate: {_date(int(time.time()))}\r\nContent-Length: {len(self.body)}"]
-        head += [f"{name}: {value}" for name, value in self.fields.items()]
+        head += [f"{name}: {value}" for name, value in self.fields.items() if value.isprintable()]
         if not self._keep_alive:
             head.append("Connection: close")
         elif request.version < (1, 1):

@@ -72,7 +72,8 @@ class Inquiry:
         snapshot = self.visit.snapshot
         provider, model = snapshot.config.providers[target.provider], target.model or ""
         profile = snapshot.capabilities.profile(provider, model)
-        refused = self.gateway.learned.refused(provider.name, model, self.question.monotonic)
+        question = self.question
+        refused = self.gateway.learned.refused(question.owner, provider.name, model, question.monotonic)
         return make_way(self.question, provider, model, profile, refused)
 
     @property
@@ -118,7 +119,7 @@ class Attempt:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
         inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
         if self._way.answer is not None:
-            return await self._tell(self._way.answer, {"x-gateway-model": self.target.model or ""})
+            return await self._tell(self._way.answer, {"x-gateway-model": printable(self.target.model or "")})
         oauth = inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
         if oauth is not None:
             self.credential = await self._token_of(oauth)
@@ -143,7 +144,12 @@ class Attempt:
 
         Leaves out the optional member that a refusal names; gets another token after a 401.
         """
-        return not self.inquiry.visit.exchange.is_spoken and (self._repair(fault) or await self._renew(fault))
+        if self.inquiry.visit.exchange.is_spoken or not (self._repair(fault) or await self._renew(fault)):
+            return False
+        way = self.inquiry.way(self.target)  # a fresh one: a way remembers what it has read
+        assert way is not None
+        self._way = way
+        return True
 
     async def _renew(self, fault: Declined) -> bool:
         """After a 401 with a token from a file: get another one, once."""
@@ -175,10 +181,8 @@ class Attempt:
         name = offending(fault, self._way.optional)
         if name is None:
             return False
-        inquiry.gateway.learned.learn(target.provider, target.model or "", name, inquiry.question.monotonic)
-        way = inquiry.way(target)
-        assert way is not None
-        self._way = way
+        question = inquiry.question
+        inquiry.gateway.learned.learn(question.owner, target.provider, target.model or "", name, question.monotonic)
         return True
 
     async def _relay(self, opened: Opened) -> web.StreamResponse:
@@ -271,7 +275,7 @@ class Attempt:
     def _reply_headers(self, opened: Opened) -> dict[str, str]:
         headers = {
             "x-gateway-provider": self.target.provider,
-            "x-gateway-model": self.target.model or "",
+            "x-gateway-model": printable(self.target.model or ""),
             "x-gateway-attempts": str(self.inquiry.visit.exchange.attempts),
         }
         upstream = opened.headers

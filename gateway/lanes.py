@@ -10,9 +10,8 @@ import msgspec
 from attrs import define, evolve, field, frozen
 
 from gateway.config import Provider
-from gateway.errors import CannotSay
+from gateway.errors import BadRequest, CannotSay
 from gateway.recall import Recall
-from gateway.repair import OPTIONAL
 from gateway.wire import DIALECTS
 from gateway.wire.crossed import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
 from gateway.wire.crossing import Memo, Setting
@@ -122,7 +121,10 @@ def make_way(
         return None
     if upstream is question.dialect or question.dialect.name == upstream.name:
         return _raw_way(question, provider, model, profile, without)
-    return _crossed_way(question, upstream, provider, model, profile, without)
+    try:
+        return _crossed_way(question, upstream, provider, model, profile, without)
+    except RecursionError:
+        raise BadRequest("The request is nested too deeply", code="invalid_value") from None
 
 
 def _raw_way(question: Question, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Way:
@@ -153,7 +155,7 @@ def _raw_way(question: Question, provider: Provider, model: str, profile: Profil
         spread=_raw_spread(question, profile) if question.is_stream else None,
         headers=_headers(question, dialect, provider, question.forwarded),
         asks_stream=question.is_stream,
-        optional=own,
+        optional=[name for name in own if name == "stream_options"],
     )
 
 
@@ -183,7 +185,7 @@ def _crossed_way(
     assert other is not None
     if question.mode == "min":
         profile = evolve(profile, auto_cache=False)
-    if "max_tokens" in without:  # the other name is tried where this one was refused
+    if "max_tokens" in without & other.optional:  # the other name is tried where this one was refused
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
     headers = _headers(question, upstream, provider, {})
     memo = _memo(question, client, profile)
@@ -193,9 +195,12 @@ def _crossed_way(
     written = other.write_request(memo.request, setting, memo)
     if question.mode != "min":
         headers = _joined(headers, written.headers)
+    members, lost = _without(written.members, without & other.optional)
+    for name in lost:
+        memo.drops.add(name)
     if question.refuses_shed:
         _refuse_shed(memo)
-    members = _edited(written.members, provider, upstream, without)
+    members = _edited(members, provider, upstream)
 
     legs: list[Reply] = []
     resume = _resumed(other, members, memo)
@@ -229,7 +234,7 @@ def _crossed_way(
         asks_stream=question.is_stream or written.must_stream,
         is_crossed=True,
         answer=_prewarmed(question, client, memo),
-        optional=[name for name in members if name in OPTIONAL],
+        optional=_optional(members, other),
     )
 
 
@@ -252,13 +257,32 @@ def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:
     )
 
 
-def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect, without: Collection[str]) -> dict[str, Any]:
+def _optional(members: Mapping[str, Any], other: UpstreamSide) -> list[str]:
+    """What may be left out of a body when it is refused; paths for parts of members."""
+    paths = [f"{name}.{part}" for name, value in members.items() if isinstance(value, dict) for part in value]
+    return [name for name in (*members, *paths) if name in other.optional]
+
+
+def _without(members: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """Members without what was refused before, and the names of what was there."""
+    kept, lost = dict(members), []
+    for name in names:
+        outer, _, part = name.partition(".")
+        inner = kept.get(outer)
+        if not part and outer in kept:
+            del kept[outer]
+            lost.append(name)
+        elif part and isinstance(inner, dict) and part in inner:
+            kept[outer] = {key: value for key, value in inner.items() if key != part}
+            lost.append(name)
+            if not kept[outer]:
+                del kept[outer]
+    return kept, lost
+
+
+def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect) -> dict[str, Any]:
     """What the provider's settings do to a body of ours: drop, then rename, then put."""
-    kept = {
-        provider.rename.get(name, name): value
-        for name, value in members.items()
-        if name not in provider.drop and name not in without
-    }
+    kept = {provider.rename.get(name, name): value for name, value in members.items() if name not in provider.drop}
     return kept | (provider.set if upstream.generates else {})
 
 

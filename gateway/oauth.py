@@ -20,7 +20,7 @@ from gateway.files import replace_private
 # As OAuth's RFC 6749 writes them, and as Anthropic's command line tool does (times in milliseconds there).
 _ACCESS, _REFRESH, _EXPIRES = ("access_token", "accessToken"), ("refresh_token", "refreshToken"), "expires_at"
 _EXPIRES_MS = "expiresAt"
-_FALLBACK_LIFE = 3600.0
+_FALLBACK_LIFE, _LONGEST_LIFE = 3600.0, 1e9
 # (URL, form) -> the decoded answer; raises UpstreamFault.
 Exchange = Callable[[str, dict[str, str]], Awaitable[dict[str, Any]]]
 
@@ -45,10 +45,15 @@ class TokenFile:
     async def token(self) -> str:
         """The token to send. Raises UpstreamFault when the file says none, or it cannot be refreshed."""
         token = self._token or self._read()
-        if token.expires is not None and token.expires - self.clock.time() < self.config.refresh_before:
+        if self._is_due(token):
+            token = self._read()  # another process may have refreshed it
+        if self._is_due(token):
             token = await self._refreshed(token)
         self._token = token
         return token.access
+
+    def _is_due(self, token: _Token) -> bool:
+        return token.expires is not None and token.expires - self.clock.time() < self.config.refresh_before
 
     async def renew(self, stale: str) -> bool:
         """After a 401: get another token than `stale`. Return whether there is one."""
@@ -69,8 +74,8 @@ class TokenFile:
 
     def _done(self, task: asyncio.Task[_Token]) -> None:
         self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # has been told to those who waited
+        if task.cancelled() or task.exception() is not None:  # told to those who waited
+            self._token = None  # look into the file again next time
 
     async def _refresh(self, token: _Token) -> _Token:
         if token.refresh is None:
@@ -81,7 +86,8 @@ class TokenFile:
         if not isinstance(access, str) or not access:
             raise self._fault("the token endpoint's answer has no access_token")
         life = said.get("expires_in")
-        expires = self.clock.time() + (float(life) if isinstance(life, int | float) else _FALLBACK_LIFE)
+        is_sane = isinstance(life, int | float) and 0 < life < _LONGEST_LIFE
+        expires = self.clock.time() + (float(life) if is_sane and life is not None else _FALLBACK_LIFE)
         refresh = said.get("refresh_token")
         fresh = _Token(access, refresh if isinstance(refresh, str) and refresh else token.refresh, expires)
         await asyncio.to_thread(self._write, fresh)

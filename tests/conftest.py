@@ -58,9 +58,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def _collect() -> Any:
-    """Let what was left open complain in the test that left it."""
+    """Let what was left open complain in the test that left it.
+
+    What survives is not looked at again: the SDKs load much of themselves on first use.
+    """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @define

@@ -62,21 +62,22 @@ def declined(message: str, param: str | None = None, fault: Fault = Fault.CALLER
         (declined("Unsupported parameter: 'messages'"), None),
         (declined("top_p must be smaller"), None),
         (declined("Unsupported parameter: 'top_p'", fault=Fault.LIMITED), None),
+        (declined("Invalid value: 'top_p not supported'", param="service_tier"), None),
         (declined("stop_reason_top_p_x unsupported"), None),
     ],
 )
 def test_which_member_a_refusal_names(error: Declined, found: str | None) -> None:
     """240: only optional ones that were sent."""
-    sent = ["top_p", "thinking", "stream_options", "reasoning_effort", "reasoning", "messages"]
+    sent = ["top_p", "thinking", "stream_options", "reasoning_effort", "reasoning"]
     assert offending(error, sent) == found
     assert offending(error, []) is None
 
 
 def test_facts_are_forgotten() -> None:
     learned = Learned()
-    learned.learn("p", "m", "top_p", 0.0)
-    assert learned.refused("p", "m", 1.0) == {"top_p"}
-    assert not learned.refused("p", "other", 1.0) and not learned.refused("p", "m", 4000.0)
+    learned.learn("o", "p", "m", "top_p", 0.0)
+    assert learned.refused("o", "p", "m", 1.0) == {"top_p"} and not learned.refused("x", "p", "m", 1.0)
+    assert not learned.refused("o", "p", "other", 1.0) and not learned.refused("o", "p", "m", 4000.0)
 
 
 def test_envelopes() -> None:

@@ -52,6 +52,8 @@ def _model_name(request: web.Request, visit: Visit, body: Body) -> str:
         name = visit.snapshot.config.defaults.chat_model
     if not name:
         raise BadRequest("'model' is missing", param="model", code="missing_required_parameter")
+    if not name.isprintable():
+        raise BadRequest("'model' must not contain control characters", param="model", code="invalid_value")
     return name
 
 

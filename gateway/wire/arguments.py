@@ -10,7 +10,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.wire.crossing import Drops
-from gateway.wire.json_prefix import is_object
+from gateway.wire.json_prefix import is_object, wrapped
 from gateway.wire.neutral import Tool
 
 _EMPTY = msgspec.Raw(b"{}")
@@ -24,15 +24,7 @@ def as_object(text: str, drops: Drops) -> msgspec.Raw:
     if is_object(text):
         return msgspec.Raw(text.encode())
     drops.add("arguments")
-    try:
-        return msgspec.Raw(msgspec.json.encode({"value": msgspec.Raw(_checked(text))}))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return msgspec.Raw(msgspec.json.encode({"__invalid_json": text}))
-
-
-def _checked(text: str) -> bytes:
-    msgspec.json.decode(text)
-    return text.encode()
+    return msgspec.Raw(wrapped(text).encode())
 
 
 def describe_freeform(tool: Tool) -> str:

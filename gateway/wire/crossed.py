@@ -1,10 +1,11 @@
 """The lane between two dialects: frames in, events between, frames out. No I/O, no time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unreadable
 from gateway.wire.crossing import Memo
 from gateway.wire.dialect import ClientSide, StreamReader, StreamWriter, UpstreamSide
 from gateway.wire.events import (
@@ -30,6 +31,7 @@ from gateway.wire.tokens import estimate
 # A model that pauses for its provider's tools is asked to go on so many times (TRANSLATION.md 6.2).
 MOST_PAUSES = 8
 Resume = Callable[[Sequence[Block]], bytes]
+Read = TypeVar("Read")
 # What a reply leaves behind for clients that do not send it back: ids of calls, and the thoughts before them.
 Remember = Callable[[Sequence[ToolCall], Sequence[Reasoning]], None]
 
@@ -78,7 +80,7 @@ class Crossing:
     def feed(self, frame: bytes) -> bytes:
         if self._is_ended:
             return b""
-        out = self._tell(self.reader.feed(frame))
+        out = self._tell(_faults(self.reader.feed, frame))
         self.is_finished = self.reader.is_finished
         if self._pause is not None or not (self.reader.is_over or self.is_enough):
             return out
@@ -87,7 +89,7 @@ class Crossing:
     def end(self) -> bytes:
         if self._is_ended:
             return b""
-        out = self._tell(self.reader.end())
+        out = self._tell(_faults(self.reader.end))
         if self._pause is not None:
             out += b"".join(self._settle(self._pause))
         return out + self._close()
@@ -96,6 +98,8 @@ class Crossing:
         if self._pause is None or self.resume is None:
             return None
         self._blocks += self._leg.blocks
+        self.memo.first_index = len(self._blocks)
+        self.memo.prefill = ""
         body = self.resume(self._blocks)
         self._spent, self._leg, self._pause = self.usage, Folding(), None
         self._pauses += 1
@@ -171,7 +175,7 @@ class Crossing:
                 self.has_content = True
                 if event.index in self._thoughts:
                     self._thoughts[event.index].feed(event)
-            case Started():
+            case Started() if not self._pauses:
                 self._thoughts, self._calls = {}, []
 
     def _uncounted(self) -> Usage | None:
@@ -209,12 +213,24 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
 
 def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo) -> Reply:
     """Read a whole reply, or put one together that came as a stream. Raises UpstreamFault."""
-    reply = _gather(upstream, body, memo) if is_stream else upstream.read_reply(body, memo)
+    reply = _faults(_gather if is_stream else _read, upstream, body, memo)
     if memo.stops:
         reply = fold(_cut(reply, memo.stops))
     if (missing := uncounted(reply.usage, memo, 4 * _length(reply))) is not None:
         reply = evolve(reply, usage=missing)
     return reply
+
+
+def _read(upstream: UpstreamSide, body: bytes, memo: Memo) -> Reply:
+    return upstream.read_reply(body, memo)
+
+
+def _faults(read: Callable[..., Read], *given: object) -> Read:
+    """Read what a provider sent. Whatever it is, it never becomes our own error, and the next target is asked."""
+    try:
+        return read(*given)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"The provider's reply is not of its dialect ({type(error).__name__})") from error
 
 
 def _length(reply: Reply) -> int:

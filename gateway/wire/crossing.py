@@ -58,6 +58,7 @@ class Memo:
     freeform: set[str] = field(factory=set)
     prefill: str = ""
     forced_output: str | None = None  # the tool whose arguments are the structured answer
+    first_index: int = 0  # of the blocks of the next leg, in a reply that pauses
     _estimate: int | None = field(default=None, init=False)
     _seen_calls: set[str] | None = field(default=None, init=False)
 

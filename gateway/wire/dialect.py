@@ -91,6 +91,7 @@ class UpstreamSide:
 
     `write_request` notes in the memo what is lost and what the way back needs; raises CannotSay.
     `read_reply` raises UpstreamFault. `sheds`: what this dialect can never say, for people to read.
+    `optional` are members that may be left out when a provider refuses them, never what means something.
     `resume` adds to a request's members what a paused reply has said so far, so that the model goes on with it.
     """
 
@@ -98,6 +99,7 @@ class UpstreamSide:
     read_reply: Callable[[bytes, Memo], Reply]
     stream_reader: Callable[[Memo], StreamReader]
     sheds: Mapping[str, str] = field(factory=dict)
+    optional: frozenset[str] = frozenset()
     resume: Callable[[Mapping[str, Any], Sequence[Block], Memo], dict[str, Any]] | None = None
 
 

@@ -12,6 +12,7 @@ _SPACE = " \t\r\n"
 _DIGITS = "0123456789"
 _HEX = "0123456789abcdefABCDEF"
 _ESCAPES = '"\\/bfnrt'
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LITERALS = {"t": "rue", "f": "alse", "n": "ull"}
 
 
@@ -202,21 +203,21 @@ _NUMBER_STEPS: dict[_At, tuple[tuple[str, _At], ...]] = {
 class Mender:
     """Lets through what stays a JSON object, and closes it in the end, whatever the model wrote.
 
-    An object that comes inside a JSON string (encoded twice) is held back and unwrapped.
+    What does not begin as one is held back, and unwrapped or wrapped in the end.
     """
 
     def __init__(self) -> None:
         self._prefix = JsonPrefix()
         self._is_broken = False
-        self._quoted: str | None = None
+        self._other: list[str] | None = None
         self.has_mended = False
 
     def feed(self, text: str) -> str:
         """Return what of `text` may be sent."""
-        if self._quoted is None and not self._is_broken and self._prefix.is_empty and text.lstrip().startswith('"'):
-            self._quoted = ""
-        if self._quoted is not None:
-            self._quoted += text
+        if self._other is None and self._prefix.is_empty and (tidy := text.lstrip(_SPACE)) and tidy[0] != "{":
+            self._other = []
+        if self._other is not None:
+            self._other.append(text)
             return ""
         if self._is_broken:
             return ""
@@ -226,11 +227,9 @@ class Mender:
 
     def end(self) -> str:
         """Return what closes the object; an empty text when it is complete. No text at all becomes `{}`."""
-        if self._quoted is not None:
-            inner = _unquote(self._quoted)
-            good = self._prefix.feed(inner)
+        if self._other is not None:
             self.has_mended = True
-            return inner[:good] + ("" if self._prefix.is_complete else self._prefix.closing())
+            return wrapped("".join(self._other))
         if self._prefix.is_complete:
             self.has_mended = self._is_broken
             return ""
@@ -240,12 +239,19 @@ class Mender:
 
 def is_object(text: str) -> bool:
     """Whether a text is one complete JSON object."""
-    prefix = JsonPrefix()
-    return prefix.feed(text) == len(text) and prefix.is_complete
-
-
-def _unquote(text: str) -> str:
     try:
-        return msgspec.json.decode(text, type=str)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
+        _OBJECT.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+def wrapped(text: str) -> str:
+    """Arguments that are no object as one: what they hold under `value`, what is no JSON under `__invalid_json`."""
+    try:
+        inner = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return msgspec.json.encode({"__invalid_json": text}).decode()
+    if isinstance(inner, str) and is_object(inner):
+        return inner  # encoded twice
+    return msgspec.json.encode({"value": msgspec.Raw(text.encode())}).decode()

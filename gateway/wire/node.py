@@ -15,6 +15,7 @@ from gateway.wire.json_body import NULL, kind_of
 
 Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LARGEST = 2**63
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -61,13 +62,13 @@ class Node:
         return self._get(name, bool, "a boolean")
 
     def whole(self, name: str) -> int | None:
-        """An integer; one written as 10.0 counts."""
-        number = self.number(name)
-        if number is None or number != int(number):
-            if number is None:
-                return None
+        """An integer; one written as 10.0 counts. What no counter could hold is refused."""
+        value = self._get(name, float | int, "a number")  # type: ignore[arg-type]
+        if value is None:
+            return None
+        if abs(value) > _LARGEST or value != int(value):
             raise wrong_kind(self.at(name), "a whole number", b"1")
-        return int(number)
+        return int(value)
 
     def number(self, name: str) -> float | None:
         return self._get(name, float, "a number")

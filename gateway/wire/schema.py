@@ -60,8 +60,10 @@ def is_strict(schema: Any) -> bool:
     if not isinstance(schema, dict):
         return True
     if schema.get("type") == "object" or "properties" in schema:
-        names = set(schema.get("properties") or {})
-        if schema.get("additionalProperties") is not False or names - set(schema.get("required") or ()):
+        properties, required = schema.get("properties") or {}, schema.get("required") or []
+        if not isinstance(properties, dict) or not isinstance(required, list):
+            return False
+        if schema.get("additionalProperties") is not False or any(name not in required for name in properties):
             return False
     return all(map(is_strict, schema.values()))
 
@@ -81,7 +83,7 @@ def for_structured_output(schema: Any) -> Any:
             out["anyOf"] = for_structured_output(value)
         elif name in ("items", "anyOf", "allOf"):
             out[name] = for_structured_output(value)
-        elif name in _KEPT or (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
+        elif name in _KEPT or _is_kept(name, value):
             out[name] = value
         elif name not in ("additionalProperties", "$schema", "$id"):
             notes.append(f"{name}: {value}")
@@ -103,10 +105,18 @@ def json_instruction(form: Format) -> str:
     return "Respond with a single JSON object and nothing else."
 
 
+def _is_kept(name: str, value: Any) -> bool:
+    if name == "format":
+        return isinstance(value, str) and value in _FORMATS
+    return name == "minItems" and value in (0, 1)
+
+
 def _merge_variants(schema: dict[str, Any]) -> dict[str, Any]:
-    properties: dict[str, Any] = dict(schema.get("properties") or {})
+    own = schema.get("properties")
+    properties: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
     for union in _UNIONS:
-        for variant in schema.get(union) or ():
+        variants = schema.get(union)
+        for variant in variants if isinstance(variants, list) else ():
             if isinstance(variant, dict) and isinstance(variant.get("properties"), dict):
                 properties = variant["properties"] | properties
     kept = {name: value for name, value in schema.items() if name not in (*_UNIONS, "required", "properties")}

@@ -33,7 +33,8 @@ def system_as_user(turns: Sequence[Turn], may_stay: bool) -> list[Turn]:
     for index, turn in enumerate(turns):
         behind_user = bool(out) and out[-1].role is Role.USER
         before_assistant = index + 1 == len(turns) or turns[index + 1].role is Role.ASSISTANT
-        stays = may_stay and behind_user and before_assistant
+        is_plain = all(isinstance(block, Text) for block in turn.blocks)
+        stays = may_stay and behind_user and before_assistant and is_plain
         out.append(
             turn if stays or turn.role not in SYSTEM_ROLES else Turn(Role.USER, tuple(map(_marked, turn.blocks)))
         )

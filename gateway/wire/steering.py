@@ -90,7 +90,7 @@ def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, 
 
 def opaque_user(user: str) -> str:
     """A name that Anthropic takes: mail addresses and telephone numbers are hashed."""
-    if _PERSONAL.fullmatch(user.strip()) or len(user) > 256:
+    if len(user) > 256 or _PERSONAL.fullmatch(user.strip()):
         return hashlib.sha256(user.encode()).hexdigest()
     return user
 

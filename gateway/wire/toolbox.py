@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from gateway.errors import CannotSay
+from gateway.errors import BadRequest, CannotSay
 from gateway.wire.crossing import Memo
 from gateway.wire.names import Named
 from gateway.wire.neutral import Request, Tool, ToolCall
 from gateway.wire.profile import Profile
+
+CLIENT_KINDS = frozenset({"function", "custom"})
 
 
 def offered(request: Request, memo: Memo) -> Sequence[Tool]:
@@ -29,7 +31,7 @@ def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bo
     if tool.kind in profile.hosted_tools:
         return True
     choice = request.choice
-    if choice is not None and choice.mode == "named" and choice.name in (tool.name, tool.kind):
+    if choice is not None and choice.mode == "named" and is_named(tool, choice.name):
         raise CannotSay(f"The tool '{tool.name}' cannot be offered to this model", param="tool_choice")
     memo.drops.add(f"tools.{tool.kind}")
     return False
@@ -39,5 +41,19 @@ def chosen_name(request: Request, memo: Memo) -> str:
     """The name, as the upstream knows it, of the one tool that has to be called."""
     assert request.choice is not None
     wanted = request.choice.name or ""
-    found = next((tool for tool in request.tools if wanted in (tool.name, tool.kind)), None)
-    return memo.names.safe(found.name, found.namespace) if found is not None else memo.names.safe(wanted)
+    found = next((tool for tool in request.tools if is_named(tool, wanted)), None)
+    if found is None:
+        raise BadRequest(f"'tool_choice' names no tool of the request: '{wanted[:100]}'", param="tool_choice")
+    return memo.names.safe(found.name, found.namespace)
+
+
+def is_named(tool: Tool, wanted: str | None) -> bool:
+    """Whether a choice means this tool: by its name, or by its kind when its provider runs it."""
+    return tool.name == wanted or (tool.kind not in CLIENT_KINDS and tool.kind == wanted)
+
+
+def check_forced(request: Request, has_any: bool) -> None:
+    """Raise CannotSay when the model has to call a tool and none of them could be offered."""
+    is_forced = request.choice is not None and request.choice.mode in ("required", "named")
+    if is_forced and request.tools and not has_any:
+        raise CannotSay("None of the tools can be offered to this model", param="tool_choice")

@@ -618,3 +618,28 @@ async def test_routes_tell_what_is_lost(running: Running) -> None:
     said = write_route(snapshot, snapshot.table.resolve("chat_first"))
     assert "translated: /messages into openai_chat" in said and "- message threads: refused" in said
     assert "translated: /chat/completions into anthropic_messages" in said and "raw: /messages" in said
+
+
+@pytest.mark.parametrize("name", ["ant:m\r\nX-Evil: 1", "oai:m\nX-Evil: 1", "oai:m\x00", "chat\r\n\r\nbody"])
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_no_header_comes_out_of_a_models_name(running: Running, name: str, is_stream: bool) -> None:
+    """Refused at the door, on every way in."""
+    for path in ("/v1/messages", "/v1/chat/completions", "/v1/messages/count_tokens"):
+        async with running.post(path, messages_request(model=name, stream=is_stream)) as answer:
+            assert answer.status == 400 and "X-Evil" not in answer.headers
+    status, _, headers = await ask(running, "oai:\u00fcber")
+    assert status == 200 and headers["x-gateway-model"] == "ber"
+
+
+async def test_a_refused_effort_leaves_the_schema_alone(running: Running, provider: Providers) -> None:
+    """Learned for this client only, told as lost, refused where the route is strict."""
+    error = {"type": "invalid_request_error", "message": "output_config.effort: Extra inputs are not permitted"}
+    provider("ant").will(status=400, error=error, times=1)
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    more: dict[str, Any] = {"reasoning_effort": "high", "response_format": schema}
+    async with running.post("/v1/chat/completions", {"model": "claude", "messages": [], **more}) as answer:
+        assert answer.status == 200 and answer.headers["x-gateway-dropped"] == "output_config.effort"
+    first, second = (seen.json["output_config"] for seen in provider("ant").seen)
+    assert set(first) == {"effort", "format"} and set(second) == {"format"}
+    status, said = await running.chat("strict_claude", **more)
+    assert (status, said["error"]["param"]) == (400, "output_config.effort")

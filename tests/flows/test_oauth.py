@@ -151,3 +151,17 @@ async def test_a_token_lasts_as_long_as_it_says(start: Start, file: Path, tokens
     clock.now += 3400  # inside the five minutes before its end
     await ask(running, "claude")
     assert len(tokens.asked) == 2 and tokens.asked[1]["refresh_token"] == "next-1"
+
+
+async def test_anothers_refresh_is_taken_over(
+    start: Start, file: Path, tokens: TokenServer, provider: Providers
+) -> None:
+    """When ours is due the file is read again: the other process has used up the refresh token."""
+    clock = FakeClock()
+    inner = {"access_token": "a", "refresh_token": "r1", "expires_at": 1_700_000_000 + 2000}
+    running = await started(start, file, tokens, inner, clock=clock.clock())
+    await ask(running, "claude")
+    file.write_text(json.dumps({"access_token": "b", "refresh_token": "r2", "expires_at": 1_700_000_000 + 9000}))
+    clock.now += 2000
+    assert (await ask(running, "claude"))[0] == 200
+    assert provider("ant").seen[-1].headers["Authorization"] == "Bearer b" and not tokens.asked

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -512,3 +513,74 @@ def test_the_same_conversation_gives_the_same_bytes(client: str) -> None:
         for seed in ("1", "2", "3")
     }
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"oneOf": 5},
+        {"anyOf": [5, {"properties": 5}]},
+        {"properties": 5},
+        {"type": "object", "properties": {"a": {"format": []}}, "required": 5},
+        {"type": "object", "additionalProperties": False, "properties": {"a": {}}, "required": [[]]},
+    ],
+)
+def test_odd_schemas_are_no_bug_of_ours(schema: dict[str, Any]) -> None:
+    """Whatever is in them, they are tidied or sent on."""
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    for profile in (Profile(strict_tools=True), Profile(json_schema=False)):
+        for client in ("anthropic_messages", "openai_chat"):
+            memo = memo_of("openai_chat", chat_request(tools=[tool], response_format=form), profile)
+            write(memo, upstream=client)
+
+
+def test_deep_nesting_is_refused_not_a_crash() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(200):
+        deep = {"type": "object", "properties": {"a": deep}}
+    assert sent(tools=[{"type": "function", "function": {"name": "f", "parameters": deep, "strict": True}}])
+
+
+def test_a_prefill_and_thinking_do_not_go_together() -> None:
+    """4.2 step 7; nor is a second prefill put behind the client's."""
+    begun = [HI, {"role": "assistant", "content": "Sure:"}]
+    out, drops = sent(CLAUDE_45, messages=begun, reasoning_effort="high")
+    assert "thinking" not in out and "thinking" in drops
+    out, memo = written("openai_chat", chat_request(messages=begun, response_format={"type": "json_object"}), CLAUDE_45)
+    assert out["messages"][-1]["content"][0]["text"] == "Sure:" and memo.prefill == ""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tool_choice": {"type": "function"}},
+        {"tool_choice": {"type": "function", "function": {"name": "nobody"}}},
+        {"tools": [{"type": "web_search"}], "tool_choice": "required"},
+        {"thinking": {"type": "weird"}},
+        {"max_tokens": 1e308},
+    ],
+)
+def test_what_makes_no_sense_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        sent(**({"tools": [TOOL]} | more))
+
+
+def test_small_things_that_are_easily_lost() -> None:
+    """Pictures in system messages, a budget of nothing, legacy clients that can take one call."""
+    shown = {
+        "role": "system",
+        "content": [{"type": "text", "text": "see"}, picture(f"data:image/png;base64,{PIXEL}")["content"][0]],
+    }
+    assert [block["type"] for block in turns(shown, HI)[0]["content"]] == ["text", "image", "text"]
+    assert "thinking" not in sent(CLAUDE_45, thinking_budget=0)[0]
+    out, _ = sent(functions=[{"name": "f"}])
+    assert out["tool_choice"]["disable_parallel_tool_use"] is True
+
+
+def test_long_inputs_cost_little() -> None:
+    """A name like a mail address, a megabyte of arguments: neither may hold up the loop."""
+    start = time.perf_counter()
+    sent(user="a@" + "." * 200_000 + "@")
+    turns(HI, call("c", arguments=json.dumps({"a": [1] * 300_000})), result("c"))
+    assert time.perf_counter() - start < 1.0

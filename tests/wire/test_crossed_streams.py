@@ -1,11 +1,12 @@
 """Replies and streams between the two dialects. The numbers are those of the edge cases (F to J)."""
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
-from gateway.errors import Broke, Declined, Fault, Unreadable
+from gateway.errors import Broke, Declined, Fault, GatewayError, Unreadable
 from gateway.wire.crossed import read_whole, says_nothing
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import StopReason
@@ -327,7 +328,7 @@ def test_think_tags() -> None:
         (['{"a":1', "} trailing"], {"a": 1}),
         (['{"a":', "oops"], {"a": None}),
         (['"{\\"a\\":1}"'], {"a": 1}),
-        (["[1]"], {}),
+        (["[", "1]"], {"value": [1]}),
         ([""], {}),
     ],
 )
@@ -667,3 +668,79 @@ def test_padding_is_never_copied() -> None:
     out = cross("anthropic_messages", padded + STOP)
     assert b"zzz" not in out and b'"id":"msg_' in out
     assert b'"id":"chatcmpl-' in cross("openai_chat", message({"type": "text", "text": "a"}))
+
+
+ODD: list[Any] = [None, True, 5, "x", [], {}, [[]], [5], {"a": []}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_types_are_the_providers_fault(odd: Any) -> None:
+    """Anywhere in a frame or a whole reply: never our own crash, so that another target is asked."""
+    call = {"index": odd, "id": odd, "type": odd, "function": odd, "extra_content": odd}
+    delta = dict.fromkeys(
+        ("content", "role", "reasoning", "annotations", "images", "reasoning_details", "refusal"), odd
+    )
+    said: list[bytes] = [
+        chunk(**{name: value}) for name, value in [*delta.items(), ("tool_calls", odd), ("tool_calls", [call])]
+    ]
+    said += [b"data: " + json.dumps({"choices": odd, "usage": odd, "error": None}).encode() + b"\n\n"]
+    block = {"type": "text", "text": odd, "citations": odd}
+    frames = [
+        event("content_block_start", index=odd, content_block=odd),
+        event("content_block_start", index=0, content_block=block),
+        event("content_block_delta", index=odd, delta=odd),
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": odd}),
+        event("content_block_stop", index=odd),
+        event("message_delta", delta=odd, usage=odd),
+    ]
+    start = event("message_start", message=odd) + message().split(b"\n\n")[0] + b"\n\n"
+    for client, prelude, pieces in (("anthropic_messages", b"", said), ("openai_chat", start, frames)):
+        for piece in pieces:
+            with contextlib.suppress(GatewayError):
+                cross(client, prelude + piece)
+    assert CHAT.upstream is not None and MESSAGES.upstream is not None
+    for body in ({"choices": odd}, {"choices": [odd]}, {"choices": [{"message": delta, "finish_reason": odd}]}, {"content": odd},
+                 {"content": [odd]}, {"content": [block], "usage": odd, "stop_reason": odd}):  # fmt: skip
+        for side in (CHAT.upstream, MESSAGES.upstream):
+            with contextlib.suppress(GatewayError):
+                read_whole(side, json.dumps(body).encode(), False, memo_of("openai_chat"))
+
+
+def test_an_error_beside_choices_is_an_error() -> None:
+    """8.4, in a whole reply as in a stream."""
+    assert CHAT.upstream is not None
+    said = {"choices": [{"message": None}], "error": {"message": "m", "code": 429}}
+    with pytest.raises(Declined) as raised:
+        CHAT.upstream.read_reply(json.dumps(said).encode(), memo_of("openai_chat"))
+    assert raised.value.fault is Fault.LIMITED
+
+
+def test_numbers_of_a_whole_reply_stay_as_they_were() -> None:
+    """121: digit for digit."""
+    assert MESSAGES.upstream is not None and CHAT.client is not None
+    use = b'{"type":"tool_use","id":"t","name":"f","input":{"a":1.10,"b":12345678901234567890123,"c":1e400}}'
+    data = b'{"content":[' + use + b'],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}'
+    memo = memo_of("openai_chat")
+    said = json.loads(CHAT.client.write_reply(MESSAGES.upstream.read_reply(data, memo), memo))
+    arguments = said["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert arguments == '{"a":1.10,"b":12345678901234567890123,"c":1e400}'
+
+
+def test_only_the_first_choice_of_several() -> None:
+    """6.1: whatever the order; what another one only repeats is not joined to it."""
+    two = {"choices": [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "A"}}]}
+    assert claude(b"data: " + json.dumps(two).encode() + b"\n\n", STOP).text == "A"
+    assert CHAT.upstream is not None
+    whole = {"choices": [{"index": n, "message": {"content": t}, "finish_reason": "stop"} for n, t in enumerate("AB")]}
+    reply = CHAT.upstream.read_reply(json.dumps(whole).encode(), memo_of("anthropic_messages"))
+    assert [getattr(block, "text", "") for block in reply.blocks] == ["A"]
+
+
+def test_cut_calls_and_nothing_else() -> None:
+    """146: one is kept, empty, so that the turn says something."""
+    assert CHAT.upstream is not None and MESSAGES.client is not None
+    calls = [fragment('{"x":', id=f"c{n}", name="f") for n in (0, 1)]
+    whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "length"}]}
+    memo = memo_of("anthropic_messages")
+    said = json.loads(MESSAGES.client.write_reply(CHAT.upstream.read_reply(json.dumps(whole).encode(), memo), memo))
+    assert [block["input"] for block in said["content"]] == [{}]

@@ -78,15 +78,19 @@ def test_a_good_object_is_not_touched(text: str) -> None:
     assert not mender.has_mended
 
 
-def test_an_object_inside_a_string_is_unwrapped() -> None:
-    """Some servers encode arguments twice."""
-    mender = Mender()
-    assert mender.feed('"{\\"a\\":') == mender.feed(' 1}"') == ""
-    assert json.loads(mender.end()) == {"a": 1}
-    assert mender.has_mended
-    mender = Mender()
-    mender.feed('"broken')
-    assert mender.end() == "{}"
+def test_what_is_no_object_is_held_back_and_wrapped() -> None:
+    """Encoded twice: unwrapped; another value, or no JSON at all: told in an object (5.2)."""
+    cases = {
+        '"{\\"a\\":1}"': '{"a":1}',
+        '"broken': '{"__invalid_json":"\\"broken"}',
+        '"text"': '{"value":"text"}',
+        " [1, 2]": '{"value": [1, 2]}',
+        "nonsense": '{"__invalid_json":"nonsense"}',
+    }
+    for text, wanted in cases.items():
+        mender = Mender()
+        assert "".join(map(mender.feed, text)).strip() == ""
+        assert json.loads(mender.end()) == json.loads(wanted) and mender.has_mended
 
 
 def test_what_follows_the_object_is_dropped() -> None:

@@ -225,7 +225,7 @@ def test_tools_and_choice() -> None:
     safe = out["tools"][0]["function"]["name"]
     assert len(safe) == 64 and memo.names.original(safe).name == long
     assert out["tool_choice"] == {"type": "function", "function": {"name": safe}}
-    assert out["parallel_tool_calls"] is False and memo.drops.names == ["tools.strict"]
+    assert out["parallel_tool_calls"] is False and memo.drops.names == ["tools.cache_control", "tools.strict"]
     out, _ = sent(tools=[], tool_choice={"type": "auto"})
     assert not {"tools", "tool_choice"} & set(out)
     assert sent(tools=[TOOL], tool_choice={"type": "any"})[0]["tool_choice"] == "required"

@@ -31,6 +31,9 @@ SHEDS = {
     "flex and scale tiers": "dropped",
 }
 
+OPTIONAL = frozenset(
+    {"temperature", "top_p", "top_k", "service_tier", "thinking", "output_config.effort", "cache_control", "metadata"}
+)
 ANTHROPIC_MESSAGES = Dialect(
     name=NAME,
     path="/messages",
@@ -42,7 +45,7 @@ ANTHROPIC_MESSAGES = Dialect(
     prefix=raw.prefix,
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
-    upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, resume),
+    upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, OPTIONAL, resume),
     is_anthropic=True,
     generates=True,
     headers={"anthropic-version": "2023-06-01"},

@@ -1,6 +1,6 @@
 """Reads the conversation of a Messages request (TRANSLATION.md 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -57,6 +57,7 @@ def _content(node: Node) -> Iterator[Block]:
         for raw, path in node.items("content"):
             block = Node.read(raw, path)
             yield _block(block, raw)
+            yield from _pictures_in(block)
 
 
 def _block(node: Node, raw: msgspec.Raw) -> Block:
@@ -65,7 +66,7 @@ def _block(node: Node, raw: msgspec.Raw) -> Block:
         case "text":
             return Text(node.text("text") or "", tuple(_citations(node)), read_cache(node))
         case "image":
-            return Image(_source(node), cache=read_cache(node))
+            return Image(_source(node, ("base64", "url", "file")), cache=read_cache(node))
         case "document":
             return _document(node)
         case "search_result":
@@ -83,6 +84,14 @@ def _block(node: Node, raw: msgspec.Raw) -> Block:
             return Opaque(NAME, kind, raw)
 
 
+def _pictures_in(node: Node) -> Iterator[Block]:
+    """Pictures inside a document or a search result stand behind it: no other dialect nests them."""
+    kind = node.text("type")
+    inside = node.node("source") if kind == "document" else node if kind == "search_result" else None
+    if inside is not None and inside.kind("content") == "an array":
+        yield from (block for block in _content(inside) if isinstance(block, Image))
+
+
 def read_cache(node: Node) -> CacheMark | None:
     """The breakpoint behind a block."""
     mark = node.node("cache_control")
@@ -96,11 +105,13 @@ def _citations(node: Node) -> Iterator[Citation]:
             yield Citation(NAME, decode(raw, dict, path, "an object"), cited.text("url"), cited.text("title"))
 
 
-def _source(node: Node) -> Source:
+def _source(node: Node, kinds: Collection[str] = ("base64", "url", "file", "text", "content")) -> Source:
     source = node.node("source")
     if source is None:
         raise node.refuse("source", f"'{node.at('source')}' is missing", "missing_required_parameter")
     kind = source.needed_text("type")
+    if kind not in kinds:
+        raise source.refuse("type", f"'{source.at('type')}' must be one of {', '.join(kinds)}, not '{kind[:50]}'")
     match kind:
         case "base64":
             try:
@@ -113,10 +124,8 @@ def _source(node: Node) -> Source:
             return Source(file_id=source.needed_text("file_id"))
         case "text":
             return Source("text/plain", text=source.needed_text("data"))
-        case "content":
-            return Source("text/plain", text="\n".join(_texts(source)))
         case _:
-            raise source.refuse("type", f"'{source.at('type')}' must be base64, url, file, text or content")
+            return Source("text/plain", text="\n".join(_texts(source)))
 
 
 def _texts(node: Node) -> Iterator[str]:

@@ -73,6 +73,7 @@ class MessagesReader:
 
     def __attrs_post_init__(self) -> None:
         self._prefill = self.memo.prefill
+        self._next = self.memo.first_index
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
@@ -126,7 +127,7 @@ class MessagesReader:
             raise Broke("The provider began its reply again in the middle")
         self._held.clear()
         self._open.clear()
-        self._next = 0
+        self._next = self.memo.first_index
         self._has_started = True
         message = message if isinstance(message, dict) else {}
         yield Started(str(message.get("id") or ""), str(message.get("model") or ""), _tier(message))
@@ -153,7 +154,8 @@ class MessagesReader:
                     text, self._prefill = self._prefill + text, ""
                 yield BlockStarted(opened.index, Text(""))
                 yield from self._say(opened, text)
-                for citation in block.get("citations") or ():
+                citations = block.get("citations")
+                for citation in citations if isinstance(citations, list) else ():
                     yield from self._cite(opened, citation)
             case Reasoning(parts=parts, sealed=sealed):
                 opened.signature = str(block.get("signature") or "")
@@ -194,7 +196,7 @@ class MessagesReader:
                 return Opaque(NAME, str(kind), msgspec.Raw(msgspec.json.encode(said)))
 
     def _delta(self, number: Any, delta: Any) -> Iterator[Event]:
-        opened = self._open.get(number)
+        opened = self._open.get(number) if isinstance(number, int) else None
         if opened is None or not isinstance(delta, dict):
             return
         match delta.get("type"):
@@ -233,7 +235,7 @@ class MessagesReader:
             )
 
     def _end_block(self, number: Any) -> Iterator[Event]:
-        opened = self._open.pop(number, None)
+        opened = self._open.pop(number, None) if isinstance(number, int) else None
         if opened is None:
             return
         if opened.start:
@@ -279,8 +281,10 @@ class MessagesReader:
 
 
 def _given(block: _Said) -> str:
-    """Arguments that came whole with the start of a call."""
+    """Arguments that came whole with the start of a call; digit for digit where they were kept raw."""
     given = block.get("input")
+    if isinstance(given, msgspec.Raw):
+        return "" if bytes(given) in (b"{}", b"null") else bytes(given).decode()
     return msgspec.json.encode(given).decode() if given else ""
 
 
@@ -304,13 +308,26 @@ def _tier(message: _Said) -> str | None:
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no message at all."""
     try:
-        said = msgspec.json.decode(body)
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        said = {name: msgspec.json.decode(raw) for name, raw in members.items() if name != "content"}
+        said["content"] = _read_content(members.get("content"))
+    except msgspec.ValidationError:
+        raise Unreadable("The provider's reply is not a JSON object of its dialect") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if not isinstance(said, dict):
-        raise Unreadable("The provider's reply is not a JSON object")
-    if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
+    if said.get("type") == "error" or (said.get("error") is not None and said["content"] is None):
         raise read_inner(NAME, said.get("error") or said)
-    if not isinstance(said.get("content"), list):
+    if said["content"] is None:
         raise Unreadable("The provider's reply has no content")
     return fold(MessagesReader(memo).read_whole(said))
+
+
+def _read_content(raw: msgspec.Raw | None) -> list[dict[str, Any]] | None:
+    """The blocks of a whole reply; arguments of calls stay as they were written. Raises msgspec's errors."""
+    if raw is None:
+        return None
+    blocks = msgspec.json.decode(raw, type=list[dict[str, msgspec.Raw]])
+    return [
+        {name: value if name == "input" else msgspec.json.decode(value) for name, value in block.items()}
+        for block in blocks
+    ]

@@ -10,7 +10,7 @@ from gateway.errors import GatewayError
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
-from gateway.wire.arguments import as_object
+from gateway.wire.arguments import as_object, wrap_freeform
 from gateway.wire.crossing import Drops, Memo
 from gateway.wire.events import (
     BlockDelta,
@@ -51,6 +51,7 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole message (SDK type Message)."""
     has_refused = any(isinstance(block, Refusal) for block in reply.blocks)
     content = [written for block in reply.blocks for written in _block(block, reply, memo)]
+    content = content or [_use(call, msgspec.Raw(b"{}")) for call in reply.blocks if isinstance(call, ToolCall)][:1]
     return _json(
         {
             "id": reply_id(memo),
@@ -67,8 +68,18 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
 def resume(members: Mapping[str, Any], blocks: Sequence[Block], memo: Memo) -> dict[str, Any]:
     """What a paused turn has said goes back as it came: the model continues it (SDK type StopReason, pause_turn)."""
     so_far = Reply("", "", tuple(blocks), Stop(StopReason.PAUSED))
-    content = [written for block in blocks for written in _block(block, so_far, memo)]
+    sent = [_as_sent(block, memo) for block in blocks]
+    content = [written for block in sent for written in _block(block, so_far, memo)]
     return {**members, "messages": [*members["messages"], {"role": "assistant", "content": content}]}
+
+
+def _as_sent(block: Block, memo: Memo) -> Block:
+    """A call under the name, and in the form, that the upstream knows."""
+    if not isinstance(block, ToolCall):
+        return block
+    name = memo.names.safe(block.name, block.namespace)
+    arguments = bytes(wrap_freeform(block.arguments)).decode() if name in memo.freeform else block.arguments
+    return evolve(block, name=name, arguments=arguments, namespace=None)
 
 
 def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
@@ -79,15 +90,17 @@ def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
         case Reasoning():
             yield from _thought(block, memo)
         case ToolCall():
-            is_cut = reply.stop.reason is StopReason.LENGTH and not is_object(block.arguments or "{}")
-            if is_cut and len(reply.blocks) > 1:
-                return  # what was cut off in the middle of a call is no call
-            given = msgspec.Raw(b"{}") if is_cut else as_object(block.arguments, Drops())
-            yield {"type": "tool_use", "id": block.id, "name": block.name, "input": given, **_toolset(block)}
+            if reply.stop.reason is not StopReason.LENGTH or is_object(block.arguments or "{}"):
+                yield _use(block, as_object(block.arguments, Drops()))
+            # Else it was cut off in the middle, and is no call.
         case Opaque() if block.origin == NAME:
             yield msgspec.json.decode(block.raw)
         case Opaque():
             yield {"type": "text", "text": f"[{block.kind}]"}
+
+
+def _use(call: ToolCall, given: msgspec.Raw) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": given, **_toolset(call)}
 
 
 def _toolset(call: ToolCall) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write
 from gateway.wire.anthropic_messages.turns import Conversation, write_conversation
 from gateway.wire.crossing import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
 from gateway.wire.json_body import JsonBody
-from gateway.wire.neutral import Format, Request, Sampling, Text
+from gateway.wire.neutral import Format, Request, Role, Sampling, Text
 from gateway.wire.node import Node, decode
 from gateway.wire.profile import Profile
-from gateway.wire.schema import for_structured_output, json_instruction
+from gateway.wire.schema import for_structured_output, json_instruction, tool_parameters, without_unions
 from gateway.wire.steering import check_single, opaque_user
 
 _READ = frozenset(
@@ -142,14 +142,16 @@ def _write_format(
         if form.strict is False or form.description:
             memo.drops.add("response_format.strict")
         return {"format": {"type": "json_schema", "schema": for_structured_output(form.schema)}}
-    if form.kind == "json_schema" and "named" in profile.tool_choice and not thinks and not tools:
+    is_object = (form.schema or {}).get("type", "object") == "object"
+    if form.kind == "json_schema" and is_object and "named" in profile.tool_choice and not thinks and not tools:
         memo.forced_output = ANSWER_TOOL
-        schema = {"type": "object", "properties": {}, **(form.schema or {})}
+        schema = tool_parameters(without_unions(form.schema or {}))
         tool = {"name": ANSWER_TOOL, "description": "Give the answer", "input_schema": schema}
         return {"tools": {"tools": [tool], "tool_choice": {"type": "tool", "name": ANSWER_TOOL}}}
     if form.kind == "json_schema":
         memo.drops.add("response_format.json_schema")
-    can_prefill = profile.prefill and not thinks and not tools
+    is_asked = not request.turns or request.turns[-1].role is not Role.ASSISTANT
+    can_prefill = profile.prefill and is_asked and not thinks and not tools
     return {"instruct": True} | ({"prefill": "{"} if can_prefill else {})
 
 

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.turns import has_open_call, thinks_before_open_call
 from gateway.wire.crossing import Memo
-from gateway.wire.neutral import Request, Thinking
+from gateway.wire.neutral import Request, Role, Thinking
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.steering import BUDGETS, budget_of, effort_of, is_off
@@ -86,7 +86,8 @@ def _budget(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, p
     is_forced = tools.get("tool_choice", {}).get("type") in ("any", "tool")
     is_cut_off = has_open_call(request) and not thinks_before_open_call(request)
     budget = budget_of(thinking) or BUDGETS["medium"]
-    if is_forced or is_cut_off or most <= LEAST_BUDGET:
+    is_prefilled = profile.prefill and bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
+    if is_forced or is_cut_off or is_prefilled or most <= LEAST_BUDGET:
         memo.drops.add("thinking")
         return Thought(replays=False)
     if budget >= most:

@@ -13,7 +13,7 @@ from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import has_union, tool_parameters, without_unions
-from gateway.wire.toolbox import chosen_name, is_offered, offered
+from gateway.wire.toolbox import check_forced, chosen_name, is_named, is_offered, offered
 
 LONGEST_NAME = 128
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -74,8 +74,9 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
         tools, choice = [], None
         memo.drops.add("tool_choice")
     if choice is not None and choice.mode == "named" and "named" not in profile.tool_choice:
-        tools = [tool for tool in tools if choice.name in (tool.name, tool.kind)]
+        tools = [tool for tool in tools if is_named(tool, choice.name)]
     written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
+    check_forced(request, bool(written))
     written = written or [{"name": name, "input_schema": {"type": "object"}} for name in _called(request, memo)]
     if not written:
         return {}

@@ -138,8 +138,10 @@ def _trim_prefill(messages: list[dict[str, Any]]) -> None:
 
 def _ask_with_system(out: Conversation, memo: Memo) -> None:
     """A conversation of system texts only: the last one asks."""
-    asked = out.system.pop() if out.system else {"type": "text", "text": EMPTY}
-    memo.drops.add("system")
+    asked = {"type": "text", "text": EMPTY}
+    if out.system:
+        asked = out.system.pop()
+        memo.drops.add("system")
     out.messages.append({"role": "user", "content": [asked]})
 
 

@@ -29,6 +29,14 @@ SHEDS = {
     "strict tools": "kept where the schema is strict enough for OpenAI",
 }
 
+OPTIONAL = frozenset(
+    {
+        "stream_options", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed",
+        "logit_bias", "logprobs", "top_logprobs", "parallel_tool_calls", "user", "safety_identifier",
+        "prompt_cache_key", "service_tier", "verbosity", "reasoning_effort", "thinking", "reasoning",
+        "enable_thinking", "thinking_budget", "chat_template_kwargs", "max_tokens",
+    }
+)  # fmt: skip
 OPENAI_CHAT = Dialect(
     name="openai_chat",
     path="/chat/completions",
@@ -41,7 +49,7 @@ OPENAI_CHAT = Dialect(
     prefix=raw.prefix,
     tidy=tidy,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),
-    upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS),
+    upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS, OPTIONAL),
     generates=True,
     probe={"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 16},
 )

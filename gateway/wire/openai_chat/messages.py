@@ -44,8 +44,8 @@ class _Conversation:
         role = message.needed_text("role")
         name = message.text("name")
         match role:
-            case "system" | "developer" if not self.turns:
-                self.system += [block for block in _content(message) if isinstance(block, Text) and block.text]
+            case "system" | "developer" if not self.turns and not name:
+                self._read_system(Role(role), tuple(_content(message)))
             case "system" | "developer":
                 self.turns.append(Turn(Role(role), tuple(_content(message)), name))
             case "user":
@@ -59,6 +59,13 @@ class _Conversation:
                 self.turns.append(Turn(Role.USER, (_result(f"call_fn_{self._functions}", _content(message)),)))
             case _:
                 raise message.refuse("role", f"'{message.at('role')}' must be a known role, not '{role[:50]}'")
+
+    def _read_system(self, role: Role, blocks: tuple[Block, ...]) -> None:
+        """Leading texts; what holds a picture keeps its place, as only a turn can hold one."""
+        if all(isinstance(block, Text) for block in blocks):
+            self.system += [block for block in blocks if isinstance(block, Text) and block.text]
+        else:
+            self.turns.append(Turn(role, blocks))
 
     def _assistant(self, message: Node) -> Iterator[Block]:
         if message.has("audio"):

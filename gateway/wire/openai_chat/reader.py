@@ -113,9 +113,8 @@ class ChatReader:
             if isinstance(place, dict) and (usage := read_usage(place.get("usage"))) is not None:
                 yield UsageSeen(usage)
                 break
-        for choice in choices[:1] if only_first else choices:
-            if not only_first or not choice.get("index"):
-                yield from self._read_choice(choice)
+        for choice in [one for one in choices if not one.get("index")] if only_first else _complementing(choices):
+            yield from self._read_choice(choice)
 
     def _read_choice(self, choice: _Said) -> Iterator[Event]:
         if choice.get("error") is not None:
@@ -156,7 +155,8 @@ class ChatReader:
         yield from self._read_extras(delta)
 
     def _read_extras(self, delta: _Said) -> Iterator[Event]:
-        for annotation in delta.get("annotations") or ():
+        annotations = delta.get("annotations")
+        for annotation in annotations if isinstance(annotations, list) else ():
             cited = annotation.get("url_citation") if isinstance(annotation, dict) else None
             if isinstance(cited, dict) and self._text is not None:
                 yield CitationAdded(self._text, Citation(NAME, annotation, cited.get("url"), cited.get("title")))
@@ -261,6 +261,18 @@ class ChatReader:
         return self._next - 1
 
 
+def _complementing(choices: Sequence[_Said]) -> Iterator[_Said]:
+    """The first choice of a whole reply, and those that say what it does not: one server splits a message so."""
+    has_text = has_calls = False
+    for number, choice in enumerate(choices):
+        message = choice.get("message") or choice.get("delta")
+        message = message if isinstance(message, dict) else {}
+        says, calls = bool(message.get("content")), bool(message.get("tool_calls"))
+        if not number or (says and not has_text) or (calls and not has_calls):
+            yield choice
+            has_text, has_calls = has_text or says, has_calls or calls
+
+
 def _calls_in(delta: _Said) -> Iterator[_Said]:
     calls = delta.get("tool_calls")
     if isinstance(calls, list):
@@ -279,8 +291,8 @@ def read_reply(body: bytes, memo: Memo) -> Reply:
         said = said[0]  # Google's compatible endpoint wraps its errors in a list
     if not isinstance(said, dict):
         raise Unreadable("The provider's reply is not a JSON object")
+    if said.get("error") is not None or said.get("object") == "error":
+        raise read_inner(NAME, said.get("error") or said)
     if not said.get("choices"):
-        if said.get("error") is not None or said.get("object") == "error":
-            raise read_inner(NAME, said.get("error") or said)
         raise Unreadable("The provider's reply has no choices")
     return fold(ChatReader(memo).read_whole(said))

@@ -25,6 +25,7 @@ _READ = frozenset(
         "prompt_cache_key", "service_tier", "metadata", "web_search_options", "modalities", "audio",
     }
 )  # fmt: skip
+_THINKING = {"enabled": "auto", "disabled": "off", "adaptive": "adaptive", "auto": "auto"}
 _BAD_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -36,6 +37,7 @@ def read_request(body: JsonBody) -> Request:
         raise CannotSay("This model cannot answer with sound", param="modalities")
     system, turns = read_messages(node)
     options = node.node("stream_options")
+    is_legacy = node.has("functions") and not node.has("tools")  # such a client can take one call only
     most = node.whole("max_completion_tokens")
     return Request(
         origin=NAME,
@@ -44,7 +46,7 @@ def read_request(body: JsonBody) -> Request:
         turns=turns,
         tools=read_tools(node),
         choice=read_choice(node),
-        parallel=node.flag("parallel_tool_calls"),
+        parallel=False if is_legacy else node.flag("parallel_tool_calls"),
         max_output=most if most is not None else node.whole("max_tokens"),
         sampling=_read_sampling(node),
         stops=_read_stops(node),
@@ -58,7 +60,7 @@ def read_request(body: JsonBody) -> Request:
         tier=node.text("service_tier"),
         verbosity=node.text("verbosity"),
         metadata=node.mapping("metadata"),
-        is_legacy=node.has("functions"),
+        is_legacy=is_legacy,
         extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)},
     )
 
@@ -117,11 +119,14 @@ def _read_thinking(node: Node) -> Thinking:
         budget = budget if budget is not None else reasoning.whole("max_tokens")
         mode = {True: "auto", False: "off", None: None}[reasoning.flag("enabled")]
     if (thinking := node.node("thinking")) is not None:
-        mode = {"enabled": "auto", "disabled": "off"}.get(thinking.text("type") or "", thinking.text("type"))
+        kind = thinking.text("type") or "enabled"
+        if kind not in _THINKING:
+            raise thinking.refuse("type", f"'{thinking.at('type')}' must be one of {', '.join(_THINKING)}")
+        mode = _THINKING[kind]
         budget = thinking.whole("budget_tokens") or budget
     if (flag := node.flag("enable_thinking")) is not None:
         mode = "auto" if flag else "off"
-    if effort == "none":
+    if effort == "none" or budget == 0:
         return Thinking("off")
     if budget is not None and mode != "off":
         mode = "budget"

@@ -10,7 +10,7 @@ from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import chosen_name, is_offered, offered
+from gateway.wire.toolbox import check_forced, chosen_name, is_offered, offered
 
 NAME = "openai_chat"
 # OpenAI's limit; a longer list is refused here, with a clear message, as no other target would say it.
@@ -74,7 +74,10 @@ def read_choice(body: Node) -> ToolChoice | None:
     if kind == "allowed_tools":
         return _read_allowed(choice.node("allowed_tools") or choice)
     inner = choice.node("function") or choice.node("custom") or choice
-    return ToolChoice("named", inner.text("name") or kind)
+    called = inner.text("name") if kind in ("function", "custom", None) else kind
+    if not called:
+        raise inner.refuse("name", f"'{inner.at('name')}' is missing", "missing_required_parameter")
+    return ToolChoice("named", called)
 
 
 def _read_allowed(choice: Node) -> ToolChoice:
@@ -89,6 +92,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     """Write `tools`, `tool_choice` and `parallel_tool_calls`; nothing of it when there is no tool."""
     tools = offered(request, memo)
     written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
+    check_forced(request, bool(written))
     if not written:
         return {}
     if len(written) > MOST_TOOLS:
@@ -126,6 +130,8 @@ def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict
     if tool.description:
         function["description"] = tool.description
     function["parameters"] = parameters
+    if tool.cache is not None:
+        memo.drops.add("tools.cache_control")
     if tool.strict and profile.strict_tools and is_strict(parameters):
         function["strict"] = True
     elif tool.strict:

@@ -82,6 +82,9 @@ class _Writer:
     def write_system(self, role: Role, blocks: Sequence[Block]) -> None:
         name = "developer" if self.profile.developer_role else "system"
         texts = [block for block in blocks if isinstance(block, Text) and block.text]
+        for block in blocks:
+            if not isinstance(block, Text):
+                self._drop(block)
         if texts:
             self.messages.append({"role": name, "content": self._content(texts, "\n\n")})
 
@@ -116,6 +119,8 @@ class _Writer:
             case "details" if blocks:
                 return {"reasoning_details": [entry for k, block in enumerate(blocks) for entry in details(block, k)]}
             case _:
+                if text:
+                    self.memo.drops.add("reasoning")
                 return {}
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
