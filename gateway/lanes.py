@@ -24,6 +24,8 @@ from gateway.wire.profile import Profile
 VERSION, BETA = "anthropic-version", "anthropic-beta"
 # Claude Code asks for a million tokens of context by a suffix of the model's name.
 LONG_CONTEXT = "context-1m-2025-08-07"
+# The dialect that some models demand in place of another, where their provider speaks both.
+_LEFT_FOR = {"openai_chat": "openai_responses"}
 # What a history loses on its way is not what was asked for: `on_shed: refuse` lets it pass.
 _NOT_ASKED = frozenset({"reasoning", "system"})
 
@@ -119,12 +121,26 @@ def make_way(
     upstream = spoken(question.dialect, provider, question.mode)
     if upstream is None:
         return None
+    if upstream.name in _LEFT_FOR and _needs_other(question, upstream, provider, profile):
+        upstream = DIALECTS[_LEFT_FOR[upstream.name]]
     if upstream is question.dialect or question.dialect.name == upstream.name:
         return _raw_way(question, provider, model, profile, without)
     try:
         return _crossed_way(question, upstream, provider, model, profile, without)
     except RecursionError:
         raise BadRequest("The request is nested too deeply", code="invalid_value") from None
+
+
+def _needs_other(question: Question, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
+    """Whether a model has to be asked in another dialect than the one that fits (TRANSLATION.md section 0, 2)."""
+    if question.mode == "pt" or question.dialect.client is None or _LEFT_FOR[upstream.name] not in provider.speaks:
+        return False
+    if profile.responses_only:
+        return True
+    if not profile.tools_need_responses:
+        return False
+    request = question.request()
+    return bool(request.tools) and not (request.thinking.mode == "off" and "none" in profile.efforts)
 
 
 def _raw_way(question: Question, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Way:

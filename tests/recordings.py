@@ -35,7 +35,7 @@ def _read(root: Path, path: Path) -> Iterator[Recording]:
     name = str(path.relative_to(root))
     for number, (stream, has_framing) in enumerate(_streams(path)):
         if dialect := _dialect(stream):
-            is_bare = dialect == "anthropic_messages" and not has_framing
+            is_bare = dialect != "openai_chat" and not has_framing
             full = _named(stream) if is_bare else stream
             yield Recording(f"{name}#{number}" if number else name, dialect, full, has_framing)
 
@@ -43,9 +43,7 @@ def _read(root: Path, path: Path) -> Iterator[Recording]:
 def _streams(path: Path) -> Iterator[tuple[bytes, bool]]:
     if path.name.endswith(".chunks.txt"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        stream = "".join(f"data: {line}\n\n" for line in lines).encode()
-        end = b'data: {"type":"message_stop"}\n\n'  # some files hold the replies of several turns
-        yield from ((reply + end, False) for reply in stream.split(end)[:-1]) if end in stream else [(stream, False)]
+        yield from ((reply, False) for reply in _replies(lines))
     elif path.suffix in (".sse", ".txt") and path.name != "SOURCE.txt":
         data = path.read_bytes()
         if b"data:" in data:
@@ -56,6 +54,18 @@ def _streams(path: Path) -> Iterator[tuple[bytes, bool]]:
             text = body.get("string") if isinstance(body, dict) else body
             if isinstance(text, str) and re.search(r"^data:", text, re.MULTILINE):
                 yield text.encode(), True
+
+
+def _replies(lines: list[str]) -> Iterator[bytes]:
+    """Some files hold the replies of several turns: each ends with its dialect's last event."""
+    reply: list[str] = []
+    for line in lines:
+        reply.append(f"data: {line}\n\n")
+        if re.match(r'\{"type": ?"(message_stop|response\.(completed|incomplete|failed))"', line):
+            yield "".join(reply).encode()
+            reply.clear()
+    if reply:
+        yield "".join(reply).encode()
 
 
 def _dialect(stream: bytes) -> str | None:
@@ -70,6 +80,10 @@ def _dialect(stream: bytes) -> str | None:
             return None
         if said.get("type") in ("message_start", "ping", "error") and "sequence_number" not in said:
             return "anthropic_messages"
+        if str(said.get("type", "")).startswith("response.") or (
+            said.get("type") == "error" and "sequence_number" in said
+        ):
+            return "openai_responses"
         return "openai_chat" if "choices" in said else None
     return None
 

@@ -31,7 +31,9 @@ FAILED = (
 REPEATED = "duplicate-message-start"
 # A server that never says why it stopped: `no_finish` is set for it.
 UNFINISHED = ("snowflake",)
-ALL = recordings()
+EVERY = recordings()
+ALL = [one for one in EVERY if one.dialect != "openai_responses"]
+RESPONSES = [one for one in EVERY if one.dialect == "openai_responses"]
 GOOD = [one for one in ALL if not one.name.endswith(FAILED)]
 CUTS = 4096
 pytestmark = pytest.mark.skipif(not ALL, reason="set GATEWAY_CORPUS to the folder of recorded streams")
@@ -231,3 +233,39 @@ async def test_the_sdks_put_the_reply_together(recording: Recording, serve: Any)
     assert calls == [(name, json.loads(arguments or "{}")) for name, arguments in wanted.calls]
     if wanted.output is not None and "xai" not in recording.name:
         assert output == wanted.output
+
+
+@pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize("recording", RESPONSES, ids=str)
+def test_responses_are_read_for_both_other_clients(recording: Recording, client: str) -> None:
+    """Text, reasoning and calls come out in a stream of the client's grammar; a recorded failure is one."""
+    memo = memo_of(client)
+    ends = [b'"type":"response.completed"', b'"type": "response.completed"', b"response.incomplete"]
+    if not any(end in recording.stream for end in ends):
+        with pytest.raises(UpstreamFault):
+            cross(client, recording.stream, memo, "openai_responses")
+        return
+    out = cross(client, recording.stream, memo, "openai_responses")
+    found = read_messages(out) if client == "anthropic_messages" else read_chat(out)
+    text = reasoning = ""
+    for line in recording.stream.decode().splitlines():
+        if line.startswith("data:") and line[5:].strip() not in ("[DONE]", ""):
+            event = json.loads(line[5:])
+            text += event["delta"] if event["type"] == "response.output_text.delta" else ""
+            is_thought = event["type"] in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
+            reasoning += event["delta"] if is_thought else ""
+    assert text.replace("\n\n", "") in found.text.replace("\n\n", "")
+    assert found.reasoning.replace("\n\n", "") == reasoning.replace("\n\n", "")
+    pieces = [recording.stream[at : at + 7] for at in range(0, len(recording.stream), 7)]
+    assert cross(client, pieces, memo_of(client), "openai_responses") == out
+
+
+@pytest.mark.parametrize("recording", RESPONSES, ids=str)
+def test_responses_go_through_byte_for_byte(recording: Recording) -> None:
+    lane = DIALECTS["openai_responses"].watch(Asked())
+    try:
+        out = b"".join([*(lane.feed(frame) for frame in frames([recording.stream])), lane.end()])
+    except UpstreamFault:
+        assert b"error" in recording.stream or b"response.completed" not in recording.stream
+        return
+    assert recording.stream.startswith(out.rstrip(b"\n")) and lane.is_finished

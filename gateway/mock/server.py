@@ -11,7 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 from attrs import define, field
 
-from gateway.mock import chat, messages, others
+from gateway.mock import chat, messages, others, responses
 from gateway.mock.script import Behaviour, Script
 
 # A base URL may have a name before /v1: http://…/one/v1 is the provider `one` of a script or a test.
@@ -114,6 +114,8 @@ def _events(path: str, body: dict[str, Any], sample: str, text: str) -> Iterable
             return chat.events(body, sample, text)
         case "/messages":
             return messages.events(body, sample, text)
+        case "/responses":
+            return responses.events(body, sample, text)
         case "/completions":
             return chat.legacy_events(body, sample, text)
         case _:
@@ -126,6 +128,8 @@ def _reply(path: str, body: dict[str, Any], sample: str, text: str) -> Any:
             return chat.whole(body, sample, text)
         case "/messages":
             return messages.whole(body, sample, text)
+        case "/responses":
+            return responses.whole(body, sample, text)
         case "/messages/count_tokens":
             return messages.count(body)
         case "/completions":
@@ -231,8 +235,9 @@ async def _break_stream(
         await answer.write_eof()
         return answer
     if behaviour.fault == "error_event":
-        said = messages if request.path.endswith("/messages") else chat
-        await answer.write(said.error_event(behaviour.error))
+        sayers = {"messages": messages.error_event, "responses": responses.error_event}
+        say = sayers.get(request.path.rpartition("/")[2], chat.error_event)
+        await answer.write(say(behaviour.error))
         await answer.write_eof()
         return answer
     await answer.write(frame[: len(frame) // 2])

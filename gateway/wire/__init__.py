@@ -4,6 +4,7 @@ from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
+from gateway.wire.openai_responses import OPENAI_RESPONSES
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -11,6 +12,7 @@ DIALECTS: dict[str, Dialect] = {
         OPENAI_CHAT,
         ANTHROPIC_MESSAGES,
         COUNT_TOKENS,
+        OPENAI_RESPONSES,
         OPENAI_COMPLETIONS,
         carried("openai_embeddings", "/embeddings"),
         carried("openai_moderations", "/moderations"),

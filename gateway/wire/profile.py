@@ -96,6 +96,7 @@ class Profile:
     tools_need_responses: bool = field(
         default=False, metadata=doc("refuses function tools on Chat: asked by Responses instead")
     )
+    responses_only: bool = field(default=False, metadata=doc("is not served on Chat at all"))
     json_schema: bool = field(default=True, metadata=doc("takes a JSON schema for its answer"))
     json_object: bool = field(default=True, metadata=doc("takes json_object for its answer"))
 

@@ -12,6 +12,8 @@ from gateway.wire.crossing import Drops
 from gateway.wire.neutral import Block, Role, Text, ToolCall, ToolResult, Turn
 
 SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
+# Stands before the text of a failed call's result, where a dialect has no flag for it.
+ERROR_MARK = "[tool error] "
 # Claude Code's first system text, which only Anthropic takes out again (TRANSLATION.md 4.1).
 ATTRIBUTION = "x-anthropic-billing-header:"
 # Stands before a system text that had to become the user's.

@@ -13,14 +13,19 @@ CLIENT_KINDS = frozenset({"function", "custom"})
 
 def offered(request: Request, memo: Memo) -> Sequence[Tool]:
     """The tools to offer, narrowed where the choice allows only some; their names become known to the memo."""
-    calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
-    memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools)
-    memo.names.learn(Named(call.name, call.namespace, call.kind) for call in calls)
+    learn(request, memo)
     choice = request.choice
     if choice is None or choice.allowed is None:
         return request.tools
     memo.drops.add("tool_choice.allowed_tools")
     return [tool for tool in request.tools if tool.name in choice.allowed]
+
+
+def learn(request: Request, memo: Memo) -> None:
+    """Make the names of all tools, and of all calls of the history, known to the memo."""
+    calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
+    memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools)
+    memo.names.learn(Named(call.name, call.namespace, call.kind) for call in calls)
 
 
 def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bool:

@@ -24,9 +24,8 @@ from gateway.wire.neutral import (
 )
 from gateway.wire.node import Node, decode
 from gateway.wire.openai_chat.tools import NAME, read_cache
+from gateway.wire.shape import ERROR_MARK
 
-# Stands before the text of a failed call's result, where a dialect has no flag for it.
-ERROR_MARK = "[tool error] "
 # What OpenRouter and others call the makers of signed or sealed reasoning.
 FORMATS = {"anthropic-claude-v1": "anthropic_messages", "openai-responses-v1": "openai_responses"}
 

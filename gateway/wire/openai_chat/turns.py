@@ -26,9 +26,9 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.openai_chat.messages import ERROR_MARK, FORMATS
+from gateway.wire.openai_chat.messages import FORMATS
 from gateway.wire.profile import Profile
-from gateway.wire.shape import ATTRIBUTION, SYSTEM_ROLES, shape, text_of
+from gateway.wire.shape import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape, text_of
 
 _FORMAT_OF = {origin: name for name, origin in FORMATS.items()}
 _MOST_BREAKPOINTS = 4

@@ -1,0 +1,43 @@
+"""OpenAI Responses."""
+
+from gateway.wire.dialect import Dialect, UpstreamSide
+from gateway.wire.fault import read_declined
+from gateway.wire.openai_error import write_error
+from gateway.wire.openai_responses import raw
+from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.reader import ResponsesReader, read_reply
+from gateway.wire.openai_responses.request import write_request
+
+SHEDS = {
+    "stop sequences": "enforced by the gateway in what the model says",
+    "n > 1": "refused: one answer at a time",
+    "top_k, presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
+    "temperature, top_p": "dropped for reasoning models",
+    "thinking of other providers in the history": "dropped",
+    "thinking budgets": "become the nearest effort",
+    "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
+    "is_error of a tool result": "told as a mark before its text",
+    "file ids of another provider": "refused",
+    "tools that Anthropic runs": "dropped; refused when the choice forces one",
+    "names of messages": "dropped",
+    "message threads": "refused: the SDK then sends the whole conversation",
+    "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+}
+OPTIONAL = frozenset(
+    {
+        "temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key",
+        "service_tier", "metadata", "reasoning.effort", "reasoning.summary", "text.verbosity", "include",
+        "stream_options",
+    }
+)  # fmt: skip
+OPENAI_RESPONSES = Dialect(
+    name=NAME,
+    path="/responses",
+    read_error=read_declined,
+    write_error=write_error,
+    glance=raw.glance,
+    watch=raw.watch,
+    upstream=UpstreamSide(write_request, read_reply, ResponsesReader, SHEDS, OPTIONAL),
+    generates=True,
+    probe={"input": "Say ok.", "max_output_tokens": 16},
+)

@@ -1,0 +1,200 @@
+"""Writes a neutral conversation as Responses items (TRANSLATION.md 4 and 5.2)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import CannotSay
+from gateway.wire import media
+from gateway.wire.crossing import Memo
+from gateway.wire.names import safe_id
+from gateway.wire.neutral import (
+    Audio,
+    Block,
+    CacheMark,
+    Document,
+    Image,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Request,
+    Role,
+    Text,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from gateway.wire.profile import Profile
+from gateway.wire.shape import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
+
+NAME = "openai_responses"
+_MOST_BREAKPOINTS = 4
+
+
+def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | None, list[dict[str, Any]]]:
+    """Write (`instructions`, `input`). Raises CannotSay for content that the upstream cannot take."""
+    writer = _Writer(memo, profile)
+    system = [block for block in request.system if block.text and not block.text.startswith(ATTRIBUTION)]
+    instructions = None
+    if len(system) == 1 and system[0].cache is None:
+        instructions = system[0].text
+    elif system:
+        writer.write_message("developer", system)
+    turns = shape(request.turns, memo.drops)
+    calls = (block for turn in turns for block in turn.blocks if isinstance(block, ToolCall))
+    writer.custom |= {call.id for call in calls if call.kind == "custom"}
+    for turn in turns:
+        writer.write(turn)
+    for part in writer.marked[:-_MOST_BREAKPOINTS]:
+        del part["prompt_cache_breakpoint"]
+    return instructions, writer.items
+
+
+@define
+class _Writer:
+    memo: Memo
+    profile: Profile
+    items: list[dict[str, Any]] = field(factory=list)
+    marked: list[dict[str, Any]] = field(factory=list)
+    custom: set[str] = field(factory=set)  # ids of freeform calls
+
+    def write(self, turn: Turn) -> None:
+        if turn.name:
+            self.memo.drops.add("messages.name")
+        if turn.role in SYSTEM_ROLES:
+            self.write_message("developer", turn.blocks)
+        elif turn.role is Role.ASSISTANT:
+            self._write_assistant(turn.blocks)
+        else:
+            results = [block for block in turn.blocks if isinstance(block, ToolResult)]
+            for result in results:
+                self._write_result(result)
+            self.write_message("user", [block for block in turn.blocks if not isinstance(block, ToolResult)])
+
+    def write_message(self, role: str, blocks: Sequence[Block]) -> None:
+        content = [part for block in blocks for part in self._part(block)]
+        if content:
+            self.items.append({"type": "message", "role": role, "content": content})
+
+    def _write_assistant(self, blocks: Sequence[Block]) -> None:
+        """Items in the order of the blocks; texts that follow each other are one message."""
+        message: dict[str, Any] | None = None
+        for number, block in enumerate(blocks):
+            if isinstance(block, Text | Refusal):
+                if not block.text:
+                    continue
+                if message is None:
+                    message = {"type": "message", "role": "assistant", "content": []}
+                    if isinstance(block, Text) and block.phase:
+                        message["phase"] = block.phase
+                    self.items.append(message)
+                message["content"].append(_said(block))
+                continue
+            message = None
+            match block:
+                case ToolCall():
+                    self.items.append(self._call(block))
+                case Reasoning() if block.origin == NAME and block.sealed and number + 1 < len(blocks):
+                    self.items.append(_thought(block))
+                case Reasoning():
+                    self.memo.drops.add("reasoning")
+                case Opaque() if block.origin == NAME:
+                    self.items.append(_own(block))
+                case _:
+                    self._drop(block)
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        name = self.memo.names.safe(call.name, call.namespace)
+        call_id = safe_id(call.id)
+        if call.kind == "custom":
+            return {"type": "custom_tool_call", "call_id": call_id, "name": name, "input": call.arguments}
+        return {"type": "function_call", "call_id": call_id, "name": name, "arguments": call.arguments.strip() or "{}"}
+
+    def _write_result(self, result: ToolResult) -> None:
+        kind = "custom_tool_call_output" if result.call_id in self.custom else "function_call_output"
+        parts = [part for block in result.blocks for part in self._part(block)]
+        output: str | list[dict[str, Any]] = parts
+        if all(part["type"] == "input_text" for part in parts):
+            output = (ERROR_MARK if result.is_error else "") + "\n".join(part["text"] for part in parts)
+        elif result.is_error:
+            output = [{"type": "input_text", "text": ERROR_MARK.strip()}, *parts]
+        self.items.append({"type": kind, "call_id": safe_id(result.call_id), "output": output})
+
+    def _part(self, block: Block) -> Iterator[dict[str, Any]]:
+        match block:
+            case Text() if block.text:
+                yield self._mark({"type": "input_text", "text": block.text}, block.cache)
+            case Image():
+                yield self._mark(self._image(block), block.cache)
+            case Document():
+                yield self._mark(self._file(block), block.cache)
+            case Audio():
+                yield {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
+            case Opaque():
+                self._drop(block)
+                yield {"type": "input_text", "text": f"[{block.kind}]"}
+            case Refusal() | ToolCall() | Reasoning():
+                self._drop(block)
+
+    def _mark(self, part: dict[str, Any], cache: CacheMark | None) -> dict[str, Any]:
+        if cache is not None and self.profile.cache_breakpoints:
+            part["prompt_cache_breakpoint"] = {"mode": "explicit"}
+            self.marked.append(part)
+        elif cache is not None:
+            self.memo.drops.add("cache_control")
+        return part
+
+    def _image(self, image: Image) -> dict[str, Any]:
+        if not self.profile.image:
+            raise CannotSay("This model takes no pictures", param="input")
+        if image.source.file_id is not None:
+            raise _foreign_file(image.source.file_id)
+        return {
+            "type": "input_image",
+            "image_url": media.write_url(image.source),
+            "detail": image.detail or "auto",
+        }
+
+    def _file(self, document: Document) -> dict[str, Any]:
+        source = document.source
+        if source.file_id is not None:
+            raise _foreign_file(source.file_id)
+        if (text := media.text_in(source)) is not None:
+            heads = [head for head in (document.name, document.context) if head]
+            return {"type": "input_text", "text": f"[document{': ' if heads else ''}{' — '.join(heads)}]\n{text}"}
+        if not self.profile.pdf:
+            raise CannotSay("This model takes no files", param="input")
+        if source.url is not None:
+            return {"type": "input_file", "file_url": source.url}
+        name = document.name or "document.pdf"
+        return {"type": "input_file", "filename": name, "file_data": media.write_url(source)}
+
+    def _drop(self, block: Block) -> None:
+        kind = block.kind if isinstance(block, Opaque) else type(block).__name__.lower()
+        self.memo.drops.add(f"messages.{kind}")
+
+
+def _said(block: Text | Refusal) -> dict[str, Any]:
+    if isinstance(block, Refusal):
+        return {"type": "refusal", "refusal": block.text}
+    return {"type": "output_text", "text": block.text, "annotations": []}
+
+
+def _thought(block: Reasoning) -> dict[str, Any]:
+    """Replayed in front of what it belongs to; an id only when OpenAI gave one (4.5)."""
+    item: dict[str, Any] = {"type": "reasoning"}
+    if block.id and block.id.startswith("rs_"):
+        item["id"] = block.id
+    item["summary"] = [{"type": "summary_text", "text": part} for part in block.parts if block.is_summary]
+    return {**item, "encrypted_content": block.sealed}
+
+
+def _own(block: Opaque) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(block.raw)
+    return found
+
+
+def _foreign_file(file_id: str) -> CannotSay:
+    return CannotSay(f"The file '{file_id}' is known to another provider only: send its content", param="input")

@@ -1,0 +1,315 @@
+"""Reads replies of Responses upstreams, whole and streamed (TRANSLATION.md 7.11)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import Broke, Unreadable
+from gateway.wire.crossing import Memo
+from gateway.wire.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    CitationAdded,
+    Event,
+    Finished,
+    PartStarted,
+    Started,
+    StateSeen,
+    UsageSeen,
+    fold,
+)
+from gateway.wire.fault import read_inner
+from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.sse import read_frame
+
+MOST_JUNK = 3
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_LENGTH = frozenset({"max_output_tokens", "max_messages"})
+_Said = Mapping[str, Any]
+
+
+@define
+class _Item:
+    """An output item that is coming in, told apart by its place: ids may change on the way."""
+
+    kind: str
+    parts: dict[int, int] = field(factory=dict)  # content or summary index -> block
+    block: int | None = None  # of a call, or of a reasoning item
+    told: int = 0  # characters of a call's arguments so far
+    said: dict[int, bool] = field(factory=dict)  # parts that have said something
+    phase: str | None = None
+    id: str | None = None
+
+
+@define
+class ResponsesReader:
+    """The state of one reply."""
+
+    memo: Memo
+    is_over: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
+    _has_started: bool = field(default=False, init=False)
+    _items: dict[int, _Item] = field(factory=dict, init=False)
+    _next: int = field(default=0, init=False)
+    _calls: int = field(default=0, init=False)
+    _junk: int = field(default=0, init=False)
+
+    def feed(self, frame: bytes) -> Sequence[Event]:
+        if self.is_over:
+            return ()
+        read = read_frame(frame)
+        if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
+            return ()
+        try:
+            said = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            self._junk += 1
+            if self._junk >= MOST_JUNK or not self._has_started:
+                raise Unreadable("The provider's stream is not the JSON of its dialect")
+            return ()
+        self._junk = 0
+        return list(self._read(said))
+
+    def end(self) -> Sequence[Event]:
+        if not self.is_over:
+            raise Broke("The provider's stream ended before the model had finished")
+        return ()
+
+    def _read(self, said: _Said) -> Iterator[Event]:
+        kind, index = said.get("type"), said.get("output_index")
+        index = index if isinstance(index, int) else 0
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
+                yield from self._say(index, said, kind.split(".")[1])
+            case "response.reasoning_summary_text.delta":
+                yield from self._think(index, said.get("delta"), is_summary=True)
+            case "response.reasoning_summary_part.added":
+                yield from self._begin_summary(index, said.get("summary_index"))
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
+                yield from self._argue(index, said.get("delta"))
+            case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
+                yield from self._complete(index, said.get("arguments") or said.get("input"))
+            case "response.output_text.annotation.added":
+                yield from self._cite(index, said)
+            case "response.output_item.added":
+                yield from self._open(index, said.get("item"))
+            case "response.output_item.done":
+                yield from self._close(index, said.get("item"))
+            case "response.created" | "response.in_progress" | "response.queued":
+                yield from self._start(said.get("response"))
+            case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
+                response = said.get("response")
+                yield from self._finish(response if isinstance(response, dict) else {})
+            case "error":
+                raise read_inner(NAME, said.get("error") or said)
+            case None if said.get("error") is not None:
+                raise read_inner(NAME, said["error"])
+
+    def _start(self, response: Any) -> Iterator[Event]:
+        if not self._has_started:
+            self._has_started = True
+            said = response if isinstance(response, dict) else {}
+            tier = said.get("service_tier")
+            yield Started(
+                str(said.get("id") or ""), str(said.get("model") or ""), tier if isinstance(tier, str) else None
+            )
+
+    def _open(self, index: int, said: Any) -> Iterator[Event]:
+        if not isinstance(said, dict):
+            return
+        item = self._items[index] = _Item(
+            str(said.get("type")), id=_text(said.get("id")), phase=_text(said.get("phase"))
+        )
+        if item.kind in _CALLS:
+            item.block = self._take_index()
+            yield BlockStarted(item.block, self._call(said, item.kind))
+            given = said.get("arguments") or said.get("input")
+            if isinstance(given, str) and given:
+                yield from self._argue(index, given)
+
+    def _call(self, said: _Said, kind: str) -> ToolCall:
+        known = self.memo.names.original(str(said.get("name") or ""))
+        call_id = self.memo.call_id(str(said.get("call_id") or said.get("id") or ""), self._calls)
+        self._calls += 1
+        form = "custom" if kind == "custom_tool_call" else known.kind
+        return ToolCall(call_id, known.name, "", form, known.namespace or _text(said.get("namespace")))
+
+    def _say(self, index: int, said: _Said, kind: str) -> Iterator[Event]:
+        text, part = said.get("delta"), said.get("content_index")
+        if not isinstance(text, str) or not text:
+            return
+        if kind == "reasoning_text":
+            yield from self._think(index, text, is_summary=False)
+            return
+        item = self._items.setdefault(index, _Item("message"))
+        number = part if isinstance(part, int) else 0
+        if number not in item.parts:
+            item.parts[number] = self._take_index()
+            block = Refusal("") if kind == "refusal" else Text("", phase=item.phase)
+            yield BlockStarted(item.parts[number], block)
+        yield BlockDelta(item.parts[number], text)
+
+    def _think(self, index: int, text: Any, *, is_summary: bool) -> Iterator[Event]:
+        if isinstance(text, str) and text:
+            item = self._items.setdefault(index, _Item("reasoning"))
+            yield from self._begin_thought(item, is_summary)
+            assert item.block is not None
+            yield BlockDelta(item.block, text)
+
+    def _begin_thought(self, item: _Item, is_summary: bool) -> Iterator[Event]:
+        if item.block is None:
+            item.block = self._take_index()
+            yield BlockStarted(item.block, Reasoning(is_summary=is_summary, origin=NAME, id=item.id))
+
+    def _begin_summary(self, index: int, part: Any) -> Iterator[Event]:
+        item = self._items.setdefault(index, _Item("reasoning"))
+        if isinstance(part, int) and part > 0 and item.block is not None:
+            yield PartStarted(item.block)
+
+    def _argue(self, index: int, text: Any) -> Iterator[Event]:
+        item = self._items.get(index)
+        if item is not None and item.block is not None and isinstance(text, str) and text:
+            item.told += len(text)
+            yield BlockDelta(item.block, text)
+
+    def _complete(self, index: int, whole: Any) -> Iterator[Event]:
+        """Some servers send arguments only when they are done: tell what has not been told."""
+        item = self._items.get(index)
+        if item is not None and isinstance(whole, str) and len(whole) > item.told:
+            yield from self._argue(index, whole[item.told :])
+
+    def _cite(self, index: int, said: _Said) -> Iterator[Event]:
+        item, cited, part = self._items.get(index), said.get("annotation"), said.get("content_index")
+        block = item.parts.get(part if isinstance(part, int) else 0) if item is not None else None
+        if block is not None and isinstance(cited, dict):
+            yield CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
+
+    def _close(self, index: int, said: Any) -> Iterator[Event]:
+        """The item as it is in the end: fills what was never streamed."""
+        if not isinstance(said, dict):
+            return
+        item = self._items.get(index)
+        if item is None:
+            yield from self._open(index, said)
+            item = self._items[index]
+        match item.kind:
+            case "message":
+                yield from self._close_message(item, said)
+            case "reasoning":
+                yield from self._close_thought(item, said)
+            case kind if kind in _CALLS:
+                yield from self._complete(index, said.get("arguments") or said.get("input"))
+                assert item.block is not None
+                yield BlockEnded(item.block)
+            case kind:
+                block = self._take_index()
+                yield BlockStarted(block, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(said))))
+                yield BlockEnded(block)
+        item.kind = "closed"
+
+    def _close_message(self, item: _Item, said: _Said) -> Iterator[Event]:
+        content = said.get("content")
+        for number, part in enumerate(content if isinstance(content, list) else ()):
+            if not isinstance(part, dict) or number in item.parts:
+                continue
+            text = part.get("text") or part.get("refusal")
+            if isinstance(text, str) and text:
+                item.parts[number] = self._take_index()
+                is_refusal = part.get("type") == "refusal"
+                yield BlockStarted(item.parts[number], Refusal("") if is_refusal else Text("", phase=item.phase))
+                yield BlockDelta(item.parts[number], text)
+                cited = part.get("annotations")
+                for one in cited if isinstance(cited, list) else ():
+                    if isinstance(one, dict) and not is_refusal:
+                        citation = Citation(NAME, one, _text(one.get("url")), _text(one.get("title")))
+                        yield CitationAdded(item.parts[number], citation)
+        for block in item.parts.values():
+            yield BlockEnded(block)
+
+    def _close_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
+        """The encrypted content counts as it stands here: what came with `added` may have been partial."""
+        item.id = _text(said.get("id")) or item.id
+        if item.block is None:
+            yield from self._tell_thought(item, said)
+        sealed = _text(said.get("encrypted_content"))
+        if sealed is not None:
+            yield from self._begin_thought(item, is_summary=True)
+            assert item.block is not None
+            yield StateSeen(item.block, sealed=sealed, id=item.id)
+        if item.block is not None:
+            yield BlockEnded(item.block)
+
+    def _tell_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
+        for name, is_summary in (("summary", True), ("content", False)):
+            parts = said.get(name)
+            texts = (
+                [_text(part.get("text")) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+            )
+            for text in filter(None, texts):
+                if item.block is not None:
+                    yield PartStarted(item.block)
+                yield from self._begin_thought(item, is_summary)
+                assert item.block is not None
+                yield BlockDelta(item.block, text)
+
+    def _finish(self, response: _Said) -> Iterator[Event]:
+        yield from self._start(response)
+        output = response.get("output")
+        for index, item in enumerate(output if isinstance(output, list) else ()):
+            if index not in self._items:
+                yield from self._close(index, item)
+        status = response.get("status")
+        if status == "failed" or response.get("error") is not None:
+            raise read_inner(NAME, response.get("error") or {"message": "The response failed", "code": "server_error"})
+        if status == "cancelled":
+            raise Broke("The provider cancelled the response")
+        if (usage := read_usage(response.get("usage"))) is not None:
+            yield UsageSeen(usage)
+        for item in self._items.values():  # a stream that closes no item still closes its blocks
+            if item.kind != "closed":
+                yield from map(BlockEnded, [*item.parts.values(), *([item.block] if item.block is not None else [])])
+        self.is_over = self.is_finished = True
+        yield Finished(Stop(self._reason(response)))
+
+    def _reason(self, response: _Said) -> StopReason:
+        details = response.get("incomplete_details")
+        why = details.get("reason") if isinstance(details, dict) else None
+        if response.get("status") == "incomplete" and why in _LENGTH:
+            return StopReason.LENGTH
+        if response.get("status") == "incomplete" and why == "content_filter":
+            return StopReason.FILTERED
+        return StopReason.TOOLS if self._calls else StopReason.END
+
+    def _take_index(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def read_whole(self, said: _Said) -> Iterator[Event]:
+        """Read a whole response object."""
+        yield from self._finish(said)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def read_reply(body: bytes, memo: Memo) -> Reply:
+    """Read a whole reply. Raises UpstreamFault when it is an error, or no response at all."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
+    if not isinstance(said, dict):
+        raise Unreadable("The provider's reply is not a JSON object")
+    if said.get("error") is not None:
+        raise read_inner(NAME, said["error"])
+    if not isinstance(said.get("output"), list):
+        raise Unreadable("The provider's reply has no output")
+    return fold(ResponsesReader(memo).read_whole(said))

@@ -1,0 +1,109 @@
+"""Writes Responses requests for upstreams that only take these, with the whole conversation in them."""
+
+from typing import Any
+
+from gateway.wire.crossing import LONG_OUTPUT, Memo, Setting, Written
+from gateway.wire.neutral import Format, Request
+from gateway.wire.openai_responses.items import write_input
+from gateway.wire.openai_responses.tools import write_tools
+from gateway.wire.profile import Profile
+from gateway.wire.schema import is_strict
+from gateway.wire.steering import check_single, effort_of, write_identity
+
+# OpenAI's least output cap.
+LEAST_OUTPUT = 16
+
+
+def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
+    """Write a request for a Responses upstream; what it cannot say is noted in the memo or refused.
+
+    Nothing is stored there: the conversation is ours, and encrypted reasoning travels in it.
+    """
+    check_single(request)
+    profile = setting.profile
+    tools = write_tools(request, memo, profile)  # first: their names are what the items are written with
+    instructions, items = write_input(request, memo, profile)
+    members: dict[str, Any] = {"model": setting.model}
+    if instructions is not None:
+        members["instructions"] = instructions
+    members |= {"input": items, "store": False, "include": ["reasoning.encrypted_content"]}
+    most = _cap(request, memo, profile)
+    if most is not None:
+        members["max_output_tokens"] = most
+    members |= tools
+    members |= _write_sampling(request, memo, profile)
+    members |= _write_text(request, memo, profile)
+    members |= _write_reasoning(request, memo, profile)
+    members |= write_identity(request, memo, profile)
+    if request.metadata:
+        members["metadata"] = request.metadata
+    memo.stops = tuple(request.stops)  # Responses has no stop sequences: they are looked for in what it says
+    must_stream = not request.is_stream and (most or 0) > LONG_OUTPUT
+    if request.is_stream or must_stream:
+        members["stream"] = True
+        if profile.obfuscation:
+            members["stream_options"] = {"include_obfuscation": False}
+    for name in request.extra:
+        memo.drops.add(name)
+    return Written(members, must_stream=must_stream)
+
+
+def _cap(request: Request, memo: Memo, profile: Profile) -> int | None:
+    most = request.max_output
+    if most is None:
+        return None
+    if profile.max_output is not None and most > profile.max_output:
+        memo.drops.add("max_tokens")
+        most = profile.max_output
+    return max(LEAST_OUTPUT, most)
+
+
+def _write_sampling(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        value = getattr(request.sampling, name)
+        if value is not None and profile.sampling:
+            members[name] = value
+        elif value is not None:
+            memo.drops.add(name)
+    for name in ("top_k", "presence_penalty", "frequency_penalty", "seed", "logit_bias", "logprobs", "top_logprobs"):
+        if getattr(request.sampling, name) not in (None, False, 0):
+            memo.drops.add(name)
+    return members
+
+
+def _write_text(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    text: dict[str, Any] = {}
+    form = request.format
+    if form.kind != "text":
+        text["format"] = _write_format(form)
+    if request.verbosity is not None:
+        if profile.verbosity:
+            text["verbosity"] = request.verbosity
+        else:
+            memo.drops.add("verbosity")
+    return {"text": text} if text else {}
+
+
+def _write_format(form: Format) -> dict[str, Any]:
+    if form.kind != "json_schema":
+        return {"type": form.kind}
+    wants_strict = form.strict if form.strict is not None else True
+    return {
+        "type": "json_schema",
+        "name": form.name,
+        **({"description": form.description} if form.description else {}),
+        "schema": form.schema,
+        "strict": wants_strict and is_strict(form.schema),
+    }
+
+
+def _write_reasoning(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    thinking = request.thinking
+    said: dict[str, Any] = {}
+    if thinking.mode is not None or thinking.effort is not None:
+        if effort := effort_of(thinking, profile, memo):
+            said["effort"] = effort
+        if thinking.mode != "off" and thinking.display != "omitted" and profile.reasoning_summary:
+            said["summary"] = thinking.summary or "auto"
+    return {"reasoning": said} if said else {}

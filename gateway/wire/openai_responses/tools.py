@@ -1,0 +1,72 @@
+"""Tools and the choice among them, as Responses says them: flat, with more kinds (TRANSLATION.md 5)."""
+
+from typing import Any
+
+from gateway.wire.crossing import Memo
+from gateway.wire.neutral import Request, Tool
+from gateway.wire.openai_responses.items import NAME
+from gateway.wire.profile import Profile
+from gateway.wire.schema import is_strict, tool_parameters
+from gateway.wire.toolbox import check_forced, chosen_name, is_offered, learn
+
+MOST_TOOLS = 128
+
+
+def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    """Write `tools`, `tool_choice` and `parallel_tool_calls`; nothing of it when there is no tool."""
+    learn(request, memo)
+    written = [one for tool in request.tools if (one := _write_tool(tool, request, memo, profile)) is not None]
+    check_forced(request, bool(written))
+    if not written:
+        return {}
+    members: dict[str, Any] = {"tools": written}
+    if request.choice is not None:
+        members["tool_choice"] = _write_choice(request, memo)
+    if request.parallel is False:
+        members["parallel_tool_calls"] = False
+    return members
+
+
+def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> dict[str, Any] | None:
+    name = memo.names.safe(tool.name, tool.namespace)
+    described = {"description": tool.description} if tool.description else {}
+    match tool.kind:
+        case "function":
+            parameters = tool_parameters(tool.parameters)
+            strict = bool(tool.strict) and is_strict(parameters)
+            if tool.strict and not strict:
+                memo.drops.add("tools.strict")
+            # Left out, strict would be tried, and optional members become required (5.1).
+            return {"type": "function", "name": name, **described, "parameters": parameters, "strict": strict}
+        case "custom":
+            form = {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else {}
+            return {"type": "custom", "name": name, **described, **form}
+        case _ if not is_offered(tool, request, memo, profile):
+            return None
+        case _:
+            return tool.raw if tool.origin == NAME else {"type": tool.kind, **_options(tool.raw or {})}
+
+
+def _options(raw: dict[str, Any]) -> dict[str, Any]:
+    """What Chat's `web_search_options` and this dialect's tool have in common."""
+    kept: dict[str, Any] = {name: raw[name] for name in ("search_context_size", "filters") if name in raw}
+    location = raw.get("user_location")
+    if isinstance(location, dict):
+        inner = location.get("approximate")
+        place = inner if isinstance(inner, dict) else {name: location[name] for name in location if name != "type"}
+        kept["user_location"] = {"type": "approximate", **place}
+    return kept
+
+
+def _write_choice(request: Request, memo: Memo) -> Any:
+    choice = request.choice
+    assert choice is not None
+    if choice.allowed is not None:
+        mode = "required" if choice.mode == "required" else "auto"
+        tools = [tool for tool in request.tools if tool.name in choice.allowed]
+        named = [{"type": tool.kind, "name": memo.names.safe(tool.name, tool.namespace)} for tool in tools]
+        return {"type": "allowed_tools", "mode": mode, "tools": named}
+    if choice.mode != "named":
+        return choice.mode
+    name = chosen_name(request, memo)
+    return {"type": memo.names.original(name).kind, "name": name}

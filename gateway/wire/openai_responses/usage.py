@@ -1,0 +1,35 @@
+"""Token counts as Responses says them: Chat's arithmetic under other names (TRANSLATION.md 6.3)."""
+
+from typing import Any
+
+from gateway.wire.counts import count
+from gateway.wire.neutral import Usage
+
+
+def read_usage(said: Any) -> Usage | None:
+    """Read a `usage` object; None when it says nothing."""
+    if not isinstance(said, dict):
+        return None
+    given, made = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    if given is None and made is None:
+        return None
+    read = _detail(said.get("input_tokens_details"), "cached_tokens")
+    written = _detail(said.get("input_tokens_details"), "cache_write_tokens")
+    fresh = None if given is None else max(0, given - (read or 0) - (written or 0))
+    return Usage(fresh, read, written, made, _detail(said.get("output_tokens_details"), "reasoning_tokens"))
+
+
+def _detail(said: Any, name: str) -> int | None:
+    return count(said.get(name)) if isinstance(said, dict) else None
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Write a `usage` object (SDK type ResponseUsage): every count has to be a number, Codex reads them all."""
+    prompt, output = usage.prompt or 0, usage.output or 0
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": usage.cache_read or 0, "cache_write_tokens": usage.cache_write or 0},
+        "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
+        "total_tokens": prompt + output,
+    }
