@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.catalogue import Catalogue
 from gateway.clock import Clock
 from gateway.config import MIB, Config, Seconds
-from gateway.handlers import connection_test, models, probes
+from gateway.handlers import connection_test, models, probes, responses
 from gateway.handlers.bodies import hold_continue
 from gateway.handlers.count_tokens import count_tokens
 from gateway.handlers.generate import create
@@ -34,9 +34,15 @@ from gateway.upstream import Upstream
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
+from gateway.wire.openai_responses import OPENAI_RESPONSES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LIMIT_CLASSES = {"openai_chat": "chat", "openai_embeddings": "embeddings", "anthropic_messages": "messages"}
+LIMIT_CLASSES = {
+    "openai_chat": "chat",
+    "openai_embeddings": "embeddings",
+    "anthropic_messages": "messages",
+    "openai_responses": "responses",
+}
 # Every /v1 path stands behind each of these (PRODUCT.md section 6).
 PREFIXES = {
     "": "", "/openai": "", "/full": "", "/full/openai": "", "/min": "min", "/min/openai": "min",
@@ -49,6 +55,7 @@ PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quie
 CATALOGUE = Endpoint(
     "catalogue", OPENAI_CHAT, is_shed=False, anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, is_shed=False)
 )
+STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default")
 OPERATORS = Endpoint("operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, is_shed=False)
 
 
@@ -132,6 +139,13 @@ def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
             endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"), mode=mode)
             handler = count_tokens if dialect is COUNT_TOKENS else create
             add("POST", f"{prefix}/v1{dialect.path}", handler, endpoint)
+        one = f"{prefix}/v1/responses/{{id}}"
+        add("GET", f"{prefix}/v1/responses", responses.refuse_websocket, STORED)
+        add("GET", one, responses.find_none, STORED)
+        add("DELETE", one, responses.find_none, STORED)
+        add("GET", f"{one}/input_items", responses.find_none, STORED)
+        add("POST", f"{one}/cancel", responses.find_none, STORED)
+        add("POST", f"{prefix}/v1/responses/input_tokens", responses.count_input, STORED)
         add("GET", f"{prefix}/v1/models", models.list_models, CATALOGUE)
         add("GET", f"{prefix}/v1/models/{{id:.+}}", models.show_model, CATALOGUE)
         add("GET", f"{prefix}/v1/aliases", models.list_aliases, CATALOGUE)

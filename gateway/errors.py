@@ -92,6 +92,19 @@ class UnknownModel(NotFound):
     default_code = "model_not_found"
 
 
+class UnknownResponse(NotFound):
+    """No stored response of this id for this key; the real API has no code for it."""
+
+    default_code = None
+
+
+class UpgradeRequired(Refusal):
+    """A WebSocket was asked for where there is none."""
+
+    status = 426
+    default_code = "upgrade_required"
+
+
 class MethodNotAllowed(Refusal):
     """The path exists, the method does not."""
 

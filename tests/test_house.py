@@ -48,7 +48,7 @@ IMPURE = {"aiohttp", "asyncio", "time", "random", "os", "socket", "logging", "st
 WIRE_BASE = {
     "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "unpack",
     "arguments", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
-    "shape", "steering", "think", "toolbox",
+    "serial", "shape", "steering", "think", "toolbox",
 }  # fmt: skip
 
 FILES = sorted(ROOT.rglob("*.py"))

@@ -17,6 +17,7 @@ from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.routing import Resolved
 from gateway.wire.anthropic_messages import COUNT_TOKENS, read_request
 from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Request
 from gateway.wire.tokens import countable
 
 # Longer texts are counted in a thread, so that the loop never stops for them.
@@ -63,7 +64,12 @@ async def _forward(
 async def _estimate(gateway: Gateway, body: object) -> int:
     assert isinstance(body, JsonBody)
     members = body.members if body.has("max_tokens") else body.members | {"max_tokens": msgspec.Raw(b"1")}
-    found = countable(read_request(JsonBody(dict(members))))
+    return await estimate_input(gateway, read_request(JsonBody(dict(members))))
+
+
+async def estimate_input(gateway: Gateway, request: Request) -> int:
+    """The input tokens of a request: by vocabulary where one is installed, else by kinds of characters."""
+    found = countable(request)
     if gateway.tokenizer is not None:
         try:
             counted = await gateway.tokenizer.count(found.texts)

@@ -14,8 +14,10 @@ from gateway.lanes import VERSION, Question
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.routing import Resolved, check_access
 from gateway.upstream import Deadline
+from gateway.wire import CHAT_WITH_INPUT
 from gateway.wire.dialect import Dialect
-from gateway.wire.json_body import Body
+from gateway.wire.json_body import Body, JsonBody
+from gateway.wire.openai_chat import OPENAI_CHAT
 
 # The SDKs say here how long they will wait (TRANSLATION.md 2.5).
 LONG_CONTEXT_SUFFIX = "[1m]"
@@ -31,7 +33,10 @@ async def create(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, visit.endpoint.most_body or server.max_body, server.timeouts.body)
     resolved, wants_long_context = resolve(request, visit, body)
     visit.exchange.is_stream = body.flag("stream")
-    inquiry = make_inquiry(request, gateway, visit, visit.endpoint.dialect, body, resolved)
+    dialect = visit.endpoint.dialect
+    if dialect is OPENAI_CHAT and isinstance(body, JsonBody) and body.has("input") and not body.has("messages"):
+        dialect = CHAT_WITH_INPUT
+    inquiry = make_inquiry(request, gateway, visit, dialect, body, resolved)
     inquiry.question.wants_long_context = wants_long_context
     return await Dispatch(inquiry).run()
 

@@ -31,6 +31,8 @@ OUTCOMES: dict[type[GatewayError], str] = {
     errors.Unauthorized: "unauthorized",
     errors.Forbidden: "forbidden",
     errors.NotFound: "not_found",
+    errors.UnknownResponse: "not_found",
+    errors.UpgradeRequired: "upgrade_required",
     errors.UnknownModel: "unknown_model",
     errors.MethodNotAllowed: "method_not_allowed",
     errors.ClientTooSlow: "client_too_slow",

@@ -1,7 +1,12 @@
 """All wire formats by name. A dialect more is one line here."""
 
+from attrs import evolve
+
+from gateway.wire import openai_responses
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
 from gateway.wire.dialect import Dialect
+from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Request
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
@@ -24,3 +29,18 @@ DIALECTS: dict[str, Dialect] = {
         carried("openai_translations", "/audio/translations", is_json=False),
     )
 }
+
+
+def _read_input(body: JsonBody) -> Request:
+    """A request in Responses' words that wants its answer in Chat's."""
+    options = body.get("stream_options", dict[str, object], "an object") or {}
+    wants_usage = options.get("include_usage") is True
+    without = JsonBody({name: raw for name, raw in body.members.items() if name != "stream_options"})
+    return evolve(openai_responses.read_request(without), wants_usage=wants_usage)
+
+
+# Some editors put Responses' `input` to Chat's path (TRANSLATION.md 13.3, Cursor).
+assert OPENAI_CHAT.client is not None
+CHAT_WITH_INPUT = evolve(
+    OPENAI_CHAT, name="openai_chat_with_input", client=evolve(OPENAI_CHAT.client, read_request=_read_input)
+)

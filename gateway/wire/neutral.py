@@ -270,6 +270,7 @@ class Request:
     metadata: dict[str, Any] | None = None
     is_legacy: bool = False  # a Chat client that says `functions` and wants `function_call`
     extra: dict[str, Any] = field(factory=dict)
+    echo: dict[str, Any] = field(factory=dict, repr=False)  # what a Responses client is told again
 
 
 @frozen

@@ -183,3 +183,67 @@ def _end_block(opened: dict[str, Any], told: Told) -> None:
         given = json.loads(opened["json"] or "{}")
         assert isinstance(given, dict)
         told.calls.append((opened["block"]["id"], opened["block"]["name"], json.dumps(given)))
+
+
+def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
+    """Read a Responses stream: what was told, and the final object. Asserts TRANSLATION.md 7.6."""
+    told, events = Told(), []
+    for event, data in frames_of(stream):
+        said = json.loads(data)
+        assert event == said["type"]
+        events.append(said)
+    assert [one["sequence_number"] for one in events] == list(range(len(events)))
+    assert [one["type"] for one in events[:2]] == ["response.created", "response.in_progress"]
+    ids = {one["response"]["id"] for one in events if "response" in one}
+    assert len(ids) == 1 and ids.pop().startswith("resp_")
+    done: list[dict[str, Any]] = []
+    opened: dict[str, Any] | None = None
+    deltas: dict[tuple[str, int], str] = {}
+    for said in events[2:]:
+        kind = said["type"].removeprefix("response.")
+        if "output_index" in said:
+            assert said["output_index"] == len(done)
+        if kind == "output_item.added":
+            assert opened is None
+            opened = said["item"]
+        elif kind == "output_item.done":
+            assert opened is not None and said["item"]["id"] == opened["id"]
+            assert said["item"].get("call_id") == opened.get("call_id")
+            done.append(said["item"])
+            opened = None
+        elif "item_id" in said:
+            assert opened is not None and said["item_id"] == opened["id"]
+            place = (kind.split(".")[0], said.get("content_index", said.get("summary_index", 0)))
+            if kind.endswith(".delta"):
+                deltas[place] = deltas.get(place, "") + said["delta"]
+            elif kind.endswith(".done") and kind.split(".")[0] + ".delta" and place in deltas:
+                whole = next(said[name] for name in ("text", "refusal", "arguments", "input") if name in said)
+                assert deltas.pop(place) == whole
+    assert opened is None or events[-1]["type"] == "response.failed"
+    final = events[-1]["response"]
+    _told_items(final["output"], told)
+    if events[-1]["type"] == "response.failed":
+        told.error = final["error"]
+        assert events[-2]["type"] == "error" and events[-2]["error"]["message"] == events[-2]["message"]
+        return told, final
+    assert events[-1]["type"] == f"response.{final['status']}" and final["output"] == done
+    assert set(final["usage"]) == {
+        "input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens",
+    }  # fmt: skip
+    told.stop, told.usage = final["status"], final["usage"]
+    return told, final
+
+
+def _told_items(items: list[dict[str, Any]], told: Told) -> None:
+    for item in items:
+        told.kinds.append(item["type"])
+        match item["type"]:
+            case "message":
+                told.text += "".join(part.get("text", "") for part in item["content"])
+                told.refusal += "".join(part.get("refusal", "") for part in item["content"])
+                told.citations += [one for part in item["content"] for one in part.get("annotations", ())]
+            case "reasoning":
+                told.reasoning += "".join(part["text"] for part in (*item["summary"], *item.get("content", ())))
+                told.signatures += [item["encrypted_content"]] if "encrypted_content" in item else []
+            case "function_call" | "custom_tool_call":
+                told.calls.append((item["call_id"], item["name"], item.get("arguments", item.get("input", ""))))

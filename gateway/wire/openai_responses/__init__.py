@@ -1,12 +1,16 @@
 """OpenAI Responses."""
 
-from gateway.wire.dialect import Dialect, UpstreamSide
+from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
 from gateway.wire.openai_error import write_error
 from gateway.wire.openai_responses import raw
+from gateway.wire.openai_responses.asked import read_request
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.reader import ResponsesReader, read_reply
+from gateway.wire.openai_responses.reply import ResponsesWriter, write_reply
 from gateway.wire.openai_responses.request import write_request
+
+__all__ = ["NAME", "OPENAI_RESPONSES", "read_request"]
 
 SHEDS = {
     "stop sequences": "enforced by the gateway in what the model says",
@@ -37,6 +41,7 @@ OPENAI_RESPONSES = Dialect(
     write_error=write_error,
     glance=raw.glance,
     watch=raw.watch,
+    client=ClientSide(read_request, write_reply, ResponsesWriter),
     upstream=UpstreamSide(write_request, read_reply, ResponsesReader, SHEDS, OPTIONAL),
     generates=True,
     probe={"input": "Say ok.", "max_output_tokens": 16},

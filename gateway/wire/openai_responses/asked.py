@@ -1,0 +1,179 @@
+"""Reads Responses requests from clients (TRANSLATION.md 3)."""
+
+from typing import Any
+
+from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
+from gateway.wire.node import Node
+from gateway.wire.openai_responses.conversation import no_storage, read_input
+from gateway.wire.openai_responses.items import NAME
+
+_READ = frozenset(
+    {
+        "model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p",
+        "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "safety_identifier",
+        "user", "prompt_cache_key", "service_tier", "metadata", "store", "include", "previous_response_id",
+        "conversation", "background", "prompt", "client_metadata",
+    }
+)  # fmt: skip
+INCLUDABLE = frozenset(
+    {
+        "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+        "message.input_image.image_url", "computer_call_output.output.image_url",
+        "code_interpreter_call.outputs", "reasoning.encrypted_content", "message.output_text.logprobs",
+    }
+)  # fmt: skip
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+# Built-in tools that the client runs, as functions for models that do not know them (5.5).
+_BUILTIN: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "local_shell": (
+        "Run a command on the user's machine",
+        {"command": _STRINGS, "working_directory": {"type": "string"}, "timeout_ms": {"type": "integer"}},
+        ["command"],
+    ),
+    "shell": (
+        "Run commands in a shell",
+        {"commands": _STRINGS, "timeout_ms": {"type": "integer"}, "max_output_length": {"type": "integer"}},
+        ["commands"],
+    ),
+    "apply_patch": (
+        "Create, update or delete a file",
+        {
+            "operation": {
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string", "enum": ["create_file", "update_file", "delete_file"]},
+                    "path": {"type": "string"},
+                    "diff": {"type": "string"},
+                },
+                "required": ["type", "path"],
+            }
+        },
+        ["operation"],
+    ),
+}
+
+
+def read_request(body: JsonBody) -> Request:
+    """Read a Responses request. Raises BadRequest with the place, CannotSay for what no other dialect has."""
+    node = Node(body.members)
+    no_storage(node)
+    said = read_input(node)
+    text, reasoning = node.node("text"), node.node("reasoning")
+    _check_include(node)
+    if node.flag("store"):
+        said.lost.append("store")  # kept nowhere yet: told in the reply as well
+    extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
+    return Request(
+        origin=NAME,
+        model=node.text("model") or "",
+        system=said.system,
+        turns=said.turns,
+        tools=_read_tools(node),
+        choice=_read_choice(node),
+        parallel=node.flag("parallel_tool_calls"),
+        max_output=node.whole("max_output_tokens"),
+        sampling=Sampling(node.number("temperature"), node.number("top_p")),
+        format=_read_format(text),
+        thinking=_read_thinking(reasoning),
+        is_stream=bool(node.flag("stream")),
+        cache_key=node.text("prompt_cache_key"),
+        user=node.text("safety_identifier") or node.text("user"),
+        tier=node.text("service_tier"),
+        verbosity=text.text("verbosity") if text is not None else None,
+        metadata=node.mapping("metadata") or None,
+        extra=extra | dict.fromkeys(said.lost),
+        echo={name: node.value(name) for name in node.members if name != "input"},
+    )
+
+
+def _check_include(node: Node) -> None:
+    for index, (raw, _) in enumerate(node.items("include")):
+        word = bytes(raw).decode().strip('"')
+        if word not in INCLUDABLE:
+            raise node.refuse(
+                f"include[{index}]", f"Invalid value: '{word[:100]}'. Supported: {', '.join(sorted(INCLUDABLE))}"
+            )
+
+
+def _read_tools(node: Node) -> list[Tool]:
+    tools = [tool for one in node.nodes("tools") for tool in _read_tool(one, None)]
+    return list({(tool.name, tool.namespace): tool for tool in tools}.values())
+
+
+def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
+    kind = node.needed_text("type")
+    match kind:
+        case "function":
+            return [
+                Tool(
+                    node.needed_text("name"),
+                    description=node.text("description"),
+                    parameters=node.mapping("parameters"),
+                    strict=node.flag("strict"),
+                    namespace=namespace,
+                )
+            ]
+        case "custom":
+            form = node.mapping("format") or {}
+            grammar: dict[str, Any] = {name: form[name] for name in ("syntax", "definition") if name in form}
+            return [
+                Tool(
+                    node.needed_text("name"),
+                    "custom",
+                    node.text("description"),
+                    grammar=grammar or None,
+                    namespace=namespace,
+                )
+            ]
+        case "namespace":
+            inside = node.needed_text("name")
+            return [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
+        case _ if kind in _BUILTIN:
+            description, properties, required = _BUILTIN[kind]
+            schema = {"type": "object", "properties": properties, "required": required}
+            return [Tool(kind, description=description, parameters=schema)]
+        case _:
+            family = "web_search" if kind.startswith("web_search") else kind
+            raw = {name: node.value(name) for name in node.members}
+            return [Tool(node.text("name") or kind, family, origin=NAME, raw=raw)]
+
+
+def _read_choice(node: Node) -> ToolChoice | None:
+    if not node.has("tool_choice"):
+        return None
+    if node.kind("tool_choice") == "a string":
+        mode = node.needed_text("tool_choice")
+        if mode not in ("auto", "none", "required"):
+            raise node.refuse(
+                "tool_choice", f"'tool_choice' must be auto, none, required or an object, not '{mode[:50]}'"
+            )
+        return ToolChoice(mode)
+    choice = node.node("tool_choice")
+    assert choice is not None
+    kind = choice.needed_text("type")
+    if kind == "allowed_tools":
+        names = tuple(one.text("name") or one.needed_text("type") for one in choice.nodes("tools"))
+        return ToolChoice("required" if choice.text("mode") == "required" else "auto", allowed=names)
+    return ToolChoice("named", choice.text("name") or kind)
+
+
+def _read_format(text: Node | None) -> Format:
+    form = text.node("format") if text is not None else None
+    if form is None:
+        return Format()
+    kind = form.needed_text("type")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise form.refuse("type", f"'{form.at('type')}' must be text, json_object or json_schema")
+    if kind != "json_schema":
+        return Format(kind)
+    name = form.text("name") or "output"
+    return Format(kind, name, form.text("description"), form.mapping("schema") or {}, form.flag("strict"))
+
+
+def _read_thinking(reasoning: Node | None) -> Thinking:
+    if reasoning is None:
+        return Thinking()
+    effort = reasoning.text("effort")
+    summary = reasoning.text("summary") or reasoning.text("generate_summary")
+    return Thinking("off") if effort == "none" else Thinking(effort=effort, summary=summary)

@@ -1,0 +1,222 @@
+"""Reads the items of a Responses request as a neutral conversation (TRANSLATION.md 4, 5.5 and 12.5)."""
+
+from collections.abc import Iterator
+
+import msgspec
+from attrs import define, field
+
+from gateway.errors import BadRequest, CannotSay
+from gateway.wire import media
+from gateway.wire.neutral import (
+    Audio,
+    Block,
+    CacheMark,
+    Document,
+    Image,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Role,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from gateway.wire.node import Node, decode
+from gateway.wire.openai_responses.items import NAME
+from gateway.wire.shape import ERROR_MARK
+
+COMPACTED = "(earlier conversation compacted)"
+# Tools that the client runs itself, and that other models are offered as functions: kind of call -> name.
+EMULATED = {"local_shell_call": "local_shell", "shell_call": "shell", "apply_patch_call": "apply_patch"}
+_OUTPUTS = frozenset(
+    {
+        "function_call_output",
+        "custom_tool_call_output",
+        "local_shell_call_output",
+        "shell_call_output",
+        "apply_patch_call_output",
+    }
+)
+_COMPACTIONS = frozenset({"compaction", "context_compaction", "compaction_summary"})
+_ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM, "developer": Role.DEVELOPER}
+
+
+@define
+class Conversation:
+    """What has been read; `lost` are the kinds of items that mean nothing to other dialects."""
+
+    system: list[Text] = field(factory=list)
+    turns: list[Turn] = field(factory=list)
+    lost: list[str] = field(factory=list)
+
+    def read(self, item: Node, raw: msgspec.Raw) -> None:
+        """Take the next item. Raises BadRequest with the place."""
+        kind = item.text("type") or ("message" if item.has("role") else "")
+        match kind:
+            case "message":
+                self._read_message(item)
+            case "function_call" | "custom_tool_call":
+                self._add(Role.ASSISTANT, _call(item, kind))
+            case "reasoning":
+                self._add(Role.ASSISTANT, _thought(item))
+            case "agent_message":
+                self._add(Role.ASSISTANT, *_content(item, "content"))
+            case "item_reference":
+                name = item.text("id") or ""
+                raise BadRequest(
+                    f"Item with id '{name[:100]}' not found. Items are not persisted when store is set to false.",
+                    param=item.at("id"),
+                )
+            case _ if kind in EMULATED:
+                self._add(Role.ASSISTANT, _emulated(item, kind))
+            case _ if kind in _OUTPUTS:
+                self._add(Role.USER, _output(item, kind))
+            case _ if kind in _COMPACTIONS:
+                self._add(Role.USER, Text(COMPACTED))
+            case _ if kind.endswith("_call"):
+                self._add(Role.ASSISTANT, Opaque(NAME, kind, raw))
+            case "":
+                raise item.refuse("type", f"'{item.at('type')}' is missing", "missing_required_parameter")
+            case _:
+                self.lost.append(f"input.{kind}")
+
+    def _read_message(self, item: Node) -> None:
+        name = item.needed_text("role")
+        if name not in _ROLES:
+            raise item.refuse("role", f"'{item.at('role')}' must be a known role, not '{name[:50]}'")
+        blocks = list(_content(item, "content", item.text("phase")))
+        role = _ROLES[name]
+        is_leading = role in (Role.SYSTEM, Role.DEVELOPER) and not self.turns
+        if is_leading and all(isinstance(block, Text) for block in blocks):
+            self.system += [block for block in blocks if isinstance(block, Text) and block.text]
+        else:
+            self.turns.append(Turn(role, tuple(blocks)))
+
+    def _add(self, role: Role, *blocks: Block) -> None:
+        """Items of one side that follow each other are one turn (5.2)."""
+        if self.turns and self.turns[-1].role is role:
+            self.turns[-1] = Turn(role, (*self.turns[-1].blocks, *blocks), self.turns[-1].name)
+        else:
+            self.turns.append(Turn(role, blocks))
+
+
+def read_input(body: Node) -> Conversation:
+    """Read `instructions` and `input`. Raises BadRequest with the place."""
+    found = Conversation()
+    if instructions := body.text("instructions"):
+        found.system.append(Text(instructions))
+    if body.kind("input") == "a string":
+        found.turns.append(Turn(Role.USER, (Text(body.needed_text("input")),)))
+        return found
+    if not body.has("input"):
+        raise BadRequest("'input' is missing", param="input", code="missing_required_parameter")
+    for raw, path in body.items("input"):
+        found.read(Node.read(raw, path), raw)
+    return found
+
+
+def _content(node: Node, name: str, phase: str | None = None) -> Iterator[Block]:
+    kind = node.kind(name)
+    if kind == "a string":
+        if text := node.text(name):
+            yield Text(text, phase=phase)
+    elif kind != "null":
+        for raw, path in node.items(name):
+            yield _part(Node.read(raw, path), raw, phase)
+
+
+def _part(part: Node, raw: msgspec.Raw, phase: str | None) -> Block:
+    kind = part.needed_text("type")
+    match kind:
+        case "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text":
+            return Text(part.text("text") or "", cache=_mark(part), phase=phase)
+        case "refusal":
+            return Refusal(part.text("refusal") or "")
+        case "input_image":
+            return Image(_source(part, "image_url"), part.text("detail"), _mark(part))
+        case "input_file":
+            name = "file_url" if part.has("file_url") else "file_data"
+            return Document(_source(part, name), part.text("filename"), cache=_mark(part))
+        case "input_audio":
+            inner = part.node("input_audio") or part
+            return Audio(inner.needed_text("data"), inner.text("format") or "wav")
+        case _:
+            return Opaque(NAME, kind, raw)
+
+
+def _mark(part: Node) -> CacheMark | None:
+    mark = part.node("prompt_cache_breakpoint")
+    return None if mark is None else CacheMark(mark.text("ttl"))
+
+
+def _source(part: Node, name: str) -> Source:
+    if (file_id := part.text("file_id")) is not None:
+        return Source(file_id=file_id)
+    try:
+        return media.read_url(part.needed_text(name))
+    except ValueError as error:
+        raise part.refuse(name, f"'{part.at(name)}' is {error}") from None
+
+
+def _call(item: Node, kind: str) -> ToolCall:
+    is_custom = kind == "custom_tool_call"
+    return ToolCall(
+        item.needed_text("call_id"),
+        item.needed_text("name"),
+        item.text("input" if is_custom else "arguments") or "",
+        "custom" if is_custom else "function",
+        item.text("namespace"),
+    )
+
+
+def _emulated(item: Node, kind: str) -> ToolCall:
+    """A call of a built-in tool as a call of the function that stands for it (5.5)."""
+    name = "operation" if kind == "apply_patch_call" else "action"
+    given = item.mapping(name) or {}
+    arguments = {"operation": given} if name == "operation" else {k: v for k, v in given.items() if k != "type"}
+    return ToolCall(item.needed_text("call_id"), EMULATED[kind], msgspec.json.encode(arguments).decode())
+
+
+def _output(item: Node, kind: str) -> ToolResult:
+    call_id = item.text("call_id") or item.needed_text("id")
+    is_error = item.text("status") == "failed"
+    if kind == "shell_call_output" and item.kind("output") == "an array":
+        runs = decode(item.members["output"], list[object], item.at("output"), "an array")
+        blocks: tuple[Block, ...] = (Text(msgspec.json.encode(runs).decode()),)
+    else:
+        blocks = tuple(_content(item, "output"))
+    first = blocks[0] if blocks else None
+    if isinstance(first, Text) and first.text.startswith(ERROR_MARK):
+        blocks, is_error = (Text(first.text.removeprefix(ERROR_MARK)), *blocks[1:]), True
+    return ToolResult(call_id, blocks, is_error, "custom" if kind.startswith("custom") else "function")
+
+
+def _thought(item: Node) -> Reasoning:
+    summary = [node.text("text") or "" for node in item.nodes("summary")]
+    content = [node.text("text") or "" for node in item.nodes("content")]
+    parts = tuple(text for text in summary or content if text)
+    return Reasoning(parts, bool(summary), sealed=item.text("encrypted_content"), origin=NAME, id=item.text("id"))
+
+
+def no_storage(body: Node) -> None:
+    """Refuse what would need stored responses. Raises BadRequest, in the words of the real API."""
+    if (previous := body.text("previous_response_id")) is not None:
+        if not previous.startswith("resp"):
+            raise BadRequest(
+                f"Invalid 'previous_response_id': '{previous[:100]}'. Expected an ID that begins with 'resp'.",
+                param="previous_response_id",
+                code="invalid_value",
+            )
+        raise BadRequest(
+            f"Previous response with id '{previous[:100]}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    if body.has("conversation"):
+        raise BadRequest("Conversations are not kept here: send the items", param="conversation")
+    if body.flag("background"):
+        raise BadRequest("Background responses need storage", param="background", code="background_not_supported")
+    if body.has("prompt"):
+        raise CannotSay("Prompt templates are known to OpenAI only: send the items", param="prompt")

@@ -1,0 +1,389 @@
+"""Writes replies for Responses clients: the events of a stream, and the whole object they build (7.6)."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+from attrs import define, evolve, field
+
+from gateway.errors import GatewayError
+from gateway.wire.crossing import Memo
+from gateway.wire.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    CitationAdded,
+    Event,
+    Finished,
+    PartStarted,
+    Started,
+    StateSeen,
+    UsageSeen,
+    merge,
+    unfold,
+)
+from gateway.wire.neutral import Block, Citation, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
+from gateway.wire.openai_responses.conversation import EMULATED
+from gateway.wire.openai_responses.errors import write_stream_error
+from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.usage import write_usage
+from gateway.wire.serial import Serialiser
+from gateway.wire.sse import write_event
+
+_json = msgspec.json.Encoder().encode
+_INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "content_filter"}
+_BUILTIN = {name: kind for kind, name in EMULATED.items()}
+_TIERS = {"standard": "default", "batch": "default"}
+
+
+def make_id(prefix: str, *parts: object) -> str:
+    """An id of our own: the prefix and 40 hexadecimal digits, a function of the parts."""
+    return prefix + hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:40]
+
+
+def new_response(memo: Memo) -> dict[str, Any]:
+    """The response object before anything was said, echoing the request (SDK type Response)."""
+    echo = memo.request.echo
+    reasoning = echo.get("reasoning") or {}
+    text = echo.get("text") or {}
+    return {
+        "id": make_id("resp_", memo.seed),
+        "object": "response",
+        "created_at": memo.now,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": echo.get("instructions"),
+        "max_output_tokens": echo.get("max_output_tokens"),
+        "model": memo.request.model,
+        "output": [],
+        "parallel_tool_calls": echo.get("parallel_tool_calls", True) is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "service_tier": echo.get("service_tier") or "default",
+        "store": False,
+        "temperature": echo.get("temperature"),
+        "text": {"format": {"type": "text"}, **text},
+        "tool_choice": echo.get("tool_choice") or "auto",
+        "tools": echo.get("tools") or [],
+        "top_p": echo.get("top_p"),
+        "truncation": echo.get("truncation") or "disabled",
+        "usage": None,
+        "user": echo.get("user"),
+        "metadata": echo.get("metadata") or {},
+    }
+
+
+def write_reply(reply: Reply, memo: Memo) -> bytes:
+    """Write a whole response: what its own stream would have built."""
+    writer, serial = ResponsesWriter(memo), Serialiser()
+    for event in unfold(reply):
+        for told in serial.feed(event):
+            writer.feed(told)
+    return _json(writer.response)
+
+
+@define
+class ResponsesWriter:
+    """Writes events as OpenAI's (SDK type ResponseStreamEvent). Items come one after the other, ids never change."""
+
+    memo: Memo
+    response: dict[str, Any] = field(init=False)
+    _number: int = field(default=0, init=False)
+    _block: Block | None = field(default=None, init=False)
+    _item: dict[str, Any] | None = field(default=None, init=False)  # the open one
+    _texts: list[str] = field(factory=list, init=False)  # of the open part, or of a call's arguments
+    _state: StateSeen | None = field(default=None, init=False)
+    _citations: list[dict[str, Any]] = field(factory=list, init=False)
+    _length: int = field(default=0, init=False)  # of the open part, in code points
+    _usage: Usage | None = field(default=None, init=False)
+    _head: bytes = field(default=b"", init=False)  # of the open block's deltas
+    _pending_head: bytes = field(default=b"", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.response = new_response(self.memo)
+
+    def feed(self, event: Event) -> bytes:
+        match event:
+            case BlockDelta():
+                return self._delta(event.text)
+            case BlockStarted():
+                return self._start(event.block)
+            case BlockEnded():
+                return self._end_block()
+            case PartStarted():
+                return self._end_part()
+            case StateSeen():
+                self._state = event
+            case CitationAdded():
+                return self._cite(event.citation)
+            case UsageSeen():
+                self._usage = merge(self._usage, event.usage)
+            case Started():
+                if event.tier is not None:
+                    self.response["service_tier"] = _TIERS.get(event.tier, event.tier)
+                return self._tell("response.created", response=self.response) + self._tell(
+                    "response.in_progress", response=self.response
+                )
+            case Finished():
+                return self._finish(event.stop)
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        output = list(self.response["output"])
+        if self._item is not None and self._item["type"] == "message":
+            part = self._part("".join(self._texts))
+            output.append({**self._item, "status": "incomplete", "content": [*self._item["content"], part]})
+        return write_stream_error(error, self._number, self.response | {"output": output})
+
+    def _start(self, block: Block) -> bytes:
+        self._block, self._texts, self._state, self._citations, self._length = block, [], None, [], 0
+        match block:
+            case Text() | Refusal():
+                return self._start_part(block) + (self._delta(block.text) if block.text else b"")
+            case Reasoning():
+                out = self._close_message() + self._open({"id": self._id("rs_"), "type": "reasoning", "summary": []})
+                if block.has_state:
+                    self._state = StateSeen(0, block.signature, block.sealed, block.id)
+                for number, part in enumerate(block.parts):
+                    out += (self._end_part() if number else b"") + self._delta(part)
+                return out
+            case ToolCall():
+                out = self._close_message() + self._open(self._new_call(block))
+                return out + (self._delta(block.arguments) if block.arguments else b"")
+            case _:
+                return self._close_message()
+
+    def _start_part(self, block: Text | Refusal) -> bytes:
+        """Texts that follow each other are parts of one message."""
+        out = b""
+        if self._item is None:
+            message: dict[str, Any] = {
+                "id": self._id("msg_"), "type": "message", "role": "assistant", "status": "in_progress", "content": [],
+            }  # fmt: skip
+            if isinstance(block, Text) and block.phase:
+                message["phase"] = block.phase
+            out = self._open(message)
+        assert self._item is not None
+        index = len(self._item["content"])
+        out += self._tell_of("response.content_part.added", content_index=index, part=self._part(""))
+        kind = b"refusal" if isinstance(block, Refusal) else b"output_text"
+        self._set_head(b"response." + kind + b".delta", b'"content_index":%d,' % index)
+        return out
+
+    def _part(self, text: str) -> dict[str, Any]:
+        if isinstance(self._block, Refusal):
+            return {"type": "refusal", "refusal": text}
+        return {"type": "output_text", "text": text, "annotations": list(self._citations), "logprobs": []}
+
+    def _new_call(self, call: ToolCall) -> dict[str, Any]:
+        named: dict[str, Any] = {"call_id": call.id, "name": call.name, "status": "in_progress"}
+        if call.kind == "custom":
+            self._kind_head(b"response.custom_tool_call_input.delta")
+            return {"id": make_id("ctc_", call.id), "type": "custom_tool_call", **named, "input": ""}
+        if self._is_builtin(call):
+            kind = _BUILTIN[call.name]
+            self._kind_head(b"")  # told whole in the end
+            return {"id": make_id(f"{kind[:3]}_", call.id), "type": kind, "call_id": call.id, "status": "in_progress"}
+        self._kind_head(b"response.function_call_arguments.delta")
+        namespace = {"namespace": call.namespace} if call.namespace else {}
+        return {"id": make_id("fc_", call.id), "type": "function_call", **named, **namespace, "arguments": ""}
+
+    def _is_builtin(self, call: ToolCall) -> bool:
+        tools = self.memo.request.echo.get("tools") or []
+        return any(isinstance(tool, dict) and tool.get("type") == call.name for tool in tools) and call.name in _BUILTIN
+
+    def _delta(self, text: str) -> bytes:
+        out = b""
+        if isinstance(self._block, Reasoning) and not self._texts:
+            out = self._begin_part()
+        self._texts.append(text)
+        self._length += len(text)
+        if not self._head:
+            return out
+        head = self._head % self._number
+        self._number += 1
+        return out + head + _json(text) + b"}\n\n"
+
+    def _kind_head(self, event: bytes) -> None:
+        self._pending_head = event
+
+    def _set_head(self, event: bytes, more: bytes = b"") -> None:
+        """All of a delta but its number and its text: written once, for the hot path."""
+        if not event:
+            self._head = b""
+            return
+        assert self._item is not None
+        place = b'"item_id":%s,"output_index":%d,' % (_json(self._item["id"]), len(self.response["output"]))
+        tail = b'"logprobs":[],' if event == b"response.output_text.delta" else b""
+        self._head = (
+            b"event: " + event + b'\ndata: {"type":"' + event + b'","sequence_number":%d,' + place.replace(b"%", b"%%")
+            + more + tail + b'"delta":'
+        )  # fmt: skip
+
+    def _begin_part(self) -> bytes:
+        """A part of a summary, or the raw thoughts of an open model."""
+        assert self._item is not None
+        if self._is_raw_thought():
+            index = len(self._item.setdefault("content", []))
+            self._set_head(b"response.reasoning_text.delta", b'"content_index":%d,' % index)
+            part = {"type": "reasoning_text", "text": ""}
+            return self._tell_of("response.content_part.added", content_index=index, part=part)
+        index = len(self._item["summary"])
+        self._set_head(b"response.reasoning_summary_text.delta", b'"summary_index":%d,' % index)
+        part = {"type": "summary_text", "text": ""}
+        return self._tell_of("response.reasoning_summary_part.added", summary_index=index, part=part)
+
+    def _is_raw_thought(self) -> bool:
+        block = self._block
+        return isinstance(block, Reasoning) and not block.is_summary and block.origin == "openai_chat"
+
+    def _end_part(self) -> bytes:
+        assert self._item is not None
+        text = "".join(self._texts)
+        self._texts = []
+        if not text:
+            return b""
+        if self._is_raw_thought():
+            part = {"type": "reasoning_text", "text": text}
+            index = len(self._item["content"])
+            self._item["content"].append(part)
+            return self._tell_of("response.reasoning_text.done", content_index=index, text=text) + self._tell_of(
+                "response.content_part.done", content_index=index, part=part
+            )
+        part, index = {"type": "summary_text", "text": text}, len(self._item["summary"])
+        self._item["summary"].append(part)
+        return self._tell_of("response.reasoning_summary_text.done", summary_index=index, text=text) + self._tell_of(
+            "response.reasoning_summary_part.done", summary_index=index, part=part
+        )
+
+    def _cite(self, citation: Citation) -> bytes:
+        if citation.url is None or self._item is None or not isinstance(self._block, Text):
+            return b""
+        cited: dict[str, Any] = {"type": "url_citation", "url": citation.url, "title": citation.title or ""}
+        cited |= {"start_index": 0, "end_index": self._length}
+        self._citations.append(cited)
+        return self._tell_of(
+            "response.output_text.annotation.added",
+            content_index=len(self._item["content"]),
+            annotation_index=len(self._citations) - 1,
+            annotation=cited,
+        )
+
+    def _end_block(self) -> bytes:
+        if self._item is None:
+            return b""
+        match self._block:
+            case Text() | Refusal():
+                return self._end_text()
+            case Reasoning() as block:
+                return self._end_thought(block)
+            case ToolCall() as call:
+                return self._end_call(call)
+        return b""
+
+    def _end_text(self) -> bytes:
+        """The part is done; the message stays open for the next text."""
+        assert self._item is not None
+        text, index = "".join(self._texts), len(self._item["content"])
+        part = self._part(text)
+        if isinstance(self._block, Refusal):
+            out = self._tell_of("response.refusal.done", content_index=index, refusal=text)
+        else:
+            out = self._tell_of("response.output_text.done", content_index=index, text=text, logprobs=[])
+        out += self._tell_of("response.content_part.done", content_index=index, part=part)
+        self._item["content"].append(part)
+        return out
+
+    def _end_thought(self, begun: Reasoning) -> bytes:
+        assert self._item is not None
+        out = self._end_part()
+        parts = tuple(part["text"] for part in (*self._item["summary"], *self._item.get("content", ())))
+        block = evolve(begun, parts=parts)
+        if self._state is not None:
+            state = self._state
+            block = evolve(block, signature=state.signature, sealed=state.sealed, id=state.id or begun.id)
+        if block.origin == NAME and block.sealed:
+            self._item["encrypted_content"] = block.sealed
+        elif block.has_state or block.parts:
+            self._item["encrypted_content"] = self.memo.sealer.seal(block)
+        return out + self._close()
+
+    def _end_call(self, call: ToolCall) -> bytes:
+        assert self._item is not None
+        text = "".join(self._texts)
+        self._item["status"] = "completed"
+        if self._item["type"] == "custom_tool_call":
+            self._item["input"] = text
+            out = self._tell_of("response.custom_tool_call_input.done", input=text)
+        elif self._item["type"] == "function_call":
+            self._item["arguments"] = text or "{}"
+            out = self._tell_of("response.function_call_arguments.done", name=call.name, arguments=text or "{}")
+        else:
+            out = b""
+            self._item |= _action(self._item["type"], text)
+        return out + self._close()
+
+    def _open(self, item: dict[str, Any]) -> bytes:
+        self._item = item
+        out = self._tell("response.output_item.added", output_index=len(self.response["output"]), item=item)
+        self._set_head(self._pending_head)
+        self._pending_head = b""
+        return out
+
+    def _close(self) -> bytes:
+        item, index = self._item, len(self.response["output"])
+        self._item = None
+        out = self._tell("response.output_item.done", output_index=index, item=item)
+        self.response["output"].append(item)
+        return out
+
+    def _close_message(self, status: str = "completed") -> bytes:
+        if self._item is None:
+            return b""
+        self._item["status"] = status
+        return self._close()
+
+    def _finish(self, stop: Stop) -> bytes:
+        out = b""
+        has_said = self._item is not None or bool(self.response["output"])
+        if stop.reason is StopReason.FILTERED and stop.explanation and not has_said:
+            out += self._start(Refusal("")) + self._delta(stop.explanation) + self._end_block()
+        why = _INCOMPLETE.get(stop.reason)
+        out += self._close_message("incomplete" if why == "max_output_tokens" else "completed")
+        self.response["status"] = "incomplete" if why else "completed"
+        self.response["incomplete_details"] = {"reason": why} if why else None
+        self.response["usage"] = write_usage(self._usage or Usage())
+        if not why:
+            self.response["completed_at"] = self.memo.now
+        return out + self._tell(f"response.{self.response['status']}", response=self.response)
+
+    def _id(self, prefix: str) -> str:
+        return make_id(prefix, self.memo.seed, len(self.response["output"]))
+
+    def _tell_of(self, kind: str, **members: Any) -> bytes:
+        """An event of the open item."""
+        assert self._item is not None
+        return self._tell(kind, item_id=self._item["id"], output_index=len(self.response["output"]), **members)
+
+    def _tell(self, kind: str, **members: Any) -> bytes:
+        data = _json({"type": kind, "sequence_number": self._number, **members})
+        self._number += 1
+        return write_event(kind, data)
+
+
+def _action(kind: str, text: str) -> dict[str, Any]:
+    """What a built-in tool's call says, from the arguments of the function that stood for it."""
+    try:
+        given = msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        given = {}
+    if kind == "apply_patch_call":
+        return {"operation": given.get("operation", given)}
+    if kind == "local_shell_call":
+        return {"action": {"type": "exec", "command": [], "env": {}, **given}}
+    return {"action": given}

@@ -1,0 +1,194 @@
+"""`/v1/responses` over real sockets with the official SDK, on all three upstream dialects, without storage."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel
+
+from gateway.wire.unpack import zstd
+from tests.conftest import Provider, Running, Start
+from tests.wire.grammar import read_responses
+
+Providers = Callable[[str], Provider]
+CONFIG = """
+server: {listen: ["127.0.0.1:0"]}
+store: {url: "memory:"}
+providers:
+  oai: {base_url: "MOCK/oai/v1", auth: {bearer: {env: ONE}}, speaks: [openai_chat]}
+  ant:
+    base_url: "MOCK/ant/v1"
+    auth: {x-api-key: {env: TWO}}
+    speaks: [anthropic_messages]
+    models: {"*": {thinking: adaptive}}
+  res: {base_url: "MOCK/res/v1", auth: {bearer: {env: ONE}}, speaks: [openai_responses]}
+routes: {chat: oai:m, claude: ant:m, native: res:m, both: [oai:m, ant:m], strict: {targets: [oai:m], on_shed: refuse}}
+"""
+ROUTES = pytest.mark.parametrize("route", ["chat", "claude", "native"])
+UPSTREAMS = {"chat": "oai", "claude": "ant", "native": "res"}
+TOOLS: list[Any] = [
+    {
+        "type": "function",
+        "name": "get_weather",
+        "strict": False,
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    }
+]
+
+
+@pytest.fixture
+async def running(start: Start) -> Running:
+    return await start(CONFIG)
+
+
+@pytest.fixture
+async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="k", max_retries=0) as made:
+        yield made
+
+
+@pytest.mark.sdk
+@ROUTES
+async def test_create_and_stream(route: str, client: openai.AsyncOpenAI) -> None:
+    said = await client.responses.create(model=route, input="Hi", instructions="Be brief.", store=False)
+    assert said.output_text == "Hello from the mock provider. You said: Hi" and said.status == "completed"
+    assert said.usage is not None and said.usage.output_tokens == 9
+    async with client.responses.stream(model=route, input="Hi", store=False) as events:
+        kinds = [event.type async for event in events]
+        final = await events.get_final_response()
+    assert kinds[0] == "response.created" and kinds[-1] == "response.completed"
+    assert final.output_text == said.output_text
+
+
+class Place(BaseModel):
+    city: str
+
+
+@pytest.mark.sdk
+@ROUTES
+async def test_parse(route: str, client: openai.AsyncOpenAI, provider: Providers) -> None:
+    upstream = provider(UPSTREAMS[route])
+    upstream.will(text='{"city":"Paris"}')
+    said = await client.responses.parse(model=route, input="Hi", text_format=Place, store=False)
+    assert said.output_parsed == Place(city="Paris")
+
+
+@pytest.mark.sdk
+@ROUTES
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_tool_loop_by_resending_items(
+    route: str, is_stream: bool, client: openai.AsyncOpenAI, provider: Providers
+) -> None:
+    """As Codex and the Agents SDK do it: every item goes back as it came, reasoning included."""
+    upstream = provider(UPSTREAMS[route])
+    upstream.will(reply="thinking_tools" if route != "chat" else "parallel_tools", times=1)
+    upstream.will(text="It is sunny.")
+    items: list[Any] = [{"role": "user", "content": "Hi"}]
+    more: Any = {"model": route, "tools": TOOLS, "store": False, "include": ["reasoning.encrypted_content"]}
+    if is_stream:
+        async with client.responses.stream(input=items, **more) as events:
+            said: Any = await events.get_final_response()
+    else:
+        said = await client.responses.create(input=items, **more)
+    calls = [item for item in said.output if item.type == "function_call"]
+    assert calls[0].name == "get_weather" and json.loads(calls[0].arguments) == {"city": "Paris"}
+    items += [item.model_dump(exclude_none=True) for item in said.output]
+    items += [{"type": "function_call_output", "call_id": call.call_id, "output": "sunny"} for call in calls]
+    said = await client.responses.create(input=items, **more)
+    assert said.output_text == "It is sunny."
+    if route == "claude":
+        blocks = upstream.seen[-1].json["messages"][1]["content"]
+        assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
+        assert blocks[0]["signature"].startswith("EqQBCg")
+
+
+@pytest.mark.sdk
+@ROUTES
+async def test_errors(route: str, client: openai.AsyncOpenAI, provider: Providers) -> None:
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.create(model="nobody", input="Hi")
+    with pytest.raises(openai.NotFoundError, match="Response with id 'resp_x' not found"):
+        await client.responses.retrieve("resp_x")
+    if route != "native":
+        with pytest.raises(openai.BadRequestError, match="previous_response_not_found"):
+            await client.responses.create(model=route, input="Hi", previous_response_id="resp_x")
+    provider(UPSTREAMS[route]).will(fault="truncate", after=6, pace=0.02)
+    with pytest.raises((openai.APIError, RuntimeError)):
+        async with client.responses.stream(model=route, input="Hi", store=False) as events:
+            await events.get_final_response()
+
+
+async def test_what_stands_around_it(running: Running) -> None:
+    """A WebSocket is refused at once, counts are estimated, a compressed body is read."""
+    async with running.session.get(f"{running.url}/v1/responses", headers={"Upgrade": "websocket"}) as answer:
+        assert answer.status == 426 and (await answer.json())["error"]["code"] == "upgrade_required"
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        async with running.session.request(method, f"{running.url}/v1/responses/resp_x{path}") as answer:
+            assert answer.status == 404 and (await answer.json())["error"]["code"] is None
+    async with running.post("/v1/responses/input_tokens", {"model": "chat", "input": "one two three"}) as answer:
+        assert (await answer.json())["input_tokens"] > 3 and answer.headers["x-gateway-usage"] == "estimated"
+    data = zstd.compress(json.dumps({"model": "chat", "input": "Hi", "store": False}).encode())
+    headers = {"Content-Encoding": "zstd", "Content-Type": "application/json"}
+    async with running.session.post(f"{running.url}/v1/responses", data=data, headers=headers) as answer:
+        assert answer.status == 200
+
+
+async def test_codex_on_a_chat_provider(running: Running, provider: Providers) -> None:
+    """9, 115: its tools, its undocumented members, its headers; what is lost is told."""
+    body = {
+        "model": "chat",
+        "instructions": "You are Codex.",
+        "input": [
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "<permissions>"}]},
+            {"type": "message", "id": "x", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        ],
+        "tools": [*TOOLS, {"type": "web_search"}, {"type": "namespace", "name": "mcp", "tools": TOOLS}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "store": False,
+        "stream": True,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "k",
+        "text": {"verbosity": "low"},
+        "client_metadata": {"a": "b"},
+    }
+    provider("oai").will(reply="tools")
+    async with running.post("/v1/responses", body, headers={"session_id": "s", "originator": "codex_exec"}) as answer:
+        told, final = read_responses(await answer.read())
+        assert answer.headers["x-gateway-dropped"] == "tools.web_search,verbosity"
+    assert told.kinds == ["function_call"] and final["tools"] == body["tools"]
+    sent = provider("oai").seen[0]
+    assert [one["role"] for one in sent.json["messages"]] == ["system", "user"]
+    assert [tool["function"]["name"] for tool in sent.json["tools"]] == ["get_weather", "mcp__get_weather"]
+    assert not any(name.lower() in ("session_id", "originator") for name in sent.headers)
+
+
+async def test_the_next_target_answers(running: Running, provider: Providers) -> None:
+    provider("oai").will(status=500)
+    async with running.post("/v1/responses", {"model": "both", "input": "Hi", "stream": True}) as answer:
+        told, _ = read_responses(await answer.read())
+    assert told.text == "Hello from the mock provider. You said: Hi"
+    assert provider("ant").seen
+
+
+async def test_storing_is_not_promised(running: Running) -> None:
+    async with running.post("/v1/responses", {"model": "chat", "input": "Hi", "store": True}) as answer:
+        assert (await answer.json())["store"] is False and answer.headers["x-gateway-dropped"] == "store"
+    async with running.post("/v1/responses", {"model": "strict", "input": "Hi", "store": True}) as answer:
+        assert answer.status == 400 and (await answer.json())["error"]["param"] == "store"
+
+
+@pytest.mark.parametrize("model", ["chat", "claude", "native"])
+async def test_input_on_the_chat_path(running: Running, provider: Providers, model: str) -> None:
+    """17: read as Responses, answered as Chat."""
+    body = {"model": model, "input": [{"role": "user", "content": "Hi"}], "tools": TOOLS}
+    async with running.post("/v1/chat/completions", body) as answer:
+        said = await answer.json()
+    assert said["choices"][0]["message"]["content"].startswith("Hello") and said["object"] == "chat.completion"
+    async with running.post("/v1/chat/completions", body | {"stream": True}) as answer:
+        data = await answer.read()
+    assert data.endswith(b"data: [DONE]\n\n") and b'"usage"' not in data
+    assert "input" not in provider("oai").seen[0].json if model == "chat" else True

@@ -1,0 +1,256 @@
+"""Responses clients on Chat and Messages upstreams, without storage. The numbers are those of the edge cases."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import BadRequest, Broke, CannotSay
+from gateway.wire import DIALECTS
+from gateway.wire.crossing import Memo
+from gateway.wire.envelope import unseal
+from gateway.wire.events import unfold
+from gateway.wire.neutral import Citation, Reasoning, Refusal, Reply, Stop, StopReason, Text
+from gateway.wire.profile import Profile
+from gateway.wire.serial import Serialiser
+from tests.wire.crossings import SEALER, body, chunk, cross, crossing, message, usage_chunk, write
+from tests.wire.grammar import read_responses
+
+RESPONSES = DIALECTS["openai_responses"]
+DONE = b"data: [DONE]\n\n"
+STOP = chunk("stop") + DONE
+TOOL: dict[str, Any] = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+USER: dict[str, Any] = {"role": "user", "content": "Hi"}
+
+
+def memo_of(profile: Profile | None = None, **more: Any) -> Memo:
+    assert RESPONSES.client is not None
+    request = RESPONSES.client.read_request(body({"model": "m", "input": "Hi", "stream": True} | more))
+    return Memo(request, "req_1", 1_700_000_000, SEALER, profile or Profile())
+
+
+def sent(
+    upstream: str = "openai_chat", profile: Profile | None = None, **more: Any
+) -> tuple[dict[str, Any], list[str]]:
+    memo = memo_of(profile, **more)
+    unseal(memo.request, SEALER)
+    return write(memo, upstream=upstream), memo.drops.names
+
+
+def told(stream: bytes, upstream: str, memo: Memo | None = None) -> Any:
+    return read_responses(cross("openai_responses", stream, memo or memo_of(), upstream))
+
+
+def test_input_of_every_kind() -> None:
+    """96, 117, 118: one turn for what follows each other; unknown items do no harm from turn two on."""
+    items = [
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "d"}]},
+        USER,
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "theirs"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "a"}], "phase": "commentary"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "id": "fc_1", "status": "completed"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "p", "input": "raw"},
+        {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "r"}]},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "s"},
+        {"type": "agent_message", "content": [{"type": "output_text", "text": "b"}]},
+        {"type": "context_compaction", "encrypted_content": "x"},
+        {"type": "ghost_snapshot"},
+    ]
+    out, drops = sent(instructions="Be brief.", input=items, tools=[TOOL, {"type": "custom", "name": "p"}])
+    roles = [one["role"] for one in out["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "tool", "assistant", "user"]
+    assert out["messages"][0]["content"] == "Be brief.\n\nd" and len(out["messages"][2]["tool_calls"]) == 2
+    assert json.loads(out["messages"][2]["tool_calls"][1]["function"]["arguments"]) == {"input": "raw"}
+    assert out["messages"][-1]["content"] == "(earlier conversation compacted)" and "input.ghost_snapshot" in drops
+    out, _ = sent("anthropic_messages", input=items, tools=[TOOL, {"type": "custom", "name": "p"}])
+    assert [one["role"] for one in out["messages"]] == ["user", "assistant", "user", "assistant", "user"]
+
+
+def test_pictures_and_files() -> None:
+    parts = [
+        {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "low"},
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+        {"type": "input_file", "file_url": "https://x.example/a.pdf"},
+    ]
+    out, _ = sent("anthropic_messages", input=[{"role": "user", "content": parts}])
+    assert [block["type"] for block in out["messages"][0]["content"]] == ["image", "document", "document"]
+    with pytest.raises(CannotSay):
+        sent(input=[{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}])
+
+
+def test_tools_of_codex() -> None:
+    """113 to 116: built-ins become functions and come back; namespaces are flattened; hosted ones are dropped."""
+    tools = [
+        {"type": "local_shell"},
+        {"type": "apply_patch"},
+        {"type": "namespace", "name": "gh", "description": "d", "tools": [{**TOOL, "name": "list"}]},
+        {"type": "web_search"},
+        {"type": "custom", "name": "p", "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"}},
+    ]
+    out, drops = sent(tools=tools, tool_choice="auto", parallel_tool_calls=False)
+    names = [tool["function"]["name"] for tool in out["tools"]]
+    assert names == ["local_shell", "apply_patch", "gh__list", "p"] and drops == ["tools.web_search"]
+    with pytest.raises(CannotSay):
+        sent(tools=tools, tool_choice={"type": "web_search"})
+    memo = memo_of(tools=tools)
+    write(memo, upstream="openai_chat")
+    calls = [
+        {"index": 0, "id": "a", "function": {"name": "local_shell", "arguments": '{"command":["ls"]}'}},
+        {"index": 1, "id": "b", "function": {"name": "gh__list", "arguments": "{}"}},
+        {"index": 2, "id": "c", "function": {"name": "p", "arguments": '{"input":"x\\ny"}'}},
+        {
+            "index": 3,
+            "id": "d",
+            "function": {"name": "apply_patch", "arguments": '{"operation":{"type":"delete_file"}}'},
+        },
+    ]
+    said, final = told(chunk(tool_calls=calls) + STOP, "openai_chat", memo)
+    assert said.kinds == ["local_shell_call", "function_call", "custom_tool_call", "apply_patch_call"]
+    shell, listed, custom, patch = final["output"]
+    assert shell["action"] == {"type": "exec", "command": ["ls"], "env": {}} and shell["call_id"] == "a"
+    assert (listed["namespace"], listed["name"]) == ("gh", "list") and custom["input"] == "x\ny"
+    assert patch["operation"] == {"type": "delete_file"}
+    history = [
+        USER,
+        *final["output"],
+        *({"type": f"{item['type']}_output", "call_id": item["call_id"], "output": "o"} for item in final["output"]),
+    ]
+    out, _ = sent(input=history, tools=tools)
+    assert [call["function"]["name"] for call in out["messages"][1]["tool_calls"]] == [
+        "local_shell",
+        "gh__list",
+        "p",
+        "apply_patch",
+    ]
+    assert [one["role"] for one in out["messages"][2:]] == ["tool"] * 4
+
+
+def test_reasoning_and_format() -> None:
+    more: dict[str, Any] = {
+        "reasoning": {"effort": "high"},
+        "text": {"format": {"type": "json_schema", "name": "x", "schema": {}}},
+    }
+    adaptive = Profile(thinking="adaptive", sampling=False)
+    out, _ = sent("anthropic_messages", adaptive, **more)
+    assert out["thinking"] == {"type": "adaptive", "display": "summarized"}  # 62
+    assert out["output_config"]["effort"] == "high" and out["output_config"]["format"]["type"] == "json_schema"
+    assert sent(reasoning={"effort": "none"}, text={"verbosity": "low"})[1] == ["reasoning_effort", "verbosity"]
+
+
+@pytest.mark.parametrize(
+    ("said", "place", "code"),
+    [
+        ({"previous_response_id": "resp_x"}, "previous_response_id", "previous_response_not_found"),
+        ({"previous_response_id": "x"}, "previous_response_id", "invalid_value"),
+        ({"conversation": "c"}, "conversation", None),
+        ({"background": True}, "background", "background_not_supported"),
+        ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
+        ({"include": ["nonsense"]}, "include[0]", "invalid_value"),  # 45
+        ({"input": None}, "input", "missing_required_parameter"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id", None),
+        ({"input": [{"content": "x"}]}, "input[0].type", "missing_required_parameter"),
+        ({"input": [{"role": "wizard", "content": "x"}]}, "input[0].role", "invalid_value"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id", "missing_required_parameter"),
+        ({"tools": [{"name": "f"}]}, "tools[0].type", "missing_required_parameter"),
+        ({"tool_choice": "maybe"}, "tool_choice", "invalid_value"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+    ],
+)
+def test_bad_input_is_named(said: dict[str, Any], place: str, code: str | None) -> None:
+    with pytest.raises(BadRequest) as raised:
+        memo_of(**said)
+    assert raised.value.param == place and (code is None or raised.value.code == code)
+
+
+def test_the_golden_transcript() -> None:
+    """Appendix A3; 156, 216, 217, 219, 220, 227."""
+    memo = memo_of(include=["reasoning.encrypted_content"], tools=[TOOL], metadata={"k": "v"}, instructions="i")
+    stream = message(
+        {"type": "thinking", "thinking": "hm", "signature": "S"},
+        {"type": "text", "text": "Hi"},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
+        stop="tool_use",
+        usage={"input_tokens": 5, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 2, "output_tokens": 30},
+    )
+    said, final = told(stream, "anthropic_messages", memo)
+    assert said.kinds == ["reasoning", "message", "function_call"] and said.calls == [("toolu_1", "f", '{"a": 1}')]
+    assert (said.reasoning, said.text, said.stop) == ("hm", "Hi", "completed")
+    assert said.signatures[0].startswith("gw1.")
+    assert final["usage"]["input_tokens"] == 17 and final["usage"]["input_tokens_details"]["cached_tokens"] == 10
+    assert (final["instructions"], final["metadata"], final["tools"]) == ("i", {"k": "v"}, [TOOL])
+    assert [item["id"][:4] for item in final["output"]] == [
+        "rs_" + final["output"][0]["id"][3],
+        "msg_",
+        "fc_" + final["output"][2]["id"][3],
+    ]
+    result = {"type": "function_call_output", "call_id": "toolu_1", "output": "r"}
+    out, _ = sent(
+        "anthropic_messages", Profile(thinking="adaptive"), input=[USER, *final["output"], result], tools=[TOOL]
+    )
+    assert out["messages"][1]["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "S"}  # 130
+
+
+def test_texts_and_thoughts_of_open_models() -> None:
+    said, final = told(
+        chunk(reasoning_content="h") + chunk(reasoning_content="m") + chunk(content="a") + STOP, "openai_chat"
+    )
+    assert (said.reasoning, said.text) == ("hm", "a")
+    assert (
+        final["output"][0]["content"] == [{"type": "reasoning_text", "text": "hm"}]
+        and final["output"][0]["summary"] == []
+    )
+    assert final["output"][0]["encrypted_content"].startswith("gw1.")
+    said, final = told(message({"type": "text", "text": "a"}, {"type": "text", "text": "b"}), "anthropic_messages")
+    assert said.kinds == ["message"] and [part["text"] for part in final["output"][0]["content"]] == ["a", "b"]
+    said, _ = told(
+        message({"type": "redacted_thinking", "data": "D"}, {"type": "text", "text": "a"}), "anthropic_messages"
+    )
+    assert said.kinds == ["reasoning", "message"] and said.signatures  # 137, 138
+
+
+@pytest.mark.parametrize(
+    ("finish", "status", "why"),
+    [
+        ("stop", "completed", None),
+        ("length", "incomplete", "max_output_tokens"),
+        ("content_filter", "incomplete", "content_filter"),
+    ],
+)
+def test_ends(finish: str, status: str, why: str | None) -> None:
+    """221: an event of its own for what is incomplete."""
+    said, final = told(
+        chunk(content="a") + chunk(finish) + usage_chunk(prompt_tokens=1, completion_tokens=1) + DONE, "openai_chat"
+    )
+    assert said.stop == status and (final["incomplete_details"] or {}).get("reason") == why
+    details = {"stop_details": {"type": "refusal", "explanation": "no"}}
+    said, _ = told(message(stop="refusal", **details), "anthropic_messages")  # type: ignore[arg-type]
+    assert said.refusal == "no" and said.stop == "incomplete"
+
+
+def test_broken_streams() -> None:
+    """222, 226, Appendix A4: the error in both shapes, then the failed response with what was said."""
+    memo = memo_of()
+    lane = crossing("openai_responses", "openai_chat", memo)
+    begun = lane.feed(chunk(content="Hel"))
+    said, final = read_responses(begun + lane.fail(Broke("m"), "req"))
+    assert said.error is not None and said.error["code"] == "server_error"
+    assert final["output"][0]["content"][0]["text"] == "Hel" and final["output"][0]["status"] == "incomplete"
+
+
+def test_whole_replies_are_what_their_streams_build() -> None:
+    assert RESPONSES.client is not None
+    cited = Text("b", (Citation("x", {}, "https://x.example", "t"),))
+    blocks = (
+        Reasoning(("one", "two"), is_summary=True, origin="openai_responses", sealed="E"),
+        Text("a"),
+        cited,
+        Refusal("no"),
+    )
+    reply = Reply("i", "m", blocks, Stop(StopReason.END))
+    writer, serial = RESPONSES.client.stream_writer(memo_of()), Serialiser()
+    stream = b"".join(writer.feed(out) for event in unfold(reply) for out in serial.feed(event))
+    said, final = read_responses(stream)
+    assert json.loads(RESPONSES.client.write_reply(reply, memo_of())) == final
+    assert said.reasoning == "onetwo" and said.signatures == ["E"] and said.refusal == "no"
+    assert [part["text"] for part in final["output"][0]["summary"]] == ["one", "two"]
+    assert said.citations[0]["url"] == "https://x.example" and writer.end() == b""
