@@ -83,7 +83,7 @@ class NotFound(Refusal):
     """Nothing of this name for this key."""
 
     status = 404
-    default_code = "not_found"
+    default_code: ClassVar[str | None] = "not_found"
 
 
 class UnknownModel(NotFound):

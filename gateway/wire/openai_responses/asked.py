@@ -117,15 +117,8 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
         case "custom":
             form = node.mapping("format") or {}
             grammar: dict[str, Any] = {name: form[name] for name in ("syntax", "definition") if name in form}
-            return [
-                Tool(
-                    node.needed_text("name"),
-                    "custom",
-                    node.text("description"),
-                    grammar=grammar or None,
-                    namespace=namespace,
-                )
-            ]
+            name, described = node.needed_text("name"), node.text("description")
+            return [Tool(name, "custom", described, grammar=grammar or None, namespace=namespace)]
         case "namespace":
             inside = node.needed_text("name")
             return [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
