@@ -115,7 +115,7 @@ async def test_errors(route: str, client: openai.AsyncOpenAI, provider: Provider
         with pytest.raises(openai.BadRequestError) as raised:
             await client.responses.create(model=route, input="Hi", previous_response_id="resp_x")
         assert raised.value.code == "previous_response_not_found"
-    provider(UPSTREAMS[route]).will(fault="truncate", after=6, pace=0.02)
+    provider(UPSTREAMS[route]).will(fault="truncate", after=3, pace=0.02)
     with pytest.raises((openai.APIError, RuntimeError)):
         async with client.responses.stream(model=route, input="Hi", store=False) as events:
             await events.get_final_response()
