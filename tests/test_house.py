@@ -46,7 +46,7 @@ PURE = {
 IMPURE = {"aiohttp", "asyncio", "time", "random", "os", "socket", "logging", "structlog"}
 # Inside wire: what every dialect may use, and what stands on top of them all.
 WIRE_BASE = {
-    "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "unpack",
+    "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "said", "unpack",
     "arguments", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
     "serial", "shape", "steering", "think", "toolbox",
 }  # fmt: skip

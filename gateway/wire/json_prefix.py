@@ -214,8 +214,10 @@ class Mender:
 
     def feed(self, text: str) -> str:
         """Return what of `text` may be sent."""
-        if self._other is None and self._prefix.is_empty and (tidy := text.lstrip(_SPACE)) and tidy[0] != "{":
-            self._other = []
+        if self._other is None and self._prefix.is_empty:
+            text = text.lstrip(_SPACE)  # white space alone would be no JSON
+            if text and text[0] != "{":
+                self._other = []
         if self._other is not None:
             self._other.append(text)
             return ""

@@ -17,10 +17,10 @@ from gateway.wire.fault import read_inner
 from gateway.wire.json_body import JsonBody, raw
 from gateway.wire.neutral import Usage
 from gateway.wire.profile import Profile
+from gateway.wire.said import Junk, read_object
 from gateway.wire.shape import ATTRIBUTION
 from gateway.wire.sse import Frame, read_frame, write_event
 
-MOST_JUNK = 3
 # Held before the first content; more than this is no beginning.
 MOST_HELD = 1024 * 1024
 _DELTA = b"event: content_block_delta\ndata: {"
@@ -60,7 +60,7 @@ class MessagesWatch:
     _has_begun: bool = field(default=False, init=False)
     _is_done: bool = field(default=False, init=False)
     _stop: str = field(default="", init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     @property
     def is_empty(self) -> bool:
@@ -80,8 +80,8 @@ class MessagesWatch:
         try:
             said = _SAID.decode(read.data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._drop_junk(read.data)
-        self._junk = 0
+            return self._junk.bad(read.data)
+        self._junk.good()
         if said.type == "error" or read.event == "error" or (said.error is not None and not said.type):
             raise read_inner(NAME, said.error if said.error is not None else msgspec.json.decode(read.data))
         is_repeated = said.type == "message_start" and self._has_begun
@@ -132,13 +132,6 @@ class MessagesWatch:
             raise Unreadable("The provider's stream says nothing")
         return b""
 
-    def _drop_junk(self, data: bytes) -> bytes:
-        if data.strip() not in (b"", b"[DONE]"):
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._has_begun:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
-        return b""
-
     def _check_finished(self) -> None:
         if not self.is_finished:
             raise Broke("The provider's stream ended before the model had finished")
@@ -175,12 +168,7 @@ def watch(asked: Asked) -> MessagesWatch:
 
 def glance(body: bytes) -> Glance:
     """Look at a whole reply. Raises UpstreamFault when it is an error or no message at all."""
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if not isinstance(said, dict):
-        raise Unreadable("The provider's reply is not a JSON object")
+    said = read_object(body)
     if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
         raise read_inner(NAME, said.get("error") or said)
     usage = read_usage(said.get("usage"))

@@ -25,9 +25,9 @@ from gateway.wire.events import (
 )
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.said import Junk
 from gateway.wire.sse import read_frame
 
-MOST_JUNK = 3
 STOPS = {
     "end_turn": StopReason.END,
     "stop_sequence": StopReason.STOP_SEQUENCE,
@@ -61,7 +61,6 @@ class MessagesReader:
     memo: Memo
     is_over: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
-    _has_started: bool = field(default=False, init=False)
     _has_content: bool = field(default=False, init=False)
     _held: list[Event] = field(factory=list, init=False)
     _open: dict[int, _Open] = field(factory=dict, init=False)
@@ -69,7 +68,7 @@ class MessagesReader:
     _calls: int = field(default=0, init=False)
     _stop: Stop | None = field(default=None, init=False)
     _prefill: str = field(init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._prefill = self.memo.prefill
@@ -81,16 +80,8 @@ class MessagesReader:
         read = read_frame(frame)
         if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
             return ()
-        try:
-            said = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._has_started:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
+        if (said := self._junk.read(data)) is None:
             return ()
-        self._junk = 0
         return self._release(list(self._read(said)))
 
     def end(self) -> Sequence[Event]:
@@ -128,7 +119,6 @@ class MessagesReader:
         self._held.clear()
         self._open.clear()
         self._next = self.memo.first_index
-        self._has_started = True
         message = message if isinstance(message, dict) else {}
         yield Started(str(message.get("id") or ""), str(message.get("model") or ""), _tier(message))
         if (usage := read_usage(message.get("usage"))) is not None:

@@ -14,10 +14,9 @@ from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
+from gateway.wire.said import Junk
 from gateway.wire.sse import DONE, read_frame
 
-# Junk between good events is dropped and survived; three in a row are no stream (TRANSLATION.md 7.1.7).
-MOST_JUNK = 3
 # What the gateway adds to messages that it translated; a client sends it back, and OpenAI refuses it.
 _CARRIED = ("reasoning_content", "reasoning_details")
 FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "model_error"})
@@ -189,7 +188,7 @@ class ChatWatch:
     _finished: set[int] = field(factory=set, init=False)
     _last_finish: str = field(default="", init=False)
     _is_done: bool = field(default=False, init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     @property
     def is_empty(self) -> bool:
@@ -225,8 +224,8 @@ class ChatWatch:
         try:
             chunk = read_chunk(data)
         except Unreadable:
-            return self._drop_junk(data)
-        self._junk = 0
+            return self._junk.bad(data)
+        self._junk.good()
         if chunk.error is not None or event == "error":
             raise read_inner("openai_chat", chunk.error if chunk.error is not None else msgspec.json.decode(data))
         if (usage := usage_in(chunk)) is not None:
@@ -248,14 +247,6 @@ class ChatWatch:
                 raise Broke("The provider ended the stream with an error")
             self._finished.add(index)
             self.is_finished = self._finished >= self._open
-
-    def _drop_junk(self, data: bytes) -> bytes:
-        """An empty data line would kill OpenAI's SDKs, junk as well: neither is passed on."""
-        if data.strip():
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._open:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
-        return b""
 
     def _check_finished(self) -> None:
         if not self.is_finished:

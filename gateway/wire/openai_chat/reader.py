@@ -24,9 +24,10 @@ from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text
 from gateway.wire.openai_chat.calls import Calls
 from gateway.wire.openai_chat.messages import FORMATS
-from gateway.wire.openai_chat.raw import FAILED_ENDS, MOST_JUNK
+from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
+from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 from gateway.wire.think import ThinkFilter
 
@@ -56,7 +57,7 @@ class ChatReader:
     _has_started: bool = field(default=False, init=False)
     _finish: str = field(default="", init=False)
     _sequence: str | None = field(default=None, init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._calls = Calls(self.memo)
@@ -72,13 +73,8 @@ class ChatReader:
         data = read.data.strip()
         if data == b"[DONE]":
             return list(self._end())
-        try:
-            said = msgspec.json.decode(data.removeprefix(b"data: "))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
-            return self._note_junk(data)
-        self._junk = 0
+        if (said := self._junk.read(data.removeprefix(b"data: "))) is None:
+            return ()
         error = said.get("error")
         if error is not None or read.event == "error" or said.get("object") == "error":
             raise read_inner(NAME, error if error is not None else said)
@@ -91,13 +87,6 @@ class ChatReader:
         """Read a whole reply. Choices beyond the first are one server's way to write a single message."""
         yield from self._read(said, only_first=False)
         yield from self._end()
-
-    def _note_junk(self, data: bytes) -> Sequence[Event]:
-        if data:
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._has_started:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
-        return ()
 
     def _read(self, said: _Said, only_first: bool = True) -> Iterator[Event]:
         choices = said.get("choices")
@@ -283,14 +272,7 @@ def _calls_in(delta: _Said) -> Iterator[_Said]:
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no reply at all."""
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if isinstance(said, list) and said:
-        said = said[0]  # Google's compatible endpoint wraps its errors in a list
-    if not isinstance(said, dict):
-        raise Unreadable("The provider's reply is not a JSON object")
+    said = read_object(body)
     if said.get("error") is not None or said.get("object") == "error":
         raise read_inner(NAME, said.get("error") or said)
     if not said.get("choices"):

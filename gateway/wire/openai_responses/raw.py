@@ -5,16 +5,16 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.errors import Broke, GatewayError, Unreadable
+from gateway.errors import Broke, GatewayError
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 
-MOST_JUNK = 3
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
@@ -41,7 +41,7 @@ class ResponsesWatch:
     is_empty: bool = field(default=False, init=False)
     _sequence: int = field(default=0, init=False)
     _has_begun: bool = field(default=False, init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     def passes(self, chunk: bytes) -> bool:
         return self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
@@ -55,8 +55,8 @@ class ResponsesWatch:
         try:
             said = _SAID.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._drop_junk(data)
-        self._junk = 0
+            return self._junk.bad(data)
+        self._junk.good()
         if isinstance(said.sequence_number, int):
             self._sequence = said.sequence_number + 1
         response = said.response if isinstance(said.response, dict) else {}
@@ -78,13 +78,6 @@ class ResponsesWatch:
         elif kind not in _QUIET:
             self.has_content = True
 
-    def _drop_junk(self, data: bytes) -> bytes:
-        if data.strip() not in (b"", b"[DONE]"):
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._has_begun:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
-        return b""
-
     def end(self) -> bytes:
         if not self.is_finished:
             raise Broke("The provider's stream ended before the model had finished")
@@ -104,12 +97,7 @@ def watch(asked: Asked) -> ResponsesWatch:
 
 def glance(body: bytes) -> Glance:
     """Look at a whole reply. Raises UpstreamFault when it is an error or no response at all."""
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if not isinstance(said, dict):
-        raise Unreadable("The provider's reply is not a JSON object")
+    said = read_object(body)
     if said.get("error") is not None:
         raise read_inner(NAME, said["error"])
     usage = read_usage(said.get("usage"))

@@ -25,9 +25,9 @@ from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 
-MOST_JUNK = 3
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _LENGTH = frozenset({"max_output_tokens", "max_messages"})
 _Said = Mapping[str, Any]
@@ -57,7 +57,7 @@ class ResponsesReader:
     _items: dict[int, _Item] = field(factory=dict, init=False)
     _next: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
-    _junk: int = field(default=0, init=False)
+    _junk: Junk = field(factory=Junk, init=False)
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
@@ -65,17 +65,8 @@ class ResponsesReader:
         read = read_frame(frame)
         if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
             return ()
-        try:
-            said = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
-            self._junk += 1
-            if self._junk >= MOST_JUNK or not self._has_started:
-                raise Unreadable("The provider's stream is not the JSON of its dialect")
-            return ()
-        self._junk = 0
-        return list(self._read(said))
+        said = self._junk.read(data)
+        return [] if said is None else list(self._read(said))
 
     def end(self) -> Sequence[Event]:
         if not self.is_over:
@@ -302,12 +293,7 @@ def _text(value: Any) -> str | None:
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no response at all."""
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if not isinstance(said, dict):
-        raise Unreadable("The provider's reply is not a JSON object")
+    said = read_object(body)
     if said.get("error") is not None:
         raise read_inner(NAME, said["error"])
     if not isinstance(said.get("output"), list):
