@@ -28,7 +28,7 @@ SECONDS = 1.5
 CONNECTIONS = 16
 STREAMS = 100
 KEY = "gwk_bench_0123456789abcdef0123456789abcdef"
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 QUESTION = {"model": "bench", "messages": [{"role": "user", "content": "Tell me about foxes. " * 8}]}
 CONFIG = """
 server: {listen: ["127.0.0.1:%(port)d"]}
@@ -182,7 +182,10 @@ class Row:
         self.found: dict[str, list[float]] = {"request": [], "64k": [], "chunk": []}
 
     def request(self, **more: object) -> bytes:
-        return write_request(self.proxy.port, self.path, self.question | more)
+        body = self.question | more
+        if self.path == RESPONSES:
+            body["input"] = body.pop("messages")
+        return write_request(self.proxy.port, self.path, body)
 
     async def measure(self) -> None:
         """One round."""
@@ -248,6 +251,7 @@ def main() -> None:
                 Row("raw messages", gateway, MESSAGES, "bench-claude"),
                 Row("chat on claude", gateway, CHAT, "bench-claude", "gateway"),
                 Row("claude on chat", gateway, MESSAGES, "bench", "gateway"),
+                Row("responses on chat", gateway, RESPONSES, "bench", "gateway"),
             ]
             uvloop.run(measure(rows, rounds))
             print(report(rows))
