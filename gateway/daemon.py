@@ -109,6 +109,8 @@ class Daemon:
             gateway.metrics.reload_failures.inc()
             self.logs.log.error("reload refused, the old configuration stays", problems=error.lines())
         else:
+            if config.server.listen != self.config.server.listen:
+                self.logs.log.warning("server.listen changes with a restart only", now=self.config.server.listen)
             reload_parts(gateway, config)
             for warning in config.warnings:
                 self.logs.log.warning("config", detail=warning)
@@ -128,6 +130,7 @@ class Daemon:
         if await _finish(gateway, limit):
             return
         self.logs.log.warning("cut off", exchanges=len(gateway.exchanges))
+        gateway.is_cutting = True
         for task in list(gateway.exchanges.values()):
             task.cancel()
         await _finish(gateway, LAST_WORDS_S)

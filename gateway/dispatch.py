@@ -16,8 +16,8 @@ from gateway.errors import (
     GatewayError,
     NoTargetLeft,
     SaidNothing,
+    ShuttingDown,
     Unauthorized,
-    Unavailable,
     UnknownModel,
     UpstreamFault,
 )
@@ -55,10 +55,12 @@ class Dispatch:
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
             return await self._tell(error)
         except asyncio.CancelledError:
-            if exchange.is_open and self.inquiry.gateway.is_draining:
-                # Cut off at the end of the drain, not by its client: say so before the connection closes.
-                await self._tell(Unavailable("The gateway is shutting down"))
-            raise
+            if not (exchange.is_open and self.inquiry.gateway.is_cutting):
+                raise
+            # Cut off at the end of the drain, not by its client: say so before the connection closes.
+            exchange.error = ShuttingDown()
+            exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
+            return await self._tell(exchange.error)
 
     async def _tell(self, error: GatewayError) -> web.StreamResponse:
         return await tell(self.inquiry.outlet, self.inquiry.lane or self.inquiry.make_lane(), error)

@@ -148,6 +148,13 @@ class Unavailable(GatewayError):
     default_code = "service_unavailable"
 
 
+class ShuttingDown(Unavailable):
+    """The drain is over and this exchange was still running."""
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is shutting down", retry_after=1)
+
+
 class Fault(StrEnum):
     """What went wrong upstream. `health.CONSEQUENCES` alone decides what follows."""
 

@@ -30,6 +30,7 @@ class Step(StrEnum):
     END = "end"
     GIVE_UP = "give up"
     LEAVE = "leave"
+    CUT = "cut"  # by the daemon's own end, before anything was said
     ESTIMATE = "estimate"
 
 
@@ -40,6 +41,7 @@ NEXT: dict[State, dict[Step, State]] = {
         Step.OPEN: State.OPENED,
         Step.GIVE_UP: State.FAILED,
         Step.LEAVE: State.ABANDONED,
+        Step.CUT: State.FAILED,
         Step.ESTIMATE: State.ENDED,  # a count of tokens needs no upstream
     },
     State.TRYING: {
@@ -47,6 +49,7 @@ NEXT: dict[State, dict[Step, State]] = {
         Step.OPEN: State.OPENED,
         Step.END: State.ENDED,
         Step.LEAVE: State.ABANDONED,
+        Step.CUT: State.FAILED,
     },
     State.OPENED: {
         Step.TRY: State.OPENED,

@@ -156,7 +156,9 @@ class Health:
                 self._targets.pop(next(iter(self._targets)))
             record = self._targets[target] = _Record()
         record.failures += 1
-        # A resting target that fails again (its probe, or the last resort) rests again, longer.
+        if record.until > now:
+            return  # asked as a last resort, or already under way when the rest began: this proves nothing new
+        # A target whose probe fails rests again, longer.
         if record.until or record.failures >= self.breaker.failures:
             record.until = now + self.breaker.rest * 2 ** min(record.rests, MOST_DOUBLINGS)
             record.rests += 1

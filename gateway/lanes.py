@@ -84,6 +84,7 @@ class Question:
     wants_long_context: bool = False
     model: str = ""  # as the client knows it
     _request: Request | None = field(default=None, init=False)
+    _has_lost_thoughts: bool = field(default=False, init=False)
 
     def request(self) -> Request:
         """The request in no dialect, read once. Raises BadRequest with the place."""
@@ -91,10 +92,16 @@ class Question:
             assert self.dialect.client is not None
             assert isinstance(self.body, JsonBody)
             request = self.dialect.client.read_request(self.body)
-            unseal(request, self.sealer)
+            self._has_lost_thoughts = unseal(request, self.sealer)
             self.recall.restore(self.owner, self.monotonic, request)
             self._request = evolve(request, model=self.model)
         return self._request
+
+    @property
+    def has_lost_thoughts(self) -> bool:
+        """Whether the history carried reasoning in an envelope that does not open."""
+        self.request()
+        return self._has_lost_thoughts
 
     @property
     def sealer(self) -> Sealer:
@@ -263,7 +270,7 @@ def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume
 
 
 def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:
-    return Memo(
+    memo = Memo(
         request=question.request(),
         seed=question.id,
         now=question.now,
@@ -271,6 +278,9 @@ def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:
         profile=profile,
         call_prefix=client.call_prefix,
     )
+    if question.has_lost_thoughts:
+        memo.drops.add("reasoning")
+    return memo
 
 
 def _optional(members: Mapping[str, Any], other: UpstreamSide) -> list[str]:

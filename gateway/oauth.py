@@ -39,6 +39,7 @@ class TokenFile:
     config: OAuth
     clock: Clock
     exchange: Exchange
+    warn: Callable[[str], object]
     _token: _Token | None = field(default=None, init=False, repr=False)
     _refreshing: asyncio.Task[_Token] | None = field(default=None, init=False)
 
@@ -90,8 +91,11 @@ class TokenFile:
         expires = self.clock.time() + (float(life) if is_sane and life is not None else _FALLBACK_LIFE)
         refresh = said.get("refresh_token")
         fresh = _Token(access, refresh if isinstance(refresh, str) and refresh else token.refresh, expires)
-        await asyncio.to_thread(self._write, fresh)
         self._token = fresh
+        try:
+            await asyncio.to_thread(self._write, fresh)
+        except UpstreamFault as fault:  # the old refresh token is spent: this one must not be lost
+            self.warn(fault.message)
         return fresh
 
     def _read(self) -> _Token:

@@ -121,6 +121,7 @@ class Gateway:
     reload_problems: list[str] = field(factory=list)
     is_started: bool = False
     is_draining: bool = False
+    is_cutting: bool = False  # the drain is over: what still runs is told so and ends
 
     @property
     def secret(self) -> bytes:
@@ -132,7 +133,7 @@ class Gateway:
         """The credentials file of a provider: one object, so that one refresh serves all."""
         if oauth not in self.token_files:
             exchange = partial(self.upstream.post_form, f"{provider} token")
-            self.token_files[oauth] = TokenFile(oauth, self.clock, exchange)
+            self.token_files[oauth] = TokenFile(oauth, self.clock, exchange, self.logs.log.warning)
         return self.token_files[oauth]
 
     def turn(self, alias: str) -> int:

@@ -36,8 +36,9 @@ class Learned:
 
     def learn(self, owner: str, provider: str, model: str, name: str, now: float) -> None:
         """Remember that `name` is refused."""
-        if len(self._facts) < MOST:
-            self._facts.setdefault((owner, provider, model), {})[name] = now + TTL
+        if len(self._facts) >= MOST:
+            del self._facts[next(iter(self._facts))]
+        self._facts.setdefault((owner, provider, model), {})[name] = now + TTL
 
 
 def offending(error: Declined, sent: Collection[str]) -> str | None:

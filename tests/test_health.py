@@ -77,10 +77,20 @@ def test_rests_double_up_to_a_bound() -> None:
     """30, 60, 120, 240, 240 seconds."""
     health = make(failures=1)
     waits = []
+    now = 0.0
     for _ in range(5):
-        health.fail("t", "c", Fault.CONNECT, None, 0.0)
-        waits.append(health.wait("t", "c", 0.0))
+        health.fail("t", "c", Fault.CONNECT, None, now)
+        waits.append(health.wait("t", "c", now))
+        now += waits[-1]
     assert waits == [30, 60, 120, 240, 240]
+
+
+def test_failures_during_a_rest_do_not_lengthen_it() -> None:
+    """A burst of last-resort tries, or of attempts that were under way, is not a row of failed probes."""
+    health = make(failures=1)
+    for second in range(6):
+        health.fail("t", "c", Fault.CONNECT, None, float(second))
+    assert health.wait("t", "c", 6.0) == 24.0
 
 
 def test_a_breaker_can_be_turned_off() -> None:

@@ -22,6 +22,7 @@ from gateway.wire.openai_chat import OPENAI_CHAT
 # The SDKs say here how long they will wait (TRANSLATION.md 2.5).
 LONG_CONTEXT_SUFFIX = "[1m]"
 MOST_HEADER = 4000
+MOST_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 MINIMAL = frozenset({VERSION})  # of a client's headers, under /min
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
@@ -57,8 +58,12 @@ def _model_name(request: web.Request, visit: Visit, body: Body) -> str:
         name = visit.snapshot.config.defaults.chat_model
     if not name:
         raise BadRequest("'model' is missing", param="model", code="missing_required_parameter")
+    if len(name) > MOST_NAME:
+        raise BadRequest(f"'model' is longer than {MOST_NAME} characters", param="model", code="invalid_value")
     if not name.isprintable():
-        raise BadRequest("'model' must not contain control characters", param="model", code="invalid_value")
+        raise BadRequest(
+            "'model' must not contain characters that cannot be printed", param="model", code="invalid_value"
+        )
     return name
 
 

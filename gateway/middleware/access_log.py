@@ -40,6 +40,7 @@ OUTCOMES: dict[type[GatewayError], str] = {
     errors.UnsupportedMedia: "unsupported_media",
     errors.RateLimited: "rate_limited",
     errors.Unavailable: "unavailable",
+    errors.ShuttingDown: "shutting_down",
     errors.NoTargetLeft: "no_target",
 }
 

@@ -4,7 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.errors import Unavailable
+from gateway.errors import ShuttingDown, Unavailable
+from gateway.exchange import Step
 from gateway.middleware.access_log import Handler
 from gateway.parts import GATEWAY, VISIT
 
@@ -22,5 +23,11 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     gateway.exchanges[visit.exchange.id] = task
     try:
         return await handler(request)
+    except asyncio.CancelledError:
+        if visit.exchange.is_open or not gateway.is_cutting:
+            raise
+        task.uncancel()
+        visit.exchange.step(Step.CUT)
+        raise ShuttingDown from None
     finally:
         del gateway.exchanges[visit.exchange.id]

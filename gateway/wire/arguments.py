@@ -14,6 +14,7 @@ from gateway.wire.json_prefix import is_object, wrapped
 from gateway.wire.neutral import Tool
 
 _EMPTY = msgspec.Raw(b"{}")
+_MOST_BEGINNING = 200  # deltas before `{"input":"` is there
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -83,6 +84,9 @@ class FreeformDecoder:
 
     def _find_beginning(self) -> str:
         whole = "".join(self._raw)
+        if len(self._raw) > _MOST_BEGINNING:
+            self._state = "other"
+            return ""
         tidy = "".join(whole.split())
         if not '{"input":"'.startswith(tidy[:10]):
             self._state = "other"
@@ -114,10 +118,9 @@ class FreeformDecoder:
             yield text[start:]
 
     def _character(self) -> str:
-        try:
-            code = int(self._code, 16)
-        except ValueError:
+        if not all(letter in "0123456789abcdefABCDEF" for letter in self._code):
             return "\ufffd"
+        code = int(self._code, 16)
         if 0xD800 <= code < 0xDC00:
             self._high = code
             return ""

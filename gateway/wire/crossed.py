@@ -1,6 +1,6 @@
 """The lane between two dialects: frames in, events between, frames out. No I/O, no time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from attrs import define, evolve, field
@@ -58,6 +58,7 @@ class Crossing:
     _spent: Usage | None = field(default=None, init=False)  # before the last pause
     _stops: StopFilter | None = field(init=False)
     _serial: Serialiser | None = field(init=False)
+    _has_started: bool = field(default=False, init=False)
     _is_ended: bool = field(default=False, init=False)
     _has_ended_well: bool = field(default=False, init=False)
     _said: float = field(default=0.0, init=False)  # characters, for an estimate
@@ -80,7 +81,7 @@ class Crossing:
     def feed(self, frame: bytes) -> bytes:
         if self._is_ended:
             return b""
-        out = self._tell(_faults(self.reader.feed, frame))
+        out = _faults(self._read, frame)
         self.is_finished = self.reader.is_finished
         if self._pause is not None or not (self.reader.is_over or self.is_enough):
             return out
@@ -89,10 +90,16 @@ class Crossing:
     def end(self) -> bytes:
         if self._is_ended:
             return b""
-        out = self._tell(_faults(self.reader.end))
+        out = _faults(self._read_end)
         if self._pause is not None:
             out += b"".join(self._settle(self._pause))
         return out + self._close()
+
+    def _read(self, frame: bytes) -> bytes:
+        return self._tell(self.reader.feed(frame))
+
+    def _read_end(self) -> bytes:
+        return self._tell(self.reader.end())
 
     def proceed(self) -> bytes | None:
         if self._pause is None or self.resume is None:
@@ -114,11 +121,15 @@ class Crossing:
         self._is_ended = True
         return self.writer.end()
 
-    def _tell(self, events: Iterable[Event]) -> bytes:
+    def _tell(self, events: Sequence[Event]) -> bytes:
         if self._stops is not None:
             events = [told for event in events for told in self._stops.feed(event)]
             self.is_enough = self._stops.is_cut
         out: list[bytes] = []
+        if not self._has_started and events:
+            self._has_started = True
+            if not isinstance(events[0], Started):  # a server that leaves the beginning out
+                events = [Started("", ""), *events]
         for event in events if self.resume is None else map(self._keep, events):
             self._note(event)
             if isinstance(event, Finished):

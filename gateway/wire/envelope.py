@@ -83,12 +83,15 @@ def is_envelope(text: str | None) -> bool:
     return text is not None and text.startswith(("gw1.", "gw0."))
 
 
-def unseal(request: Request, sealer: Sealer) -> None:
-    """Open every envelope in a request's history, in place; what does not open is taken out."""
+def unseal(request: Request, sealer: Sealer) -> bool:
+    """Open every envelope in a request's history, in place; return whether one did not open and was taken out."""
+    is_whole = True
     for index, turn in enumerate(request.turns):
         if any(_carried(block) for block in turn.blocks):
             blocks = tuple(found for block in turn.blocks if (found := _opened(block, sealer)) is not None)
             request.turns[index] = evolve(turn, blocks=blocks)
+            is_whole = is_whole and len(blocks) == len(turn.blocks)
+    return not is_whole
 
 
 def _carried(block: Block) -> str | None:

@@ -4,6 +4,7 @@ The top level is always written again from what was read, so that a second `mode
 mean something else upstream than it meant here.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Protocol, Self, TypeVar
 
@@ -17,6 +18,7 @@ Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRITE = msgspec.json.Encoder()
 NULL = b"null"
+_HALF = re.compile(rb"\\u[dD][89abAB]")
 # The names that JSON gives its kinds of values, by the first byte of one.
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean"}
 
@@ -54,6 +56,10 @@ def kind_of(value: bytes) -> str:
     return _KINDS.get(value[:1], "null" if value == NULL else "a number")
 
 
+def _has_half(data: bytes, error: msgspec.DecodeError) -> bool:
+    return "truncated" in str(error) and data.rstrip().endswith(b"}") and bool(_HALF.search(data))
+
+
 @frozen
 class JsonBody:
     """The top-level members of a JSON object, each as raw JSON."""
@@ -74,7 +80,9 @@ class JsonBody:
         except msgspec.ValidationError:
             raise BadRequest("The body must be a JSON object", code="invalid_json") from None
         except msgspec.DecodeError as error:
-            raise BadRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
+            # msgspec calls half of a surrogate pair truncated input, wherever it stands.
+            why = "a \\u escape has only one half of a surrogate pair" if _has_half(data, error) else error
+            raise BadRequest(f"The body is not valid JSON: {why}", code="invalid_json") from None
 
     def has(self, name: str) -> bool:
         """Whether the member is there and not null."""

@@ -35,6 +35,7 @@ class ToolNames:
     longest: int = 64
     _to: dict[tuple[str, str | None], str] = field(factory=dict, init=False)
     _back: dict[str, Named] = field(factory=dict, init=False)
+    _next: dict[str, int] = field(factory=dict, init=False)  # the suffix to try next for a tidied name
 
     def learn(self, tools: Iterable[Named]) -> None:
         """Find a safe name for each; those that are safe already keep theirs."""
@@ -66,11 +67,12 @@ class ToolNames:
         return f"{tidy[: self.longest - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
     def _free(self, name: str) -> str:
-        number, found = 2, name
+        number, found = self._next.get(name, 2), name
         while found in self._back:
             suffix = f"_{number}"
             found = name[: self.longest - len(suffix)] + suffix
             number += 1
+        self._next[name] = number
         return found
 
     def _put(self, tool: Named, safe: str) -> None:

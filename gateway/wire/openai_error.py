@@ -17,6 +17,7 @@ class _Said(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     error: _Said
+    type: str | None = None  # Anthropic's envelope has one
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -39,12 +40,11 @@ def _more_in(body: bytes) -> dict[str, Any]:
 
 
 def _conforms(body: bytes) -> bool:
-    """Whether a provider's error is what OpenAI's SDKs read: others say numbers for codes, or no type."""
+    """Whether a provider's error is OpenAI's: others say numbers for codes, or have no type, or one more outside."""
     try:
-        _ENVELOPE.decode(body)
+        return _ENVELOPE.decode(body).type != "error"
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return True
 
 
 def describe(error: GatewayError) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Clients abort calls, retry them, and say system texts wherever they like. Nothin
 same beginning of a conversation always gives the same beginning (TRANSLATION.md 4.1 and 4.2).
 """
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve
@@ -74,19 +75,19 @@ def _behind_results(turns: Sequence[Turn]) -> Iterator[Turn]:
 
 def _merged(turns: Iterable[Turn]) -> list[Turn]:
     """Join neighbouring turns of one role."""
-    out: list[Turn] = []
+    sides: list[tuple[Turn, list[Block]]] = []
     for turn in turns:
-        if out and out[-1].role is turn.role:
-            out[-1] = evolve(out[-1], blocks=(*out[-1].blocks, *turn.blocks))
+        if sides and sides[-1][0].role is turn.role:
+            sides[-1][1].extend(turn.blocks)
         elif turn.blocks:
-            out.append(turn)
-    return out
+            sides.append((turn, list(turn.blocks)))
+    return [evolve(turn, blocks=tuple(blocks)) for turn, blocks in sides]
 
 
 def _paired(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
     """Answer each call in the very next user turn, once; results of no call become text."""
     out: list[Turn] = []
-    used: set[str] = set()
+    used: dict[str, int] = {}  # id -> the number that its next use gets
     awaited: list[tuple[str, str]] = []  # (id in the history, id that is sent) of the last assistant turn
     for turn in turns:
         if turn.role is Role.USER:
@@ -106,7 +107,7 @@ def _paired(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
     return out
 
 
-def _renumbered(turn: Turn, used: set[str]) -> tuple[Turn, list[tuple[str, str]]]:
+def _renumbered(turn: Turn, used: dict[str, int]) -> tuple[Turn, list[tuple[str, str]]]:
     """Give calls whose id was used before another one."""
     blocks: list[Block] = []
     calls: list[tuple[str, str]] = []
@@ -114,10 +115,12 @@ def _renumbered(turn: Turn, used: set[str]) -> tuple[Turn, list[tuple[str, str]]
         if not isinstance(block, ToolCall):
             blocks.append(block)
             continue
-        found, number = block.id, 2
+        found, number = block.id, used.get(block.id, 1)
         while found in used:
-            found, number = f"{block.id}_{number}", number + 1
-        used.add(found)
+            number += 1
+            found = f"{block.id}_{number}"
+        used[block.id] = number
+        used.setdefault(found, 1)
         calls.append((block.id, found))
         blocks.append(block if found == block.id else evolve(block, id=found))
     return evolve(turn, blocks=tuple(blocks)), calls
@@ -125,11 +128,11 @@ def _renumbered(turn: Turn, used: set[str]) -> tuple[Turn, list[tuple[str, str]]
 
 def _answers(awaited: Sequence[tuple[str, str]], said: Sequence[Block], drops: Drops) -> Turn:
     """A user turn with the results first, in the order of the calls; the last result of an id counts."""
-    results: dict[str, list[ToolResult]] = {}
+    results: dict[str, deque[ToolResult]] = {}
     for block in said:
         if isinstance(block, ToolResult):
-            results.setdefault(block.call_id, []).append(block)
-    wanted = {call: sum(1 for old, _ in awaited if old == call) for call, _ in awaited}
+            results.setdefault(block.call_id, deque()).append(block)
+    wanted = Counter(old for old, _ in awaited)
     blocks: list[Block] = []
     for old, new in awaited:
         given = results.get(old)
@@ -137,7 +140,7 @@ def _answers(awaited: Sequence[tuple[str, str]], said: Sequence[Block], drops: D
             blocks.append(evolve(INTERRUPTED, call_id=new))
             continue
         wanted[old] -= 1
-        chosen = given.pop(0) if len(given) > 1 and wanted[old] else given[-1]
+        chosen = given.popleft() if len(given) > 1 and wanted[old] else given[-1]
         blocks.append(evolve(chosen, call_id=new))
     for block in said:
         if not isinstance(block, ToolResult):

@@ -105,3 +105,14 @@ def _session_in(user: str | None) -> str | None:
     """The session that Claude Code writes into its user id: stable for a conversation."""
     found = _SESSION.search(user or "")
     return found[1] if found else None
+
+
+def write_verbosity(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
+    """`verbosity` where the model takes it; the usual one is what it does anyway, so nothing is lost with it."""
+    if request.verbosity is None:
+        return {}
+    if profile.verbosity:
+        return {"verbosity": request.verbosity}
+    if request.verbosity != "medium":
+        memo.drops.add("verbosity")
+    return {}

@@ -1,6 +1,7 @@
 """What all dialects do with a request's tools before they write them in their own words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from gateway.errors import BadRequest, CannotSay
 from gateway.wire.crossing import Memo
@@ -9,6 +10,16 @@ from gateway.wire.neutral import Request, Tool, ToolCall
 from gateway.wire.profile import Profile
 
 CLIENT_KINDS = frozenset({"function", "custom"})
+
+
+def distinct(tools: Iterable[Tool]) -> list[Tool]:
+    """Of two tools of one name the later counts; a hosted tool and a client's own are not the same."""
+
+    def place(tool: Tool) -> tuple[Any, ...]:
+        kind = "client" if tool.kind in CLIENT_KINDS else tool.kind
+        return kind, tool.name, tool.namespace, (tool.raw or {}).get("server_label")
+
+    return list({place(tool): tool for tool in tools}.values())
 
 
 def offered(request: Request, memo: Memo) -> Sequence[Tool]:

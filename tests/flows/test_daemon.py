@@ -158,7 +158,26 @@ async def test_what_does_not_finish_is_cut_with_a_word(
         stream = await answer.read()
     assert events_of(stream)[-2]["error"]["message"] == "The gateway is shutting down"
     assert await process.ended() == 0
+    assert [line["outcome"] for line in process.lines if line["event"] == "exchange"] == ["shutting_down"]
     assert process.has("cut off")
+
+
+async def test_a_whole_reply_that_does_not_finish_is_a_503(
+    run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
+) -> None:
+    """Not a connection that closes without a word; and the log does not say that the client has left."""
+    one = provider("one")
+    one.will(latency=3)
+    process = await asyncio.to_thread(run, CONFIG.replace("drain: 2s", "drain: 300ms"))
+    asking = asyncio.create_task(session.post(f"{process.url}/v1/chat/completions", json=BODY))
+    await eventually(lambda: bool(one.seen))
+    process.popen.send_signal(signal.SIGTERM)
+    async with await asking as answer:
+        assert answer.status == 503 and answer.headers["Retry-After"] == "1"
+        assert (await answer.json())["error"]["message"] == "The gateway is shutting down"
+    assert await process.ended() == 0
+    line = next(line for line in process.lines if line["event"] == "exchange")
+    assert (line["status"], line["outcome"]) == (503, "shutting_down")
 
 
 async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
@@ -177,6 +196,7 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     assert process.notice().startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert process.notice() == "READY=1"
     assert (await status("fresh"), await status("both")) == (200, 404)
+    assert not process.has("server.listen changes with a restart only")
 
     for bad in (
         "routes: {a: nope}",
@@ -192,6 +212,9 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
         assert "gateway_config_reload_failures_total 3.0" in await answer.text()
     async with session.get(f"{process.url}/health?format=json") as answer:
         assert (await answer.json())["reload_problems"]
+    process.config.write_text(text.replace('"127.0.0.1:', '"127.0.0.1:1", "127.0.0.1:'))
+    process.popen.send_signal(signal.SIGHUP)
+    await eventually(lambda: process.has("server.listen changes with a restart only"))
     assert process.has("reload refused, the old configuration stays")
 
     process.config.write_text(text)

@@ -268,3 +268,16 @@ async def test_a_bug_is_a_500_without_details(running: Running, monkeypatch: pyt
     assert (status, said["error"]["code"]) == (500, "internal_error")
     assert "ZeroDivision" not in str(said)
     assert any(line["event"] == "bug" and "ZeroDivisionError" in str(line["exception"]) for line in running.log)
+
+
+async def test_an_endless_model_name_is_refused(running: Running) -> None:
+    """It would stand whole in the log."""
+    async with running.post("/v1/chat/completions", {"model": "one:" + "m" * 600, "messages": []}) as answer:
+        assert answer.status == 400 and (await answer.json())["error"]["param"] == "model"
+
+
+@pytest.mark.parametrize("n", [10**6, 10**30, "a", -1, 1.5, None, True])
+async def test_the_mock_is_not_carried_away(running: Running, n: object) -> None:
+    """It serves alias `demo` inside the gateway: nobody may make it count to a million."""
+    async with running.post("/v1/chat/completions", {"model": "one:m", "messages": [], "n": n}) as answer:
+        assert answer.status == 200 and len((await answer.json())["choices"]) <= 128

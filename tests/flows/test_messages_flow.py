@@ -643,3 +643,27 @@ async def test_a_refused_effort_leaves_the_schema_alone(running: Running, provid
     assert set(first) == {"effort", "format"} and set(second) == {"format"}
     status, said = await running.chat("strict_claude", **more)
     assert (status, said["error"]["param"]) == (400, "output_config.effort")
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 429])
+async def test_anthropics_errors_are_openais_for_openais_clients(
+    running: Running, provider: Providers, status: int
+) -> None:
+    """Anthropic's envelope has an `error` of its own inside: it is not OpenAI's for that."""
+    refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "r"}
+    provider("ant").will(status=status, body=refusal, times=9)
+    async with running.post("/v1/chat/completions", {"model": "claude", "messages": []}) as answer:
+        said = await answer.json()
+    assert set(said) == {"error"} and {"message", "type", "param", "code"} <= set(said["error"])
+    assert said["error"]["message"] == "no"
+
+
+async def test_a_thought_that_nobody_can_read_is_told(running: Running) -> None:
+    forged = {"type": "thinking", "thinking": "t", "signature": "gw1.AAAA"}
+    turns = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": [forged, {"type": "text", "text": "y"}]},
+        {"role": "user", "content": "z"},
+    ]
+    _, _, headers = await ask(running, "chat", messages=turns)
+    assert "reasoning" in headers["x-gateway-dropped"].split(",")

@@ -69,3 +69,9 @@ def test_drop_comes_before_rename_and_put_last() -> None:
     """A renamed member can be overwritten, a dropped one is gone."""
     body = JsonBody.read(b'{"a":1,"b":2,"c":3}')
     assert body.edited({"z": b"9"}, ["a"], {"b": "z", "c": "y"}) == b'{"z":9,"y":3}'
+
+
+def test_half_a_surrogate_pair_is_called_so() -> None:
+    """146 of TRANSLATION.md: lone surrogates are a 400; the decoder calls them truncated input."""
+    with pytest.raises(BadRequest, match="half of a surrogate pair"):
+        JsonBody.read(b'{"model": "a\\ud800b"}')

@@ -304,3 +304,13 @@ def test_the_stop_of_a_reply() -> None:
     )
     with pytest.raises(Broke):
         RESPONSES.upstream.read_reply(b'{"output":[],"status":"cancelled"}', memo_of("openai_chat"))
+
+
+def test_the_kind_of_the_last_event_decides() -> None:
+    """A `response.failed` whose object has no status has failed all the same."""
+    data = (
+        b'event: response.failed\ndata: {"type":"response.failed","sequence_number":1,'
+        b'"response":{"id":"resp_1","error":{"code":"server_error","message":"no"},"output":[]}}\n\n'
+    )
+    with pytest.raises(GatewayError):
+        claude(data)

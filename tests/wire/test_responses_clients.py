@@ -254,3 +254,46 @@ def test_whole_replies_are_what_their_streams_build() -> None:
     assert said.reasoning == "onetwo" and said.signatures == ["E"] and said.refusal == "no"
     assert [part["text"] for part in final["output"][0]["summary"]] == ["one", "two"]
     assert said.citations[0]["url"] == "https://x.example" and writer.end() == b""
+
+
+def test_what_is_dropped_is_not_echoed_as_in_force() -> None:
+    """The header says that it was dropped; the response must not say that it holds."""
+    asked: dict[str, Any] = {
+        "service_tier": "flex",
+        "text": {"verbosity": "low"},
+        "truncation": "auto",
+        "metadata": {"a": "b"},
+    }
+    memo = memo_of(**asked)
+    write(memo, upstream="openai_chat")
+    assert {"service_tier", "verbosity", "truncation"} <= set(memo.drops.names)
+    _, final = told(chunk(content="x") + STOP, "openai_chat", memo)
+    assert (final["service_tier"], final["truncation"]) == ("default", "disabled")
+    assert "verbosity" not in final["text"] and final["metadata"] == {"a": "b"}
+
+
+def test_defaults_are_no_loss() -> None:
+    """Clients that always say the usual are served on strict routes, too."""
+    _, drops = sent(truncation="disabled", text={"verbosity": "medium"}, service_tier="auto", background=False)
+    assert drops == []
+
+
+def test_a_function_called_web_search_is_one() -> None:
+    """A name says nothing about the kind: only what was declared built-in is."""
+    mine = {**TOOL, "name": "web_search"}
+    out, drops = sent(tools=[mine, {"type": "web_search"}])
+    assert [tool["function"]["name"] for tool in out["tools"]] == ["web_search"] and drops == ["tools.web_search"]
+    memo = memo_of(tools=[{**TOOL, "name": "local_shell"}])
+    write(memo, upstream="openai_chat")
+    call = {"index": 0, "id": "a", "function": {"name": "local_shell", "arguments": '{"command":["ls"]}'}}
+    said, _ = told(chunk(tool_calls=[call]) + STOP, "openai_chat", memo)
+    assert said.kinds == ["function_call"]
+
+
+def test_a_call_that_was_cut_is_incomplete() -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a": '}}
+    memo = memo_of(tools=[TOOL])
+    write(memo, upstream="openai_chat")
+    _, final = told(chunk(tool_calls=[call]) + chunk("length") + DONE, "openai_chat", memo)
+    assert final["status"] == "incomplete"
+    assert [item["status"] for item in final["output"]] == ["incomplete"]

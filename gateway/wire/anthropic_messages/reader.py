@@ -114,7 +114,7 @@ class MessagesReader:
                 raise read_inner(NAME, said["error"])
 
     def _begin(self, message: Any) -> Iterator[Event]:
-        if self._has_content:
+        if self._has_content or self.is_finished:
             raise Broke("The provider began its reply again in the middle")
         self._held.clear()
         self._open.clear()

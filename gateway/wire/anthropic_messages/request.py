@@ -15,7 +15,7 @@ from gateway.wire.neutral import Format, Request, Role, Sampling, Text
 from gateway.wire.node import Node, decode
 from gateway.wire.profile import Profile
 from gateway.wire.schema import for_structured_output, json_instruction, tool_parameters, without_unions
-from gateway.wire.steering import check_single, opaque_user
+from gateway.wire.steering import check_single, opaque_user, write_verbosity
 
 _READ = frozenset(
     {
@@ -221,8 +221,8 @@ def _write_cache(
 
 def _note_lost(request: Request, memo: Memo) -> None:
     """Members that Messages has no words for; those of its own that a client of it sent are Anthropic's only."""
-    for name in ("verbosity", "metadata"):
-        if getattr(request, name) is not None:
-            memo.drops.add(name)
+    write_verbosity(request, memo, Profile(verbosity=False))
+    if request.metadata is not None:
+        memo.drops.add("metadata")
     for name in request.extra:
         memo.drops.add(name)

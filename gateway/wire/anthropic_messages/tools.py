@@ -13,7 +13,7 @@ from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import has_union, tool_parameters, without_unions
-from gateway.wire.toolbox import check_forced, chosen_name, is_named, is_offered, offered
+from gateway.wire.toolbox import check_forced, chosen_name, distinct, is_named, is_offered, offered
 
 LONGEST_NAME = 128
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -25,7 +25,7 @@ WEB_SEARCH = "web_search_20250305"
 def read_tools(body: Node) -> list[Tool]:
     """Read `tools`: functions, and the client's built-in ones with the schemas that they are known to have."""
     tools = [tool for node in body.nodes("tools") for tool in _read_tool(node)]
-    return list({(tool.name, tool.namespace): tool for tool in tools}.values())
+    return distinct(tools)
 
 
 def _read_tool(node: Node) -> Iterator[Tool]:

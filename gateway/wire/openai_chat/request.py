@@ -14,7 +14,7 @@ from gateway.wire.openai_chat.tools import NAME, read_choice, read_tools, write_
 from gateway.wire.openai_chat.turns import write_messages
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, json_instruction
-from gateway.wire.steering import budget_of, effort_of, is_off, is_on, write_identity
+from gateway.wire.steering import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity
 
 _READ = frozenset(
     {
@@ -156,8 +156,7 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members |= _write_format(request, members, memo, profile)
     members |= _write_thinking(request, memo, profile)
     members |= write_identity(request, memo, profile)
-    if request.verbosity is not None:
-        members |= _if_taken(profile.verbosity, "verbosity", request.verbosity, memo)
+    members |= write_verbosity(request, memo, profile)
     for name in request.extra:
         memo.drops.add(name)
     return Written(members, must_stream=must_stream)

@@ -10,7 +10,7 @@ from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import check_forced, chosen_name, is_offered, offered
+from gateway.wire.toolbox import check_forced, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
 # OpenAI's limit; a longer list is refused here, with a clear message, as no other target would say it.
@@ -25,7 +25,7 @@ def read_tools(body: Node) -> list[Tool]:
     tools += [_read_function(node) for node in body.nodes("functions")]
     if (options := body.mapping("web_search_options")) is not None:
         tools.append(Tool("web_search", "web_search", origin=NAME, raw=options))
-    return list({(tool.name, tool.namespace): tool for tool in tools}.values())
+    return distinct(tools)
 
 
 def _read_tool(node: Node) -> Tool:

@@ -7,13 +7,14 @@ from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, Tool
 from gateway.wire.node import Node
 from gateway.wire.openai_responses.conversation import no_storage, read_input
 from gateway.wire.openai_responses.items import NAME
+from gateway.wire.toolbox import distinct
 
 _READ = frozenset(
     {
         "model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p",
         "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "safety_identifier",
         "user", "prompt_cache_key", "service_tier", "metadata", "store", "include", "previous_response_id",
-        "conversation", "background", "prompt", "client_metadata",
+        "conversation", "background", "prompt", "client_metadata", "truncation",
     }
 )  # fmt: skip
 INCLUDABLE = frozenset(
@@ -61,9 +62,13 @@ def read_request(body: JsonBody) -> Request:
     said = read_input(node)
     text, reasoning = node.node("text"), node.node("reasoning")
     _check_include(node)
+    if node.has("top_logprobs") or "message.output_text.logprobs" in (node.value("include") or ()):
+        said.lost.append("top_logprobs")
     if node.flag("store"):
         said.lost.append("store")  # kept nowhere yet: told in the reply as well
     extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
+    if node.value("truncation") == "auto":
+        said.lost.append("truncation")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
@@ -98,7 +103,7 @@ def _check_include(node: Node) -> None:
 
 def _read_tools(node: Node) -> list[Tool]:
     tools = [tool for one in node.nodes("tools") for tool in _read_tool(one, None)]
-    return list({(tool.name, tool.namespace): tool for tool in tools}.values())
+    return distinct(tools)
 
 
 def _read_tool(node: Node, namespace: str | None) -> list[Tool]:

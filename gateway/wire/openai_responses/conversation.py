@@ -48,8 +48,13 @@ class Conversation:
     """What has been read; `lost` are the kinds of items that mean nothing to other dialects."""
 
     system: list[Text] = field(factory=list)
-    turns: list[Turn] = field(factory=list)
     lost: list[str] = field(factory=list)
+    _sides: list[tuple[Role, list[Block]]] = field(factory=list, init=False)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Items of one side that follow each other are one turn (5.2)."""
+        return [Turn(role, tuple(blocks)) for role, blocks in self._sides]
 
     def read(self, item: Node, raw: msgspec.Raw) -> None:
         """Take the next item. Raises BadRequest with the place."""
@@ -58,11 +63,11 @@ class Conversation:
             case "message":
                 self._read_message(item)
             case "function_call" | "custom_tool_call":
-                self._add(Role.ASSISTANT, _call(item, kind))
+                self.add(Role.ASSISTANT, _call(item, kind))
             case "reasoning":
-                self._add(Role.ASSISTANT, _thought(item))
+                self.add(Role.ASSISTANT, _thought(item))
             case "agent_message":
-                self._add(Role.ASSISTANT, *_content(item, "content"))
+                self.add(Role.ASSISTANT, *_content(item, "content"))
             case "item_reference":
                 name = item.text("id") or ""
                 raise BadRequest(
@@ -70,13 +75,13 @@ class Conversation:
                     param=item.at("id"),
                 )
             case _ if kind in EMULATED:
-                self._add(Role.ASSISTANT, _emulated(item, kind))
+                self.add(Role.ASSISTANT, _emulated(item, kind))
             case _ if kind in _OUTPUTS:
-                self._add(Role.USER, _output(item, kind))
+                self.add(Role.USER, _output(item, kind))
             case _ if kind in _COMPACTIONS:
-                self._add(Role.USER, Text(COMPACTED))
+                self.add(Role.USER, Text(COMPACTED))
             case _ if kind.endswith("_call"):
-                self._add(Role.ASSISTANT, Opaque(NAME, kind, raw))
+                self.add(Role.ASSISTANT, Opaque(NAME, kind, raw))
             case "":
                 raise item.refuse("type", f"'{item.at('type')}' is missing", "missing_required_parameter")
             case _:
@@ -88,18 +93,18 @@ class Conversation:
             raise item.refuse("role", f"'{item.at('role')}' must be a known role, not '{name[:50]}'")
         blocks = list(_content(item, "content", item.text("phase")))
         role = _ROLES[name]
-        is_leading = role in (Role.SYSTEM, Role.DEVELOPER) and not self.turns
+        is_leading = role in (Role.SYSTEM, Role.DEVELOPER) and not self._sides
         if is_leading and all(isinstance(block, Text) for block in blocks):
             self.system += [block for block in blocks if isinstance(block, Text) and block.text]
         else:
-            self.turns.append(Turn(role, tuple(blocks)))
+            self.add(role, *blocks)
 
-    def _add(self, role: Role, *blocks: Block) -> None:
-        """Items of one side that follow each other are one turn (5.2)."""
-        if self.turns and self.turns[-1].role is role:
-            self.turns[-1] = Turn(role, (*self.turns[-1].blocks, *blocks), self.turns[-1].name)
+    def add(self, role: Role, *blocks: Block) -> None:
+        """Take what one side said."""
+        if self._sides and self._sides[-1][0] is role:
+            self._sides[-1][1].extend(blocks)
         else:
-            self.turns.append(Turn(role, blocks))
+            self._sides.append((role, list(blocks)))
 
 
 def read_input(body: Node) -> Conversation:
@@ -108,7 +113,7 @@ def read_input(body: Node) -> Conversation:
     if instructions := body.text("instructions"):
         found.system.append(Text(instructions))
     if body.kind("input") == "a string":
-        found.turns.append(Turn(Role.USER, (Text(body.needed_text("input")),)))
+        found.add(Role.USER, Text(body.needed_text("input")))
         return found
     if not body.has("input"):
         raise BadRequest("'input' is missing", param="input", code="missing_required_parameter")
@@ -196,8 +201,9 @@ def _output(item: Node, kind: str) -> ToolResult:
 def _thought(item: Node) -> Reasoning:
     summary = [node.text("text") or "" for node in item.nodes("summary")]
     content = [node.text("text") or "" for node in item.nodes("content")]
-    parts = tuple(text for text in summary or content if text)
-    return Reasoning(parts, bool(summary), sealed=item.text("encrypted_content"), origin=NAME, id=item.text("id"))
+    told = tuple(filter(None, summary))
+    parts = told or tuple(filter(None, content))
+    return Reasoning(parts, bool(told), sealed=item.text("encrypted_content"), origin=NAME, id=item.text("id"))
 
 
 def no_storage(body: Node) -> None:

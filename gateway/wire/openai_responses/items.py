@@ -47,6 +47,9 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
     writer.custom |= {call.id for call in calls if call.kind == "custom"}
     for turn in turns:
         writer.write(turn)
+    if not writer.items:  # a conversation of system texts only: the last one asks (4.1)
+        writer.write_message("user", [Text(instructions or "(empty)")])
+        instructions = None
     for part in writer.marked[:-_MOST_BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
     return instructions, writer.items
@@ -96,7 +99,7 @@ class _Writer:
             match block:
                 case ToolCall():
                     self.items.append(self._call(block))
-                case Reasoning() if block.origin == NAME and block.sealed and number + 1 < len(blocks):
+                case Reasoning() if block.origin == NAME and block.sealed and _says_more(blocks[number + 1 :]):
                     self.items.append(_thought(block))
                 case Reasoning():
                     self.memo.drops.add("reasoning")
@@ -174,6 +177,11 @@ class _Writer:
     def _drop(self, block: Block) -> None:
         kind = block.kind if isinstance(block, Opaque) else type(block).__name__.lower()
         self.memo.drops.add(f"messages.{kind}")
+
+
+def _says_more(blocks: Sequence[Block]) -> bool:
+    """Whether anything stands behind a thought: OpenAI refuses one that is followed by nothing."""
+    return any(isinstance(block, ToolCall) or (isinstance(block, Text | Refusal) and block.text) for block in blocks)
 
 
 def _said(block: Text | Refusal) -> dict[str, Any]:

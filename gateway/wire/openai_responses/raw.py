@@ -16,7 +16,7 @@ from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 
 _DELTA = b"event: response.output_text.delta\ndata: {"
-_ENDS = frozenset({"response.completed", "response.incomplete"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
 _QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
 
 
@@ -44,7 +44,10 @@ class ResponsesWatch:
     _junk: Junk = field(factory=Junk, init=False)
 
     def passes(self, chunk: bytes) -> bool:
-        return self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+        if not (self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3):
+            return False
+        self._sequence += 1
+        return True
 
     def feed(self, frame: bytes) -> bytes:
         if self.is_finished:

@@ -30,6 +30,11 @@ from gateway.wire.sse import read_frame
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _LENGTH = frozenset({"max_output_tokens", "max_messages"})
+_STATUSES = {
+    "response.failed": "failed",
+    "response.incomplete": "incomplete",
+    "response.cancelled": "cancelled",
+}
 _Said = Mapping[str, Any]
 
 
@@ -41,7 +46,7 @@ class _Item:
     parts: dict[int, int] = field(factory=dict)  # content or summary index -> block
     block: int | None = None  # of a call, or of a reasoning item
     told: int = 0  # characters of a call's arguments so far
-    said: dict[int, bool] = field(factory=dict)  # parts that have said something
+    said: dict[int, int] = field(factory=dict)  # characters of each part so far
     phase: str | None = None
     id: str | None = None
 
@@ -74,8 +79,11 @@ class ResponsesReader:
         return ()
 
     def _read(self, said: _Said) -> Iterator[Event]:
-        kind, index = said.get("type"), said.get("output_index")
-        index = index if isinstance(index, int) else 0
+        kind, given = said.get("type"), said.get("output_index")
+        if isinstance(given, int):
+            index = given
+        else:  # some servers leave it out: items are counted as they begin
+            index = len(self._items) - (0 if kind == "response.output_item.added" or not self._items else 1)
         match kind:
             case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
                 yield from self._say(index, said, kind.split(".")[1])
@@ -97,7 +105,8 @@ class ResponsesReader:
                 yield from self._start(said.get("response"))
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
                 response = said.get("response")
-                yield from self._finish(response if isinstance(response, dict) else {})
+                said = response if isinstance(response, dict) else {}
+                yield from self._finish(said, _STATUSES.get(str(kind)) or str(said.get("status") or "completed"))
             case "error":
                 raise read_inner(NAME, said.get("error") or said)
             case None if said.get("error") is not None:
@@ -118,12 +127,13 @@ class ResponsesReader:
         item = self._items[index] = _Item(
             str(said.get("type")), id=_text(said.get("id")), phase=_text(said.get("phase"))
         )
-        if item.kind in _CALLS:
-            item.block = self._take_index()
-            yield BlockStarted(item.block, self._call(said, item.kind))
-            given = said.get("arguments") or said.get("input")
-            if isinstance(given, str) and given:
-                yield from self._argue(index, given)
+        if item.kind in _CALLS and said.get("name"):
+            yield from self._begin_call(index, item, said)
+
+    def _begin_call(self, index: int, item: _Item, said: _Said) -> Iterator[Event]:
+        item.block = self._take_index()
+        yield BlockStarted(item.block, self._call(said, item.kind))
+        yield from self._complete(index, said.get("arguments") or said.get("input"))
 
     def _call(self, said: _Said, kind: str) -> ToolCall:
         known = self.memo.names.original(str(said.get("name") or ""))
@@ -145,6 +155,7 @@ class ResponsesReader:
             item.parts[number] = self._take_index()
             block = Refusal("") if kind == "refusal" else Text("", phase=item.phase)
             yield BlockStarted(item.parts[number], block)
+        item.said[number] = item.said.get(number, 0) + len(text)
         yield BlockDelta(item.parts[number], text)
 
     def _think(self, index: int, text: Any, *, is_summary: bool) -> Iterator[Event]:
@@ -161,7 +172,7 @@ class ResponsesReader:
 
     def _begin_summary(self, index: int, part: Any) -> Iterator[Event]:
         item = self._items.setdefault(index, _Item("reasoning"))
-        if isinstance(part, int) and part > 0 and item.block is not None:
+        if item.kind == "reasoning" and isinstance(part, int) and part > 0 and item.block is not None:
             yield PartStarted(item.block)
 
     def _argue(self, index: int, text: Any) -> Iterator[Event]:
@@ -173,6 +184,8 @@ class ResponsesReader:
     def _complete(self, index: int, whole: Any) -> Iterator[Event]:
         """Some servers send arguments only when they are done: tell what has not been told."""
         item = self._items.get(index)
+        if isinstance(whole, dict):
+            whole = msgspec.json.encode(whole).decode()
         if item is not None and isinstance(whole, str) and len(whole) > item.told:
             yield from self._argue(index, whole[item.told :])
 
@@ -196,6 +209,8 @@ class ResponsesReader:
             case "reasoning":
                 yield from self._close_thought(item, said)
             case kind if kind in _CALLS:
+                if item.block is None:
+                    yield from self._begin_call(index, item, said)
                 yield from self._complete(index, said.get("arguments") or said.get("input"))
                 assert item.block is not None
                 yield BlockEnded(item.block)
@@ -208,10 +223,13 @@ class ResponsesReader:
     def _close_message(self, item: _Item, said: _Said) -> Iterator[Event]:
         content = said.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if not isinstance(part, dict) or number in item.parts:
+            text = part.get("text") or part.get("refusal") if isinstance(part, dict) else None
+            if not isinstance(text, str) or not text:
                 continue
-            text = part.get("text") or part.get("refusal")
-            if isinstance(text, str) and text:
+            if number in item.parts:
+                if rest := text[item.said.get(number, 0) :]:
+                    yield BlockDelta(item.parts[number], rest)
+            else:
                 item.parts[number] = self._take_index()
                 is_refusal = part.get("type") == "refusal"
                 yield BlockStarted(item.parts[number], Refusal("") if is_refusal else Text("", phase=item.phase))
@@ -250,13 +268,12 @@ class ResponsesReader:
                 assert item.block is not None
                 yield BlockDelta(item.block, text)
 
-    def _finish(self, response: _Said) -> Iterator[Event]:
+    def _finish(self, response: _Said, status: str) -> Iterator[Event]:
         yield from self._start(response)
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
             if index not in self._items:
                 yield from self._close(index, item)
-        status = response.get("status")
         if status == "failed" or response.get("error") is not None:
             raise read_inner(NAME, response.get("error") or {"message": "The response failed", "code": "server_error"})
         if status == "cancelled":
@@ -267,14 +284,14 @@ class ResponsesReader:
             if item.kind != "closed":
                 yield from map(BlockEnded, [*item.parts.values(), *([item.block] if item.block is not None else [])])
         self.is_over = self.is_finished = True
-        yield Finished(Stop(self._reason(response)))
+        yield Finished(Stop(self._reason(response, status)))
 
-    def _reason(self, response: _Said) -> StopReason:
+    def _reason(self, response: _Said, status: str) -> StopReason:
         details = response.get("incomplete_details")
         why = details.get("reason") if isinstance(details, dict) else None
-        if response.get("status") == "incomplete" and why in _LENGTH:
+        if status == "incomplete" and (why in _LENGTH or why is None):
             return StopReason.LENGTH
-        if response.get("status") == "incomplete" and why == "content_filter":
+        if status == "incomplete" and why == "content_filter":
             return StopReason.FILTERED
         return StopReason.TOOLS if self._calls else StopReason.END
 
@@ -284,7 +301,7 @@ class ResponsesReader:
 
     def read_whole(self, said: _Said) -> Iterator[Event]:
         """Read a whole response object."""
-        yield from self._finish(said)
+        yield from self._finish(said, str(said.get("status") or "completed"))
 
 
 def _text(value: Any) -> str | None:

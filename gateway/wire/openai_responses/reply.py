@@ -1,6 +1,5 @@
 """Writes replies for Responses clients: the events of a stream, and the whole object they build (7.6)."""
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -22,57 +21,29 @@ from gateway.wire.events import (
     merge,
     unfold,
 )
-from gateway.wire.neutral import Block, Citation, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
-from gateway.wire.openai_responses.conversation import EMULATED
+from gateway.wire.json_prefix import is_object
+from gateway.wire.neutral import (
+    Block,
+    Citation,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Reply,
+    Stop,
+    StopReason,
+    Text,
+    ToolCall,
+    Usage,
+)
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.objects import TIERS, builtin_item, is_builtin, make_id, new_response
 from gateway.wire.openai_responses.usage import write_usage
 from gateway.wire.serial import Serialiser
 from gateway.wire.sse import write_event
 
 _json = msgspec.json.Encoder().encode
 _INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "content_filter"}
-_BUILTIN = {name: kind for kind, name in EMULATED.items()}
-_TIERS = {"standard": "default", "batch": "default"}
-
-
-def make_id(prefix: str, *parts: object) -> str:
-    """An id of our own: the prefix and 40 hexadecimal digits, a function of the parts."""
-    return prefix + hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:40]
-
-
-def new_response(memo: Memo) -> dict[str, Any]:
-    """The response object before anything was said, echoing the request (SDK type Response)."""
-    echo = memo.request.echo
-    reasoning = echo.get("reasoning") or {}
-    text = echo.get("text") or {}
-    return {
-        "id": make_id("resp_", memo.seed),
-        "object": "response",
-        "created_at": memo.now,
-        "status": "in_progress",
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": echo.get("instructions"),
-        "max_output_tokens": echo.get("max_output_tokens"),
-        "model": memo.request.model,
-        "output": [],
-        "parallel_tool_calls": echo.get("parallel_tool_calls", True) is not False,
-        "previous_response_id": None,
-        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
-        "service_tier": echo.get("service_tier") or "default",
-        "store": False,
-        "temperature": echo.get("temperature"),
-        "text": {"format": {"type": "text"}, **text},
-        "tool_choice": echo.get("tool_choice") or "auto",
-        "tools": echo.get("tools") or [],
-        "top_p": echo.get("top_p"),
-        "truncation": echo.get("truncation") or "disabled",
-        "usage": None,
-        "user": echo.get("user"),
-        "metadata": echo.get("metadata") or {},
-    }
 
 
 def write_reply(reply: Reply, memo: Memo) -> bytes:
@@ -122,7 +93,7 @@ class ResponsesWriter:
                 self._usage = merge(self._usage, event.usage)
             case Started():
                 if event.tier is not None:
-                    self.response["service_tier"] = _TIERS.get(event.tier, event.tier)
+                    self.response["service_tier"] = TIERS.get(event.tier, event.tier)
                 return self._tell("response.created", response=self.response) + self._tell(
                     "response.in_progress", response=self.response
                 )
@@ -152,10 +123,14 @@ class ResponsesWriter:
                 for number, part in enumerate(block.parts):
                     out += (self._end_part() if number else b"") + self._delta(part)
                 return out
+            case ToolCall() if self._is_builtin(block):
+                self._head = b""  # told whole in the end, when it is known to be one
+                return self._close_message()
             case ToolCall():
                 out = self._close_message() + self._open(self._new_call(block))
                 return out + (self._delta(block.arguments) if block.arguments else b"")
             case _:
+                self._head = b""
                 return self._close_message()
 
     def _start_part(self, block: Text | Refusal) -> bytes:
@@ -185,19 +160,18 @@ class ResponsesWriter:
         if call.kind == "custom":
             self._kind_head(b"response.custom_tool_call_input.delta")
             return {"id": make_id("ctc_", call.id), "type": "custom_tool_call", **named, "input": ""}
-        if self._is_builtin(call):
-            kind = _BUILTIN[call.name]
-            self._kind_head(b"")  # told whole in the end
-            return {"id": make_id(f"{kind[:3]}_", call.id), "type": kind, "call_id": call.id, "status": "in_progress"}
         self._kind_head(b"response.function_call_arguments.delta")
         namespace = {"namespace": call.namespace} if call.namespace else {}
         return {"id": make_id("fc_", call.id), "type": "function_call", **named, **namespace, "arguments": ""}
 
     def _is_builtin(self, call: ToolCall) -> bool:
         tools = self.memo.request.echo.get("tools") or []
-        return any(isinstance(tool, dict) and tool.get("type") == call.name for tool in tools) and call.name in _BUILTIN
+        is_asked = any(isinstance(tool, dict) and tool.get("type") == call.name for tool in tools)
+        return is_asked and is_builtin(call.name) and call.namespace is None
 
     def _delta(self, text: str) -> bytes:
+        if isinstance(self._block, Opaque):
+            return b""
         out = b""
         if isinstance(self._block, Reasoning) and not self._texts:
             out = self._begin_part()
@@ -275,6 +249,8 @@ class ResponsesWriter:
         )
 
     def _end_block(self) -> bytes:
+        if isinstance(self._block, ToolCall) and self._is_builtin(self._block) and self._item is None:
+            return self._tell_builtin(self._block)
         if self._item is None:
             return b""
         match self._block:
@@ -316,16 +292,26 @@ class ResponsesWriter:
     def _end_call(self, call: ToolCall) -> bytes:
         assert self._item is not None
         text = "".join(self._texts)
-        self._item["status"] = "completed"
+        is_cut = self._item["type"] == "function_call" and not is_object(text or "{}")
+        self._item["status"] = "incomplete" if is_cut else "completed"
         if self._item["type"] == "custom_tool_call":
             self._item["input"] = text
             out = self._tell_of("response.custom_tool_call_input.done", input=text)
-        elif self._item["type"] == "function_call":
+        else:
             self._item["arguments"] = text or "{}"
             out = self._tell_of("response.function_call_arguments.done", name=call.name, arguments=text or "{}")
-        else:
-            out = b""
-            self._item |= _action(self._item["type"], text)
+        return out + self._close()
+
+    def _tell_builtin(self, call: ToolCall) -> bytes:
+        """A built-in tool's call, or a plain function call when its arguments make no sense."""
+        item = builtin_item(call, "".join(self._texts))
+        if item is None:
+            texts, out = self._texts, self._open(self._new_call(call))
+            self._texts = []
+            return out + b"".join(map(self._delta, texts)) + self._end_call(call)
+        out = self._open(item)
+        assert self._item is not None
+        self._item["status"] = "completed"
         return out + self._close()
 
     def _open(self, item: dict[str, Any]) -> bytes:
@@ -337,7 +323,7 @@ class ResponsesWriter:
 
     def _close(self) -> bytes:
         item, index = self._item, len(self.response["output"])
-        self._item = None
+        self._item, self._head = None, b""
         out = self._tell("response.output_item.done", output_index=index, item=item)
         self.response["output"].append(item)
         return out
@@ -374,16 +360,3 @@ class ResponsesWriter:
         data = _json({"type": kind, "sequence_number": self._number, **members})
         self._number += 1
         return write_event(kind, data)
-
-
-def _action(kind: str, text: str) -> dict[str, Any]:
-    """What a built-in tool's call says, from the arguments of the function that stood for it."""
-    try:
-        given = msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        given = {}
-    if kind == "apply_patch_call":
-        return {"operation": given.get("operation", given)}
-    if kind == "local_shell_call":
-        return {"action": {"type": "exec", "command": [], "env": {}, **given}}
-    return {"action": given}

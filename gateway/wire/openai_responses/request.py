@@ -1,5 +1,6 @@
 """Writes Responses requests for upstreams that only take these, with the whole conversation in them."""
 
+import re
 from typing import Any
 
 from gateway.wire.crossing import LONG_OUTPUT, Memo, Setting, Written
@@ -8,10 +9,11 @@ from gateway.wire.openai_responses.items import write_input
 from gateway.wire.openai_responses.tools import write_tools
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict
-from gateway.wire.steering import check_single, effort_of, write_identity
+from gateway.wire.steering import check_single, effort_of, write_identity, write_verbosity
 
 # OpenAI's least output cap.
 LEAST_OUTPUT = 16
+_BAD_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
@@ -77,11 +79,7 @@ def _write_text(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     form = request.format
     if form.kind != "text":
         text["format"] = _write_format(form)
-    if request.verbosity is not None:
-        if profile.verbosity:
-            text["verbosity"] = request.verbosity
-        else:
-            memo.drops.add("verbosity")
+    text |= write_verbosity(request, memo, profile)
     return {"text": text} if text else {}
 
 
@@ -91,7 +89,7 @@ def _write_format(form: Format) -> dict[str, Any]:
     wants_strict = form.strict if form.strict is not None else True
     return {
         "type": "json_schema",
-        "name": form.name,
+        "name": _BAD_IN_NAME.sub("_", form.name)[:64] or "output",
         **({"description": form.description} if form.description else {}),
         "schema": form.schema,
         "strict": wants_strict and is_strict(form.schema),

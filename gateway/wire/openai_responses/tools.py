@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from gateway.errors import BadRequest, CannotSay
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Tool
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import check_forced, chosen_name, is_offered, learn
+from gateway.wire.toolbox import CLIENT_KINDS, check_forced, chosen_name, is_offered, learn
 
 MOST_TOOLS = 128
 
@@ -19,6 +20,8 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     check_forced(request, bool(written))
     if not written:
         return {}
+    if len(written) > MOST_TOOLS:
+        raise CannotSay(f"{len(written)} tools are more than the {MOST_TOOLS} that this model takes", param="tools")
     members: dict[str, Any] = {"tools": written}
     if request.choice is not None:
         members["tool_choice"] = _write_choice(request, memo)
@@ -44,12 +47,17 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
         case _ if not is_offered(tool, request, memo, profile):
             return None
         case _:
-            return tool.raw if tool.origin == NAME else {"type": tool.kind, **_options(tool.raw or {})}
+            return tool.raw if tool.origin == NAME else {"type": tool.kind, **_options(tool.raw or {}, memo)}
 
 
-def _options(raw: dict[str, Any]) -> dict[str, Any]:
-    """What Chat's `web_search_options` and this dialect's tool have in common."""
+def _options(raw: dict[str, Any], memo: Memo) -> dict[str, Any]:
+    """What the web search of other dialects and this one's tool have in common."""
+    for name in ("max_uses", "blocked_domains"):
+        if raw.get(name):
+            memo.drops.add(f"tools.{name}")
     kept: dict[str, Any] = {name: raw[name] for name in ("search_context_size", "filters") if name in raw}
+    if raw.get("allowed_domains"):
+        kept["filters"] = {"allowed_domains": raw["allowed_domains"]}
     location = raw.get("user_location")
     if isinstance(location, dict):
         inner = location.get("approximate")
@@ -64,9 +72,16 @@ def _write_choice(request: Request, memo: Memo) -> Any:
     if choice.allowed is not None:
         mode = "required" if choice.mode == "required" else "auto"
         tools = [tool for tool in request.tools if tool.name in choice.allowed]
-        named = [{"type": tool.kind, "name": memo.names.safe(tool.name, tool.namespace)} for tool in tools]
+        named = [_named(tool.kind, memo.names.safe(tool.name, tool.namespace)) for tool in tools]
+        if not named:
+            raise BadRequest("'tool_choice' allows no tool of the request", param="tool_choice")
         return {"type": "allowed_tools", "mode": mode, "tools": named}
     if choice.mode != "named":
         return choice.mode
     name = chosen_name(request, memo)
-    return {"type": memo.names.original(name).kind, "name": name}
+    return _named(memo.names.original(name).kind, name)
+
+
+def _named(kind: str, name: str) -> dict[str, str]:
+    """A tool in a choice: hosted ones go by their kind alone."""
+    return {"type": kind, "name": name} if kind in CLIENT_KINDS else {"type": kind}

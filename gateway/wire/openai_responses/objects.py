@@ -1,0 +1,90 @@
+"""The objects that Responses clients are told: the response itself, ids of our own, calls of built-in tools."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from gateway.wire.crossing import Memo
+from gateway.wire.neutral import ToolCall
+from gateway.wire.openai_responses.conversation import EMULATED
+
+TIERS = {"standard": "default", "batch": "default"}  # other dialects' names of the usual tier
+_BUILTIN = {name: kind for kind, name in EMULATED.items()}
+_PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
+
+
+def make_id(prefix: str, *parts: object) -> str:
+    """An id of our own: the prefix and 40 hexadecimal digits, a function of the parts."""
+    return prefix + hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:40]
+
+
+def new_response(memo: Memo) -> dict[str, Any]:
+    """The response object before anything was said: an echo of the request as it is in force (SDK type Response)."""
+    lost = memo.drops.names
+    echo = {name: value for name, value in memo.request.echo.items() if name not in lost or name == "metadata"}
+    reasoning = echo.get("reasoning") or {}
+    text = {name: value for name, value in (echo.get("text") or {}).items() if name not in lost}
+    return {
+        "id": make_id("resp_", memo.seed),
+        "object": "response",
+        "created_at": memo.now,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": echo.get("instructions"),
+        "max_output_tokens": echo.get("max_output_tokens"),
+        "model": memo.request.model,
+        "output": [],
+        "parallel_tool_calls": echo.get("parallel_tool_calls", True) is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "service_tier": echo.get("service_tier") or "default",
+        "store": False,
+        "temperature": echo.get("temperature"),
+        "text": {**text, "format": text.get("format") or {"type": "text"}},
+        "tool_choice": echo.get("tool_choice") or "auto",
+        "tools": echo.get("tools") or [],
+        "top_p": echo.get("top_p"),
+        "max_tool_calls": echo.get("max_tool_calls"),
+        "prompt_cache_key": echo.get("prompt_cache_key"),
+        "safety_identifier": echo.get("safety_identifier"),
+        "top_logprobs": echo.get("top_logprobs"),
+        "truncation": echo.get("truncation") or "disabled",
+        "usage": None,
+        "user": echo.get("user"),
+        "metadata": echo.get("metadata") or {},
+    }
+
+
+def is_builtin(name: str) -> bool:
+    """Whether a function stands for one of OpenAI's built-in tools that the client runs."""
+    return name in _BUILTIN
+
+
+def builtin_item(call: ToolCall, arguments: str) -> dict[str, Any] | None:
+    """The item of a call of a built-in tool, in progress; None when its arguments make no sense."""
+    kind = _BUILTIN[call.name]
+    said = _action(kind, arguments)
+    if said is None:
+        return None
+    return {"id": make_id(_PREFIXES[kind], call.id), "type": kind, "call_id": call.id, "status": "in_progress", **said}
+
+
+def _action(kind: str, text: str) -> dict[str, Any] | None:
+    """What a built-in tool's call says, from the arguments of the function that stood for it; None for nonsense."""
+    try:
+        given = msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if kind == "apply_patch_call":
+        operation = given.get("operation", given)
+        return {"operation": operation} if isinstance(operation, dict) else None
+    name = "command" if kind == "local_shell_call" else "commands"
+    commands = given.get(name)
+    if isinstance(commands, str):
+        given[name] = commands = ["bash", "-lc", commands] if name == "command" else [commands]
+    if not isinstance(commands, list) or not all(isinstance(one, str) for one in commands):
+        return None
+    return {"action": {"type": "exec", "env": {}, **given} if kind == "local_shell_call" else given}
