@@ -16,6 +16,7 @@ from gateway.parts import Gateway, Snapshot
 from gateway.upstream import Call, Deadline
 
 TTL = 3600.0
+FAILED_TTL = 30.0
 # Claude Code waits three seconds for a model list (TRANSLATION.md 2.1).
 PATIENCE = 2.5
 MOST_BYTES = 8 * 1024 * 1024
@@ -35,6 +36,7 @@ class Catalogue:
 
     gateway: Gateway
     _known: dict[str, Listed] = field(factory=dict, init=False)
+    _failed: dict[str, float] = field(factory=dict, init=False)  # Unix seconds of the last failure
     _locks: dict[str, asyncio.Lock] = field(factory=dict, init=False)
     _writing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _is_read: bool = field(default=False, init=False)
@@ -59,9 +61,13 @@ class Catalogue:
             known = self._known.get(provider.name)
             if known is not None and (known.at >= asked_at or (not refresh and known.at > asked_at - TTL)):
                 return False
+            failed_at = self._failed.get(provider.name, 0.0)
+            if failed_at >= asked_at or (not refresh and failed_at > asked_at - FAILED_TTL):
+                return False  # whoever asks for lists does not decide how often a dead provider is dialled
             try:
                 raw = await self._fetch(snapshot, provider)
             except UpstreamFault as fault:
+                self._failed[provider.name] = self.gateway.clock.time()
                 self.gateway.logs.log.warning("model list failed", provider=provider.name, reason=fault.message)
                 return False
             self._known[provider.name] = Listed(self.gateway.clock.time(), raw)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from gateway.config import Provider, Target
+from gateway.config import Provider, Route, Target
 from gateway.lanes import spoken
 from gateway.parts import Snapshot
 from gateway.routing import Resolved
 from gateway.wire import DIALECTS
+from gateway.wire.dialect import Dialect
 
 
 def write_routes(snapshot: Snapshot) -> str:
@@ -32,20 +33,40 @@ def write_route(snapshot: Snapshot, resolved: Resolved) -> str:
     for number, target in enumerate(route.targets, 1):
         lines.append(f"  {number}. {target.name}{_mark(snapshot, target)}")
         lines += _lanes(snapshot.config.providers[target.provider])
+    lines += _shed(snapshot, route)
     too_long = "  when the context is too long: "
     lines += [f"{too_long}{target.name}{_mark(snapshot, target)}" for target in route.context_fallback]
     return "\n".join(lines)
 
 
 def _lanes(provider: Provider) -> Iterator[str]:
-    """Which client paths reach a provider raw, and which are translated, with what is lost on the way."""
+    """Which client paths reach a provider raw, and which are translated."""
     yield f"     raw: {', '.join(DIALECTS[name].path for name in provider.speaks)}"
+    for client, upstream in _crossings(provider):
+        yield f"     translated: {client.path} into {upstream.name}"
+
+
+def _shed(snapshot: Snapshot, route: Route) -> Iterator[str]:
+    """What is lost on the way, once for each kind of crossing."""
+    providers = [snapshot.config.providers[target.provider] for target in route.targets]
+    seen: set[tuple[str, str]] = set()
+    for client, upstream in (pair for provider in providers for pair in _crossings(provider)):
+        if (client.name, upstream.name) in seen or upstream.upstream is None:
+            continue
+        if not seen:
+            doing = "refuses" if route.on_shed == "refuse" else "drops, and names in x-gateway-dropped,"
+            yield f"  what a translation cannot say (on_shed: {route.on_shed} {doing} what is dropped here):"
+        seen.add((client.name, upstream.name))
+        yield f"   {client.path} into {upstream.name}"
+        yield from (f"     - {what}: {how}" for what, how in upstream.upstream.sheds_of(client.name).items())
+
+
+def _crossings(provider: Provider) -> Iterator[tuple[Dialect, Dialect]]:
+    """(client's dialect, upstream's) of every translation that a provider needs."""
     for dialect in DIALECTS.values():
         upstream = spoken(dialect, provider)
-        if upstream is None or upstream is dialect or upstream.upstream is None:
-            continue
-        yield f"     translated: {dialect.path} into {upstream.name}, which cannot say all of it:"
-        yield from (f"       - {what}: {how}" for what, how in upstream.upstream.sheds.items())
+        if upstream is not None and upstream is not dialect:
+            yield dialect, upstream
 
 
 def _mark(snapshot: Snapshot, target: Target) -> str:

@@ -4,6 +4,7 @@ The only place that knows aiohttp's client exceptions. Decides nothing about oth
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -229,7 +230,9 @@ def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> Upst
         case aiohttp.ClientConnectorDNSError():
             return CannotConnect("its name cannot be resolved")
         case aiohttp.ClientConnectorError():
-            return CannotConnect(error.os_error.strerror or type(error.os_error).__name__)
+            # The errno's own words: asyncio's name the address, which is no client's business.
+            number = error.os_error.errno
+            return CannotConnect(os.strerror(number).lower() if number else type(error.os_error).__name__)
         case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError():
             return Broke("The provider closed the connection before it answered")
         case _:

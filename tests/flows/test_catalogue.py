@@ -95,6 +95,28 @@ async def test_the_lists_outlive_the_process(start: Start, provider: Callable[[s
     assert json.loads((tmp_path / "models.json").read_bytes())["one"]["raw"]["object"] == "list"
 
 
+async def test_a_dead_provider_is_not_dialled_for_every_client(
+    start: Start, provider: Callable[[str], Provider]
+) -> None:
+    """A failure is remembered for half a minute; `refresh` asks all the same."""
+    clock = FakeClock()
+    running = await start(LISTED, clock=clock.clock())
+    provider("one").will(status=500, times=99)
+
+    def failures() -> int:
+        return sum(line["event"] == "model list failed" for line in running.log)
+
+    for _ in range(3):
+        await get(running, "/v1/models")
+    assert failures() == 1
+    clock.now += 1
+    await get(running, "/v1/models?refresh=true")
+    assert failures() == 2
+    clock.now += 31
+    await get(running, "/v1/models")
+    assert failures() == 3
+
+
 @pytest.mark.parametrize("body", ["no json", "[]", '{"data": 5}'])
 async def test_a_strange_list_is_left_out(start: Start, provider: Callable[[str], Provider], body: str) -> None:
     """The others are shown."""

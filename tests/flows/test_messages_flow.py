@@ -618,6 +618,8 @@ async def test_routes_tell_what_is_lost(running: Running) -> None:
     said = write_route(snapshot, snapshot.table.resolve("chat_first"))
     assert "translated: /messages into openai_chat" in said and "- message threads: refused" in said
     assert "translated: /chat/completions into anthropic_messages" in said and "raw: /messages" in said
+    assert said.count("message threads") == 1 and "on_shed: drop" in said
+    assert "on_shed: refuse refuses" in write_route(snapshot, snapshot.table.resolve("strict"))
 
 
 @pytest.mark.parametrize("name", ["ant:m\r\nX-Evil: 1", "oai:m\nX-Evil: 1", "oai:m\x00", "chat\r\n\r\nbody"])

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import Provider, Running, Start, chat_body
+from tests.flows.pairs import PAIRS
 
 AZURE = """
 store: {url: "memory:"}
@@ -162,3 +163,24 @@ async def test_the_workers_limits_are_chats(start: Start) -> None:
         async with running.post("/chat", chat_body("both")) as answer:
             await answer.read()
     assert answer.status == 429 and (await answer.json())["error"] == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body"),
+    [
+        ("/v1/chat/completions", "chat", {"choices": "no"}),
+        ("/v1/chat/completions", "chat", {"id": "x"}),
+        ("/v1/messages", "claude", {"content": 5}),
+        ("/v1/responses", "new", {"output": {}}),
+    ],
+)
+async def test_a_whole_reply_of_no_dialect_is_a_fault(
+    start: Start, provider: Callable[[str], Provider], path: str, model: str, body: Any
+) -> None:
+    """SDKs crash on it; so it is the next target's turn, and with none left a 502."""
+    more = '  rsp: {base_url: "MOCK/rsp/v1", speaks: [openai_responses]}\nroutes:\n  new: rsp:m\n'
+    running = await start(PAIRS.replace("routes:\n", more))
+    for name in ("oai", "ant", "rsp"):
+        provider(name).will(body=body, times=9)
+    async with running.post(path, {"model": model, "max_tokens": 5, "messages": [], "input": "x"}) as answer:
+        assert answer.status == 502

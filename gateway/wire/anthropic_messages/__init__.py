@@ -1,5 +1,7 @@
 """Anthropic Messages."""
 
+from collections.abc import Mapping
+
 from attrs import evolve
 
 from gateway.wire.anthropic_messages import raw
@@ -13,22 +15,35 @@ from gateway.wire.fault import read_declined
 
 __all__ = ["ANTHROPIC_MESSAGES", "COUNT_TOKENS", "SHEDS", "read_request"]
 
-SHEDS = {
-    "n > 1": "refused: one answer at a time",
-    "audio input and output, file ids of another provider": "refused",
-    "presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
-    "temperature, top_p, top_k": "dropped for Claude 4.7 and later and under anthropic-version 2026-10-21",
-    "temperature above 1": "lowered to 1",
-    "stop sequences of white space only": "dropped",
-    "json_object": "asked for in the system text",
-    "json_schema": "keywords that Anthropic does not take are told in the schema's descriptions; name is dropped",
-    "custom tools": "offered as functions with one text argument, and turned back",
-    "hosted tools that the model does not have": "dropped; refused when the choice forces one",
-    "forced tool choice": "becomes auto on models that refuse it",
-    "names of messages, detail of pictures": "dropped",
-    "reasoning of other providers in the history": "dropped",
-    "verbosity, metadata, prediction, store, moderation": "dropped",
-    "flex and scale tiers": "dropped",
+SHEDS: Mapping[str, Mapping[str, str]] = {
+    "*": {
+        "temperature, top_p, top_k": "dropped for Claude 4.7 and later and under anthropic-version 2026-10-21",
+        "temperature above 1": "lowered to 1",
+        "json_object": "asked for in the system text",
+        "json_schema": "keywords that Anthropic does not take are told in the schema's descriptions; name is dropped",
+        "custom tools": "offered as functions with one text argument, and turned back",
+        "hosted tools that the model does not have": "dropped; refused when the choice forces one",
+        "forced tool choice": "becomes auto on models that refuse it",
+        "detail of pictures": "dropped",
+        "file ids of another provider": "refused",
+        "reasoning of other providers in the history": "dropped",
+        "verbosity": "dropped, unless it is medium",
+        "flex and scale tiers": "dropped",
+        "metadata, logprobs": "dropped",
+    },
+    "openai_chat": {
+        "n > 1": "refused: one answer at a time",
+        "audio input and output": "refused",
+        "presence_penalty, frequency_penalty, seed, logit_bias": "dropped",
+        "stop sequences of white space only": "dropped",
+        "names of messages": "dropped",
+        "prediction, store, moderation": "dropped",
+    },
+    "openai_responses": {
+        "truncation: auto, max_tool_calls, prompt_cache_retention": "dropped",
+        "store: true": "answered, and told as not stored",
+        "local_shell, shell, apply_patch": "offered as functions, and turned back",
+    },
 }
 
 OPTIONAL = frozenset(

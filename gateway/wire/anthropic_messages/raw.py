@@ -171,6 +171,8 @@ def glance(body: bytes) -> Glance:
     said = read_object(body)
     if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
         raise read_inner(NAME, said.get("error") or said)
+    if not isinstance(said.get("content"), list):
+        raise Unreadable("The provider's reply has no content")
     usage = read_usage(said.get("usage"))
     is_empty = not said.get("content") and said.get("stop_reason") == "end_turn" and not (usage and usage.output)
     return Glance(usage, is_empty)

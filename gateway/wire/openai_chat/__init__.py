@@ -1,5 +1,7 @@
 """OpenAI Chat Completions, and the worker's `/chat`, which differs only in how it says errors."""
 
+from collections.abc import Mapping
+
 from attrs import evolve
 
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
@@ -12,21 +14,35 @@ from gateway.wire.openai_chat.tidy import tidy
 from gateway.wire.openai_chat.worker import write_worker_error
 from gateway.wire.openai_error import write_error
 
-SHEDS = {
-    "stop_sequences beyond what the model takes": "enforced by the gateway in what the model says",
-    "top_k": "dropped where the server does not take it",
-    "temperature, top_p": "dropped for reasoning models",
-    "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
-    "thinking budgets": "become the nearest effort",
-    "thinking in the history": "dropped unless the server wants reasoning back",
-    "documents at a URL, file ids": "refused",
-    "pictures and files in tool results": "moved into the user message behind the results",
-    "is_error of a tool result": "told as a mark before its text",
-    "tools that Anthropic runs": "dropped; refused when the choice forces one",
-    "bash, text editor, memory, computer and browser tools": "offered as functions with the same arguments",
-    "message threads": "refused: the SDK then sends the whole conversation",
-    "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
-    "strict tools": "kept where the schema is strict enough for OpenAI",
+SHEDS: Mapping[str, Mapping[str, str]] = {
+    "*": {
+        "temperature, top_p": "dropped for reasoning models",
+        "documents at a URL, file ids": "refused",
+        "pictures and files in tool results": "moved into the user message behind the results",
+        "reasoning in the history": "dropped unless the server wants it back",
+        "strict tools": "kept where the schema is strict enough for OpenAI",
+    },
+    "anthropic_messages": {
+        "stop_sequences beyond what the model takes": "enforced by the gateway in what the model says",
+        "top_k": "dropped where the server does not take it",
+        "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
+        "thinking budgets": "become the nearest effort",
+        "is_error of a tool result": "told as a mark before its text",
+        "tools that Anthropic runs": "dropped; refused when the choice forces one",
+        "bash, text editor, memory, computer and browser tools": "offered as functions with the same arguments",
+        "message threads": "refused: the SDK then sends the whole conversation",
+        "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+    },
+    "openai_responses": {
+        "hosted tools that the model does not have": "dropped; refused when the choice forces one",
+        "local_shell, shell, apply_patch": "offered as functions, and turned back",
+        "custom tools": "offered as functions with one text argument where the server has none, and turned back",
+        "truncation: auto, max_tool_calls, prompt_cache_retention, logprobs": "dropped",
+        "verbosity": "dropped where the model does not take it, unless it is medium",
+        "service_tier": "dropped where the server has none",
+        "metadata": "stays in the gateway's own reply",
+        "store: true": "answered, and told as not stored",
+    },
 }
 
 OPTIONAL = frozenset(

@@ -137,6 +137,8 @@ def glance(body: bytes) -> Glance:
     choices = reply.choices or []
     if reply.error is not None and not choices:
         raise read_inner("openai_chat", reply.error)
+    if reply.choices is None:
+        raise Unreadable("The provider's reply has no choices")
     if any(choice.finish_reason in FAILED_ENDS for choice in choices):
         raise Broke("The provider ended the reply with an error")
     usage = usage_in(reply)

@@ -1,5 +1,7 @@
 """OpenAI Responses."""
 
+from collections.abc import Mapping
+
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
 from gateway.wire.openai_error import write_error
@@ -12,20 +14,27 @@ from gateway.wire.openai_responses.request import write_request
 
 __all__ = ["NAME", "OPENAI_RESPONSES", "read_request"]
 
-SHEDS = {
-    "stop sequences": "enforced by the gateway in what the model says",
-    "n > 1": "refused: one answer at a time",
-    "top_k, presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
-    "temperature, top_p": "dropped for reasoning models",
-    "thinking of other providers in the history": "dropped",
-    "thinking budgets": "become the nearest effort",
-    "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
-    "is_error of a tool result": "told as a mark before its text",
-    "file ids of another provider": "refused",
-    "tools that Anthropic runs": "dropped; refused when the choice forces one",
-    "names of messages": "dropped",
-    "message threads": "refused: the SDK then sends the whole conversation",
-    "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+SHEDS: Mapping[str, Mapping[str, str]] = {
+    "*": {
+        "stop sequences": "enforced by the gateway in what the model says",
+        "top_k": "dropped",
+        "temperature, top_p": "dropped for reasoning models",
+        "thinking of other providers in the history": "dropped",
+        "file ids of another provider": "refused",
+    },
+    "openai_chat": {
+        "n > 1": "refused: one answer at a time",
+        "presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
+        "names of messages": "dropped",
+    },
+    "anthropic_messages": {
+        "thinking budgets": "become the nearest effort",
+        "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
+        "is_error of a tool result": "told as a mark before its text",
+        "tools that Anthropic runs": "dropped; refused when the choice forces one",
+        "message threads": "refused: the SDK then sends the whole conversation",
+        "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+    },
 }
 OPTIONAL = frozenset(
     {

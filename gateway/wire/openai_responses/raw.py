@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.errors import Broke, GatewayError
+from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Usage
@@ -103,6 +103,8 @@ def glance(body: bytes) -> Glance:
     said = read_object(body)
     if said.get("error") is not None:
         raise read_inner(NAME, said["error"])
+    if not isinstance(said.get("output"), list):
+        raise Unreadable("The provider's reply has no output")
     usage = read_usage(said.get("usage"))
     is_empty = not said.get("output") and said.get("status") == "completed" and not (usage and usage.output)
     return Glance(usage, is_empty)
