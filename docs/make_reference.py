@@ -84,6 +84,8 @@ def write_crossings() -> str:
         for upstream in DIALECTS.values():
             if client.client is None or upstream.upstream is None or client is upstream:
                 continue
+            if not (client.generates and upstream.generates):
+                continue
             parts.append(f"\n## A client of `{client.path}` on a provider that speaks `{upstream.name}`\n\n")
             parts.append("| what was asked | what becomes of it |\n|---|---|\n")
             parts += [f"| {what} | {how} |\n" for what, how in upstream.upstream.sheds_of(client.name).items()]
@@ -118,7 +120,8 @@ def row(field: Any) -> str:
 def kind_of(kind: Any) -> str:
     """A type in words."""
     names = {
-        config.Seconds: "duration", config.Size: "size", config.Rate: "rate", config.Secret: "secret", str: "text",
+        config.Seconds: "duration", config.Size: "size", config.Rate: "rate", config.Secret: "secret",
+        config.StoreUrl: "text or secret", str: "text",
         int: "number", float: "number", bool: "true/false", config.Auth: "auth", config.ModelSettings: "settings",
     }  # fmt: skip
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -10,6 +10,7 @@ from attrs import field, frozen, validators
 
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
+StoreUrl = NewType("StoreUrl", str)
 # Fields of wire.profile.Profile by name, only those that were written.
 ModelSettings = NewType("ModelSettings", dict[str, Any])
 MIB = 1024 * 1024
@@ -167,8 +168,12 @@ class Server:
 class Store:
     """Where responses, sums and shared windows are kept."""
 
-    url: str = field(default="sqlite:state/gateway.db", metadata=doc("sqlite:PATH, redis://…, rediss://… or memory:"))
-    ttl: Seconds = field(default=Seconds(86400), metadata=unbuilt("how long responses are kept"))
+    url: StoreUrl = field(
+        default=StoreUrl("sqlite:state/gateway.db"),
+        repr=False,
+        metadata=doc("sqlite:PATH, redis://…, rediss://… or memory:, or where it is found, as a secret is"),
+    )
+    ttl: Seconds = field(default=Seconds(86400), metadata=doc("how long responses are kept, from their last use on"))
 
 
 @frozen
@@ -315,7 +320,7 @@ class Compat:
     """Switches for clients that expect another gateway's habits."""
 
     responses_created_status: int = field(
-        default=200, validator=validators.in_((200, 201)), metadata=unbuilt("status of POST /v1/responses")
+        default=200, validator=validators.in_((200, 201)), metadata=doc("status of a good POST /v1/responses")
     )
 
 

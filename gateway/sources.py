@@ -83,6 +83,14 @@ def sqlite_path(rest: str, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(given) / path.name
 
 
+def sqlite_file(config: Config, state: str | None) -> Path | None:
+    """The file of an SQLite store, None for another store; `state` is the state directory, where it is known."""
+    scheme, _, rest = config.store.url.partition(":")
+    if scheme != "sqlite":
+        return None
+    return Path(state, Path(rest).name) if state is not None else sqlite_path(rest)
+
+
 def _read_file(name: str, config_path: str, environ: Mapping[str, str]) -> str | None:
     """Read a secret's file: relative to systemd's credentials, else to the configuration file.
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import evolve
 from cattrs.errors import BaseValidationError
 
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.load.checks import check
+from gateway.load.checks import SHARED_STORES, check
 from gateway.load.places import Path, Text, parse
 from gateway.load.routes import Expander
 from gateway.load.structure import Converter, ReadSecret, problems_of
@@ -31,7 +32,7 @@ def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, An
     config = _structure(found, read_secret, presets) if found.is_readable else None
     if config is None or found.problems:
         raise ConfigError(name, found.problems)
-    return evolve(config, warnings=tuple(_warnings(config)))
+    return evolve(config, warnings=tuple(_warnings(config, text)))
 
 
 def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config | None:
@@ -99,9 +100,13 @@ def _swept(data: Any) -> Any:
     return data
 
 
-def _warnings(config: Config) -> list[str]:
-    """What does not stop the gateway, but will surprise: providers without their credential."""
+def _warnings(config: Config, text: str) -> list[str]:
+    """What does not stop the gateway, but will surprise: providers without their credential, say."""
     out = []
+    if urlsplit(config.store.url).password and config.store.url in text:
+        out.append("store.url: a password stands in the file: write url: {env: NAME} or {file: PATH}")
+    if config.store.url.partition(":")[0] in SHARED_STORES and config.server.secret is None:
+        out.append("server.secret: gateways that share a store need the same one, or lose thoughts of other providers")
     for name, provider in config.providers.items():
         if not provider.is_live:
             origins = ", ".join(secret.origin for secret in provider.auth.secrets)

@@ -18,6 +18,7 @@ _RESERVED_HEADERS = frozenset(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 BUILTIN = "builtin:mock"
+SHARED_STORES = ("redis", "rediss", "valkey", "valkeys")
 Found = Iterator[tuple[Path, str]]
 
 
@@ -89,9 +90,22 @@ def _check_server(config: Config) -> Found:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
             yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
-    scheme = config.store.url.partition(":")[0]
-    if scheme not in ("sqlite", "redis", "rediss", "memory", "valkey", "valkeys"):
-        yield ("store", "url"), "expected sqlite:PATH, redis://…, rediss://… or memory:"
+    if problem := _store_problem(config.store.url):
+        yield ("store", "url"), problem
+
+
+def _store_problem(url: str) -> str | None:
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory" or (scheme == "sqlite" and rest):
+        return None
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_whole = False
+    if scheme in SHARED_STORES and is_whole and (parts.path.strip("/") or "0").isdecimal():
+        return None
+    return "expected sqlite:PATH, redis://HOST:PORT/NUMBER, rediss://… or memory:"
 
 
 def _check_keys(config: Config) -> Found:

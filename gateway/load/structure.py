@@ -18,7 +18,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from gateway.config import Auth, KeySecret, ModelSettings, OAuth, Rate, Route, Seconds, Secret, Size, Target
+from gateway.config import Auth, KeySecret, ModelSettings, OAuth, Rate, Route, Seconds, Secret, Size, StoreUrl, Target
 from gateway.load.places import Path
 from gateway.load.scalars import (
     Hook,
@@ -71,6 +71,7 @@ class Converter(cattrs.Converter):
             (Seconds, read_duration),
             (Size, read_size),
             (ModelSettings, self._model_settings),
+            (StoreUrl, self._store_url),
         )
         for kind, read in names:
             self.register_structure_hook_func(_is(kind), _hook_of(read))
@@ -117,6 +118,15 @@ class Converter(cattrs.Converter):
     def _model_settings(self, value: Any) -> ModelSettings:
         profile = self.structure(value, Profile)
         return ModelSettings({name: getattr(profile, name) for name in value})
+
+    def _store_url(self, value: Any) -> StoreUrl:
+        """A URL as it stands or, because there may be a password in it, where it is found."""
+        if type(value) is str:
+            return StoreUrl(value)
+        origin, found = self._look_up(value)
+        if not found:
+            raise ValueError(f"the store's URL is missing: {origin}")
+        return StoreUrl(found)
 
     def _look_up(self, value: Any) -> tuple[str, str | None]:
         if type(value) is not dict or len(value) != 1 or next(iter(value)) not in ("env", "file"):

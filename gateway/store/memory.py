@@ -1,11 +1,16 @@
 """The store of a single gateway: gone with the process."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.clock import Clock
 from gateway.limits import Bucket, Buckets, Verdict
+from gateway.store import MOST_LINKS, ChainTooLong, Link, StoredResponse
+
+MOST_BYTES = 256 * 1024 * 1024
+Key = tuple[str, str]  # owner, id
 
 
 @define
@@ -20,3 +25,124 @@ class MemoryWindows:
 
     async def peek(self, charges: Sequence[Bucket]) -> Verdict:
         return self._buckets.peek(charges, self.clock.monotonic())
+
+
+@define
+class MemoryResponses:
+    """Responses kept in this process; when they are too many, the oldest of who has most go first."""
+
+    most_bytes: int = MOST_BYTES
+    _kept: dict[str, OrderedDict[str, StoredResponse]] = field(factory=dict, init=False)  # by owner, the oldest first
+    _hidden: set[Key] = field(factory=set, init=False)  # deleted, but a later one stands on it
+    _items: dict[Key, str] = field(factory=dict, init=False)
+    _children: dict[Key, int] = field(factory=dict, init=False)
+    _bytes: dict[str, int] = field(factory=dict, init=False)  # by owner
+
+    async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
+        owner, key = stored.owner, (stored.owner, stored.id)
+        mine = self._kept.setdefault(owner, OrderedDict())
+        before = mine.get(stored.id)
+        if only_running:
+            if before is None or not before.is_running or key in self._hidden:
+                return False
+            stored = evolve(stored, previous=before.previous, input=before.input, created=before.created)
+            self._unlist(before)
+        elif stored.previous is not None:
+            if stored.previous not in mine:
+                return False
+            parent = (owner, stored.previous)
+            self._children[parent] = self._children.get(parent, 0) + 1
+        mine[stored.id] = stored
+        self._bytes[owner] = self._bytes.get(owner, 0) + _size(stored)
+        self._items |= {(owner, item): stored.id for item in stored.items}
+        self._make_room(key)
+        return True
+
+    async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
+        return None if (owner, name) in self._hidden else self._find(owner, name, now)
+
+    async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
+        found: list[StoredResponse] = []
+        at: str | None = name if (owner, name) not in self._hidden else ""
+        size = 0
+        while at is not None:
+            one = self._find(owner, at, now)
+            if one is None:
+                return []
+            found.append(one)
+            size += one.size
+            if len(found) > MOST_LINKS or size > most:
+                raise ChainTooLong
+            at = one.previous
+        for one in found:
+            if one.expires < expires:
+                self._kept[owner][one.id] = evolve(one, expires=expires)
+                self._kept[owner].move_to_end(one.id)
+        return [one.link for one in reversed(found)]
+
+    async def holder(self, owner: str, item: str, now: float) -> Link | None:
+        name = self._items.get((owner, item))
+        found = None if name is None else await self.get(owner, name, now)
+        return None if found is None else found.link
+
+    async def delete(self, owner: str, name: str, now: float) -> bool:
+        if await self.get(owner, name, now) is None:
+            return False
+        if self._children.get((owner, name)):
+            self._hidden.add((owner, name))
+        else:
+            self._drop(owner, name)
+        return True
+
+    async def sweep(self, now: float) -> None:
+        for owner, mine in list(self._kept.items()):
+            for name in [name for name, one in mine.items() if one.expires <= now]:
+                if name in mine:
+                    self._drop(owner, name)
+
+    async def check(self) -> None:
+        """It is there."""
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _find(self, owner: str, name: str, now: float) -> StoredResponse | None:
+        found = self._kept[owner].get(name) if owner in self._kept else None
+        if found is not None and found.expires <= now:
+            self._drop(owner, name)
+            return None
+        return found
+
+    def _make_room(self, newest: Key) -> None:
+        while sum(self._bytes.values()) > self.most_bytes:
+            owner = max(self._bytes, key=self._bytes.__getitem__)
+            oldest = next(iter(self._kept[owner]))
+            if (owner, oldest) == newest:
+                return
+            self._drop(owner, oldest)
+
+    def _drop(self, owner: str, name: str) -> None:
+        """Take a response out, and with it those that were only there for it."""
+        at: str | None = name
+        while at is not None and (gone := self._kept[owner].pop(at, None)) is not None:
+            self._hidden.discard((owner, at))
+            self._unlist(gone)
+            if not self._kept[owner]:
+                del self._kept[owner], self._bytes[owner]
+            if gone.previous is None:
+                return
+            parent = (owner, gone.previous)
+            left = self._children.pop(parent, 1) - 1
+            if left:
+                self._children[parent] = left
+            at = gone.previous if not left and parent in self._hidden else None
+
+    def _unlist(self, gone: StoredResponse) -> None:
+        self._bytes[gone.owner] -= _size(gone)
+        for item in gone.items:
+            if self._items.get((gone.owner, item)) == gone.id:
+                del self._items[gone.owner, item]
+
+
+def _size(stored: StoredResponse) -> int:
+    return stored.size + len(stored.body) + 512

@@ -1,112 +1,21 @@
 """The process: start, signals, sockets, drain. Real processes, ended by their pid."""
 
 import asyncio
-import contextlib
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from attrs import define
 
 from gateway.mock.server import MockServer
 from tests.conftest import Provider, events_of, eventually
+from tests.flows.processes import CONFIG, Run, free_port
 
-CONFIG = """
-server: {listen: ["127.0.0.1:PORT"], drain: 2s}
-store: {url: "memory:"}
-providers: {one: {base_url: MOCK/one/v1, speaks: [openai_chat]}}
-routes: {both: "one:m"}
-"""
 BODY = {"model": "both", "messages": []}
-
-
-@define
-class Process:
-    """A running `gateway run`."""
-
-    popen: subprocess.Popen[bytes]
-    config: Path
-    url: str
-    log: Path
-    notices: socket.socket
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
-
-    def has(self, event: str) -> bool:
-        return any(line["event"] == event for line in self.lines)
-
-    def notice(self) -> str:
-        return self.notices.recv(4096).decode()
-
-    async def ended(self, seconds: float = 5) -> int:
-        await eventually(lambda: self.popen.poll() is not None, seconds)
-        return self.popen.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-Run = Callable[..., Process]
-
-
-@pytest.fixture
-def run(folder: Path, mock: MockServer) -> Iterator[Run]:
-    """Start daemons: `run()` returns once systemd would know that it is ready, or it has ended."""
-    started: list[Process] = []
-
-    def start(
-        text: str = CONFIG, *arguments: str, port: int | None = None, environ: dict[str, str] | None = None
-    ) -> Process:
-        port = port or free_port()
-        config, log, notify = folder / "providers.yaml", folder / f"log{len(started)}", folder / f"notify{len(started)}"
-        config.write_text(text.replace("PORT", str(port)).replace("MOCK", mock.url))
-        notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        notices.bind(str(notify))
-        notices.settimeout(5)
-        command = [sys.executable, "-m", "gateway", "run", "--config", str(config), *arguments]
-        environment = os.environ | {"NOTIFY_SOCKET": str(notify)} | (environ or {})
-        with log.open("wb") as out:
-            popen = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder)
-        process = Process(popen, config, f"http://127.0.0.1:{port}", log, notices)
-        started.append(process)
-        while popen.poll() is None:
-            with contextlib.suppress(TimeoutError):
-                notices.settimeout(0.05)
-                if notices.recv(4096).startswith(b"READY=1"):
-                    break
-        notices.settimeout(5)
-        return process
-
-    yield start
-    for process in started:
-        process.popen.terminate()
-        try:
-            process.popen.wait(5)
-        except subprocess.TimeoutExpired:
-            process.popen.kill()
-            process.popen.wait()
-        process.notices.close()
 
 
 @pytest.fixture

@@ -1,0 +1,240 @@
+"""The store that several gateways share: Redis or Valkey. Each step is one script, and atomic."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from attrs import define, field
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as Silent
+
+from gateway.store import (
+    MOST_LINKS,
+    ChainTooLong,
+    Link,
+    StoreBusy,
+    StoreDown,
+    StoredResponse,
+    StoreFull,
+    StoreUnusable,
+)
+
+PREFIX = "gateway:"
+PATIENCE = 5.0  # seconds for an answer, and for a connection that is free
+CONNECTIONS = 32
+# Fields of a response's hash: data (everything that is not named here), input, output, previous, status, items
+# (the keys of its items, for their time to live), hidden. Beside it lies the set of the responses that stand on it.
+# KEYS: a response; ARGV: data, input, output, previous, status, milliseconds, only_running, owner's prefix, id, items …
+_PUT = """
+local prefix, id = ARGV[8], ARGV[9]
+if ARGV[7] == '1' then
+    local status = redis.call('HGET', KEYS[1], 'status')
+    if not (status == 'queued' or status == 'in_progress') or redis.call('HEXISTS', KEYS[1], 'hidden') == 1 then
+        return 0
+    end
+elseif ARGV[4] ~= '' then
+    if redis.call('EXISTS', prefix .. 'r:' .. ARGV[4]) == 0 then return 0 end
+    redis.call('SADD', prefix .. 'c:' .. ARGV[4], id)
+    redis.call('PEXPIRE', prefix .. 'c:' .. ARGV[4], ARGV[6])
+end
+if ARGV[7] ~= '1' then
+    redis.call('HSET', KEYS[1], 'input', ARGV[2], 'previous', ARGV[4])
+end
+local items = {}
+for at = 10, #ARGV do
+    items[#items + 1] = prefix .. 'i:' .. ARGV[at]
+    redis.call('SET', items[#items], id, 'PX', ARGV[6])
+end
+redis.call('HSET', KEYS[1], 'data', ARGV[1], 'output', ARGV[3], 'status', ARGV[5], 'items', table.concat(items, '\\n'))
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+return 1
+"""
+_SHOWN = """
+local function shown(key)
+    if redis.call('HEXISTS', key, 'hidden') == 1 then return false end
+    local found = redis.call('HMGET', key, 'data', 'input', 'output')
+    return found[1] and found
+end
+"""
+_GET = f"{_SHOWN} return shown(KEYS[1])"
+# ARGV: the owner's prefix, the id, milliseconds to live on, most links, most bytes
+_CHAIN = """
+local keys, name, size = {}, ARGV[2], 0
+if redis.call('HEXISTS', ARGV[1] .. 'r:' .. name, 'hidden') == 1 then return {} end
+while name ~= '' do
+    local key = ARGV[1] .. 'r:' .. name
+    if redis.call('EXISTS', key) == 0 then return {} end
+    size = size + redis.call('HSTRLEN', key, 'input') + redis.call('HSTRLEN', key, 'output')
+    keys[#keys + 1] = key
+    if #keys > tonumber(ARGV[4]) or size > tonumber(ARGV[5]) then return -1 end
+    name = redis.call('HGET', key, 'previous')
+end
+local found = {}
+for at, key in ipairs(keys) do
+    found[at] = redis.call('HMGET', key, 'data', 'input', 'output')
+    if redis.call('PTTL', key) < tonumber(ARGV[3]) then
+        redis.pcall('PEXPIRE', key, ARGV[3])
+        redis.pcall('PEXPIRE', (key:gsub('r:([^:]*)$', 'c:%1')), ARGV[3])
+        for item in string.gmatch(redis.call('HGET', key, 'items') or '', '[^\\n]+') do
+            redis.pcall('PEXPIRE', item, ARGV[3])
+        end
+    end
+end
+return found
+"""
+_HOLDER = f"""{_SHOWN}
+local name = redis.call('GET', ARGV[1] .. 'i:' .. ARGV[2])
+return name and shown(ARGV[1] .. 'r:' .. name)
+"""
+_DELETE = """
+local function children(name)
+    for _, child in ipairs(redis.call('SMEMBERS', ARGV[1] .. 'c:' .. name)) do
+        if redis.call('EXISTS', ARGV[1] .. 'r:' .. child) == 1 then return true end
+    end
+    return false
+end
+local name = ARGV[2]
+local key = ARGV[1] .. 'r:' .. name
+if redis.call('EXISTS', key) == 0 or redis.call('HEXISTS', key, 'hidden') == 1 then return 0 end
+if children(name) then
+    redis.call('HSET', key, 'hidden', '1')
+    return 1
+end
+while true do
+    local previous = redis.call('HGET', key, 'previous')
+    redis.call('DEL', key, ARGV[1] .. 'c:' .. name)
+    if not previous or previous == '' then return 1 end
+    redis.call('SREM', ARGV[1] .. 'c:' .. previous, name)
+    name, key = previous, ARGV[1] .. 'r:' .. previous
+    if redis.call('HEXISTS', key, 'hidden') == 0 or children(name) then return 1 end
+end
+"""
+_SCRIPTS = {"put": _PUT, "get": _GET, "chain": _CHAIN, "holder": _HOLDER, "delete": _DELETE}
+_DECODER = msgspec.msgpack.Decoder(list[Any])
+
+
+@define
+class RedisResponses:
+    """Responses in a shared server. What is down is asked again with the next request."""
+
+    _client: Any
+    _scripts: dict[str, Any]
+    _place: str
+    _free: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(CONNECTIONS), init=False)
+
+    @classmethod
+    async def open(cls, url: str) -> "RedisResponses":
+        """Make the client; the server may come later. Raises StoreUnusable for a URL that is none."""
+        url = "redis" + url.removeprefix("valkey") if url.startswith("valkey") else url
+        try:
+            pool: Any = redis.asyncio.ConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                socket_timeout=PATIENCE,
+                socket_connect_timeout=PATIENCE / 2,
+                retry=Retry(NoBackoff(), 1),
+            )
+            pool.make_connection()  # what the URL says beyond the place is looked at here
+        except (ValueError, TypeError) as error:
+            raise StoreUnusable(f"store.url: {error}") from None
+        client = redis.asyncio.Redis.from_pool(pool)
+        scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
+        where = pool.connection_kwargs
+        return cls(client, scripts, f"{where.get('host') or where.get('path')}:{where.get('port', '')}".rstrip(":"))
+
+    async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
+        prefix = _owner(stored.owner)
+        milliseconds = int(max(1.0, stored.expires - stored.created) * 1000)
+        given = (
+            _data(stored), stored.input, stored.output, stored.previous or "", stored.status, milliseconds,
+            int(only_running), prefix, stored.id, *stored.items,
+        )  # fmt: skip
+        return bool(await self._run("put", given, [f"{prefix}r:{stored.id}"]))
+
+    async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
+        found = await self._run("get", (), [f"{_owner(owner)}r:{name}"])
+        return None if found is None else _stored(*found)
+
+    async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
+        given = (_owner(owner), name, int(max(0.0, expires - now) * 1000), MOST_LINKS, most)
+        found = await self._run("chain", given)
+        if found == -1:
+            raise ChainTooLong
+        return [_stored(*one).link for one in reversed(found)]
+
+    async def holder(self, owner: str, item: str, now: float) -> Link | None:
+        found = await self._run("holder", (_owner(owner), item))
+        return None if found is None else _stored(*found).link
+
+    async def delete(self, owner: str, name: str, now: float) -> bool:
+        return bool(await self._run("delete", (_owner(owner), name)))
+
+    async def sweep(self, now: float) -> None:
+        """The server does it."""
+
+    async def check(self) -> None:
+        await self._ask(self._client.ping)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _run(self, name: str, given: Sequence[Any], keys: Sequence[str] = ()) -> Any:
+        return await self._ask(self._scripts[name], keys=list(keys), args=list(given))
+
+    async def _ask(self, do: Any, **given: Any) -> Any:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StoreBusy(f"{self._place}: no connection was free for {PATIENCE:g} s") from None
+        try:
+            return await do(**given)
+        except OutOfMemoryError:
+            raise StoreFull(f"{self._place}: its memory is full (maxmemory)") from None
+        except (AuthenticationError, NoPermissionError):
+            raise StoreDown(f"{self._place}: the user or password in store.url is refused") from None
+        except ResponseError as error:
+            kind = StoreFull if str(error).startswith("MISCONF") else StoreDown
+            raise kind(f"{self._place}: {str(error)[:100]}") from None
+        except Silent:
+            raise StoreBusy(f"{self._place}: no answer for {PATIENCE:g} s") from None
+        except (RedisError, OSError) as error:
+            raise StoreDown(f"{self._place}: {_reason(error)}") from None
+        finally:
+            self._free.release()
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no connection, without what the URL says of secrets."""
+    cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, socket.gaierror):
+        return "its name is not found"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    return "disconnected" if isinstance(error, Disconnected) else type(error).__name__
+
+
+def _owner(owner: str) -> str:
+    """The prefix of an owner's keys; its length keeps one owner's names out of another's."""
+    return f"{PREFIX}{len(owner)}:{owner}:"
+
+
+def _data(stored: StoredResponse) -> bytes:
+    return msgspec.msgpack.encode(
+        [
+            stored.owner, stored.id, stored.previous, stored.status, stored.created, stored.expires, stored.maker,
+            list(stored.items), stored.body, stored.lease, stored.last,
+        ]
+    )  # fmt: skip
+
+
+def _stored(data: bytes, given: bytes, output: bytes) -> StoredResponse:
+    owner, name, previous, status, created, expires, maker, items, body, lease, last = _DECODER.decode(data)
+    rest = (tuple(items), given, output, body, lease, last)
+    return StoredResponse(owner, name, previous, status, created, expires, maker, *rest)

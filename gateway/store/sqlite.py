@@ -1,0 +1,272 @@
+"""The embedded store: one SQLite file beside one gateway, durable before anything is said to be stored.
+
+Threads of our own in place of aiosqlite: one writes, in order, and what waits is committed together; one reads,
+so that a long conversation does not hold up who writes.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of this file only
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from attrs import define, field
+
+from gateway.store import (
+    MOST_LINKS,
+    RUNNING,
+    ChainTooLong,
+    Link,
+    StoreDown,
+    StoredResponse,
+    StoreFull,
+)
+from gateway.store.sqlite_file import open_file
+
+RESERVE = 16 * 1024 * 1024  # bytes of the disk that are left for deleting, which needs room as well
+SWEPT_AT_ONCE = 100
+_Row = tuple[Any, ...]
+_COLUMNS = "owner, id, previous, status, created, expires, maker, items, input, output, body, lease, last"
+_LINK = "one.id, one.previous, one.status, one.maker, one.items, one.input, one.output"
+_PUT = f"INSERT INTO responses ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_IS_THERE = "SELECT 1 FROM responses WHERE owner=? AND id=?"
+_REPLACE = f"""UPDATE responses SET status=?, expires=?, maker=?, items=?, output=?, body=?, lease=?, last=?
+    WHERE owner=? AND id=? AND NOT hidden AND status IN {RUNNING}"""
+_GET = f"SELECT {_COLUMNS} FROM responses WHERE owner=? AND id=? AND expires>? AND NOT hidden"
+# From a response back to its beginning; sizes are known without reading what they are of.
+_LINKS = f"""WITH RECURSIVE links(id, previous, depth, size) AS (
+        SELECT id, previous, 1, length(input) + length(output) FROM responses
+            WHERE owner=:owner AND id=:id AND expires>:now AND NOT hidden
+        UNION ALL SELECT one.id, one.previous, depth + 1, size + length(one.input) + length(one.output)
+            FROM responses one JOIN links ON one.id = links.previous
+            WHERE one.owner=:owner AND one.expires>:now AND depth <= {MOST_LINKS} AND size <= :most
+    )"""
+_WALK = f"{_LINKS} SELECT previous, depth, size FROM links ORDER BY depth DESC LIMIT 1"
+_CHAIN = f"""{_LINKS} SELECT {_LINK} FROM links JOIN responses one ON one.id = links.id
+    WHERE one.owner=:owner ORDER BY depth DESC"""
+_TOUCH = f"""{_LINKS} UPDATE responses SET expires=:expires
+    WHERE owner=:owner AND expires<:expires AND id IN (SELECT id FROM links)"""
+_HOLDER = f"""SELECT {_LINK} FROM responses one WHERE owner=? AND expires>? AND NOT hidden
+    AND id=(SELECT response FROM items WHERE owner=? AND id=?)"""
+_HIDE = """UPDATE responses SET hidden=1 WHERE owner=? AND id=? AND expires>? AND NOT hidden
+    AND EXISTS (SELECT 1 FROM responses next WHERE next.owner=responses.owner AND next.previous=responses.id)"""
+_DELETE = "DELETE FROM responses WHERE owner=? AND id=? AND expires>? AND NOT hidden"
+_PREVIOUS = "SELECT previous FROM responses WHERE owner=? AND id=?"
+_DELETE_HIDDEN = """DELETE FROM responses WHERE owner=? AND id=? AND hidden
+    AND NOT EXISTS (SELECT 1 FROM responses next WHERE next.owner=responses.owner AND next.previous=responses.id)"""
+_SWEEP = f"DELETE FROM responses WHERE rowid IN (SELECT rowid FROM responses WHERE expires<=? LIMIT {SWEPT_AT_ONCE})"
+Answered = TypeVar("Answered")
+Waiting = tuple[_Row, asyncio.Future[bool]]
+
+
+@define
+class SqliteResponses:
+    """Responses in a file that no other gateway has open."""
+
+    path: Path
+    _writing: sqlite3.Connection
+    _reading: sqlite3.Connection
+    _lock: int  # a descriptor: as long as it is open, the file is ours
+    _inode: int
+    _writer: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1, "sqlite-writer"), init=False)
+    _reader: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1, "sqlite-reader"), init=False)
+    _waiting: list[Waiting] = field(factory=list, init=False)
+    _committing: asyncio.Future[list[bool | StoreDown]] | None = field(default=None, init=False)
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteResponses":
+        """Open or make the file. Raises StoreUnusable when it is damaged, in use, or of another program."""
+        writing, reading, lock, inode = await asyncio.to_thread(open_file, path)
+        return cls(path, writing, reading, lock, inode)
+
+    async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
+        items = msgspec.json.encode(stored.items).decode()
+        end = (stored.output, stored.body, stored.lease, stored.last)
+        if only_running:
+            row: _Row = (stored.status, stored.expires, stored.maker, items, *end, stored.owner, stored.id)
+            return await self._write(self._replace, row)
+        row = (stored.owner, stored.id, stored.previous, stored.status, stored.created, stored.expires, stored.maker)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((*row, items, stored.input, *end), done))
+        if self._committing is None:
+            self._commit()
+        return await done
+
+    async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
+        rows = await self._read(_GET, (owner, name, now))
+        return _stored(rows[0]) if rows else None
+
+    async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
+        given = {"owner": owner, "id": name, "now": now, "expires": expires, "most": most}
+        found = await self._ask(self._reader, self._follow, given)
+        if found and expires:
+            with suppress(StoreFull):  # it is read all the same
+                await self._write(self._change, _TOUCH, given)
+        return [_link(row) for row in found]
+
+    async def holder(self, owner: str, item: str, now: float) -> Link | None:
+        rows = await self._read(_HOLDER, (owner, now, owner, item))
+        return _link(rows[0]) if rows else None
+
+    async def delete(self, owner: str, name: str, now: float) -> bool:
+        return await self._write(self._delete, owner, name, now)
+
+    async def sweep(self, now: float) -> None:
+        """Delete what has expired, some at a time."""
+        swept = False
+        while await self._write(self._change, _SWEEP, (now,)):
+            swept = True  # others write in between: each statement waits for its turn
+        if swept:
+            await self._write(self._change, "PRAGMA wal_checkpoint(TRUNCATE)", ())
+
+    async def check(self) -> None:
+        await self._read("SELECT 1", ())
+        await self._write(self._check_room)
+
+    async def close(self) -> None:
+        while self._committing is not None:
+            await asyncio.wait({self._committing})
+        await self._ask(self._reader, self._reading.close)
+        await self._ask(self._writer, self._writing.close)
+        self._reader.shutdown()
+        self._writer.shutdown()
+        os.close(self._lock)
+
+    async def _read(self, statement: str, given: Any) -> list[Any]:
+        return await self._ask(self._reader, lambda: self._reading.execute(statement, given).fetchall())
+
+    async def _write(self, do: Callable[..., Answered], *given: Any) -> Answered:
+        return await self._ask(self._writer, do, *given)
+
+    async def _ask(self, thread: ThreadPoolExecutor, do: Callable[..., Answered], *given: Any) -> Answered:
+        """Do something in a thread. Raises StoreDown, StoreFull."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, do, *given)
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        except RuntimeError as error:  # the thread has ended
+            raise StoreDown(f"{self.path}: {error}") from None
+
+    def _commit(self) -> None:
+        """Commit together what has come in while the last commit ran: they share the disk's time."""
+        batch, self._waiting = self._waiting, []
+        rows = [row for row, _ in batch]
+        self._committing = asyncio.get_running_loop().run_in_executor(self._writer, self._insert, rows)
+        self._committing.add_done_callback(partial(self._committed, batch))
+
+    def _committed(self, batch: list[Waiting], written: asyncio.Future[list[bool | StoreDown]]) -> None:
+        fault = written.exception()
+        answers: Sequence[bool | BaseException] = written.result() if fault is None else [fault] * len(batch)
+        for (_, done), answer in zip(batch, answers, strict=True):
+            if done.done():  # whoever waited has left
+                continue
+            if isinstance(answer, BaseException):
+                done.set_exception(answer)
+            else:
+                done.set_result(answer)
+        self._committing = None
+        if self._waiting:
+            self._commit()
+
+    # What follows runs in a thread.
+
+    def _insert(self, rows: Sequence[_Row]) -> list[bool | StoreDown]:
+        """Insert all, durable when this returns; what became of each. One bad row costs no other."""
+        try:
+            self._check_room()
+            if len(rows) == 1 and rows[0][2] is None:
+                return [self._insert_one(rows[0])]  # a transaction by itself
+            self._writing.execute("BEGIN IMMEDIATE")
+            answers: list[bool | StoreDown] = [self._insert_one(row) for row in rows]
+            self._writing.execute("COMMIT")
+        except (sqlite3.Error, StoreDown, ValueError) as error:  # ValueError: text that is none
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+            if len(rows) > 1:
+                return [answer for row in rows for answer in self._insert([row])]
+            if isinstance(error, StoreDown):
+                return [error]
+            return [self._fault(error)]
+        return answers
+
+    def _insert_one(self, row: _Row) -> bool:
+        owner, _, previous, *_ = row
+        if previous is not None and self._writing.execute(_IS_THERE, (owner, previous)).fetchone() is None:
+            return False
+        self._writing.execute(_PUT, row)
+        return True
+
+    def _replace(self, row: _Row) -> bool:
+        self._check_room()
+        return self._change(_REPLACE, row) > 0
+
+    def _check_room(self) -> None:
+        """Raise StoreFull while there is still room to delete, StoreDown when the file is not there any more."""
+        try:
+            is_there = self.path.stat().st_ino == self._inode
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StoreDown(f"{self.path}: the file is gone: restart the gateway")
+        disk = os.statvfs(self.path)
+        if disk.f_bavail * disk.f_frsize < RESERVE:
+            raise StoreFull(f"{self.path}: less than {RESERVE >> 20} MiB of the disk are left")
+
+    def _follow(self, given: Any) -> list[Any]:
+        self._reading.execute("BEGIN")  # what is looked at is what is loaded
+        try:
+            walked = self._reading.execute(_WALK, given).fetchone()
+            if walked is None:
+                return []
+            previous, depth, size = walked
+            if depth > MOST_LINKS or size > given["most"]:
+                raise ChainTooLong
+            return [] if previous is not None else self._reading.execute(_CHAIN, given).fetchall()
+        finally:
+            self._reading.execute("COMMIT")
+
+    def _change(self, statement: str, given: Any) -> int:
+        return self._writing.execute(statement, given).rowcount
+
+    def _delete(self, owner: str, name: str, now: float) -> bool:
+        """Delete or hide a response, and delete those before it that were only there for it."""
+        given = (owner, name, now)
+        if self._change(_HIDE, given) > 0:
+            return True
+        self._writing.execute("BEGIN IMMEDIATE")
+        try:
+            row = self._writing.execute(_PREVIOUS, (owner, name)).fetchone()
+            is_gone = self._change(_DELETE, given) > 0
+            while is_gone and row is not None and row[0] is not None:
+                name = row[0]
+                row = self._writing.execute(_PREVIOUS, (owner, name)).fetchone()
+                if self._change(_DELETE_HIDDEN, (owner, name)) == 0:
+                    break
+        finally:
+            self._writing.execute("COMMIT")
+        return is_gone
+
+    def _fault(self, error: Exception) -> StoreDown:
+        kind = StoreFull if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL" else StoreDown
+        return kind(f"{self.path}: {error}")
+
+
+def _stored(row: Any) -> StoredResponse:
+    owner, name, previous, status, created, expires, maker, items, *rest = row
+    return StoredResponse(owner, name, previous, status, created, expires, maker, _ids(items), *rest)
+
+
+def _link(row: Any) -> Link:
+    name, previous, status, maker, items, given, output = row
+    return Link(name, previous, status, maker, _ids(items), given, output)
+
+
+def _ids(items: str) -> tuple[str, ...]:
+    return msgspec.json.decode(items, type=tuple[str, ...])

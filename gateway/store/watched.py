@@ -1,0 +1,92 @@
+"""Around a store that may fail: notices that it does and that it is back, and does not ask a dead one all the time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define, field
+
+from gateway.clock import Clock
+from gateway.store import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
+
+REST_S = 1.0  # for so long a store that has failed is left alone: what needs it fails at once
+MOST_BUSY = 3  # requests in a row that have waited in vain: it is not they, it is the store
+
+
+@define
+class WatchedResponses:
+    """A store of responses with its state. `tell` logs a change: once, however many requests meet it."""
+
+    store: Responses
+    clock: Clock
+    tell: Callable[..., Any]
+    state: StoreState = field(default=StoreState.OK, init=False)
+    failures: int = field(default=0, init=False)
+    _busy: int = field(default=0, init=False)  # in a row
+    _reason: str = field(default="", init=False)
+    _rests_until: float = field(default=0.0, init=False)
+
+    def check_room(self) -> None:
+        """Raise StoreDown when a response could not be stored, as far as is known without trying."""
+        if self.state is not StoreState.OK and self.clock.monotonic() < self._rests_until:
+            raise (StoreFull if self.state is StoreState.FULL else StoreDown)(self._reason)
+
+    async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
+        self.check_room()
+        with self._watching(writes=True):
+            return await self.store.put(stored, only_running=only_running)
+
+    async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
+        with self._watching():
+            return await self.store.get(owner, name, now)
+
+    async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
+        with self._watching():
+            return await self.store.chain(owner, name, now, expires, most)
+
+    async def holder(self, owner: str, item: str, now: float) -> Link | None:
+        with self._watching():
+            return await self.store.holder(owner, item, now)
+
+    async def delete(self, owner: str, name: str, now: float) -> bool:
+        with self._watching():
+            return await self.store.delete(owner, name, now)
+
+    async def sweep(self, now: float) -> None:
+        with self._watching():
+            await self.store.sweep(now)
+
+    async def check(self) -> None:
+        """Ask the store whether it is there, and has room."""
+        with self._watching(writes=True, may_rest=False):
+            await self.store.check()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    @contextmanager
+    def _watching(self, *, writes: bool = False, may_rest: bool = True) -> Iterator[None]:
+        if self.state is StoreState.DOWN and may_rest:
+            self.check_room()
+        try:
+            yield
+        except StoreDown as error:
+            self._note(error)
+            raise
+        self._busy = 0
+        if self.state is StoreState.DOWN or writes:
+            self._change(StoreState.OK, "")
+
+    def _note(self, error: StoreDown) -> None:
+        self.failures += 1
+        self._busy = self._busy + 1 if isinstance(error, StoreBusy) else 0
+        if 0 < self._busy < MOST_BUSY:
+            return
+        self._rests_until = self.clock.monotonic() + REST_S
+        self._change(StoreState.FULL if isinstance(error, StoreFull) else StoreState.DOWN, str(error))
+
+    def _change(self, state: StoreState, reason: str) -> None:
+        self._reason = reason
+        if state is not self.state:
+            self.state = state
+            self.tell("store", state=state.value, reason=reason or None)

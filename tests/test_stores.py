@@ -1,0 +1,315 @@
+"""What every store of responses promises: memory, SQLite and a real Redis alike."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.store import MOST_LINKS, ChainTooLong, StoreDown, StoredResponse, StoreFull, StoreUnusable
+from gateway.store import sqlite as sqlite_store
+from gateway.store.memory import MemoryResponses
+from gateway.store.opening import open_responses
+from gateway.store.sqlite import SqliteResponses
+from tests.redis_server import Redis, needs_redis, server, with_redis
+
+__all__ = ["server"]
+MOST = 10_000  # bytes of a chain
+
+
+def row(name: str, previous: str | None = None, **more: Any) -> StoredResponse:
+    given: dict[str, Any] = {
+        "owner": "a",
+        "id": name,
+        "previous": previous,
+        "status": "completed",
+        "created": 1000,
+        "expires": 4600.0,
+        "maker": "one:m one#1",
+        "items": (f"msg_{name}",),
+        "input": b"[]",
+        "output": b"[]",
+        "body": b'{"output":[]}',
+    }
+    return StoredResponse(**(given | more))
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=needs_redis)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+    """Every store, empty."""
+    if request.param == "memory":
+        opened = await open_responses("memory:", None)
+    elif request.param == "sqlite":
+        opened = await open_responses("sqlite:x", tmp_path / "state.db")
+    else:
+        made: Redis = request.getfixturevalue("server")
+        opened = await open_responses(made.url, None)
+    yield opened
+    await opened.close()
+
+
+async def test_every_store_keeps_its_promises(store: Any) -> None:
+    """Owners apart, chains in order, what is deleted is gone, what others stand on stays for them."""
+    one, two, three = row("resp_1"), row("resp_2", "resp_1"), row("resp_3", "resp_2")
+    for stored in (one, two, three):
+        assert await store.put(stored)
+    assert await store.get("a", "resp_2", 1001) == two
+    assert await store.get("b", "resp_2", 1001) is None and await store.get("a", "resp_9", 1001) is None
+    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MOST)] == ["resp_1", "resp_2", "resp_3"]
+    assert await store.chain("b", "resp_3", 1001, 4600, MOST) == []
+    assert (await store.holder("a", "msg_resp_2", 1001)) == two.link
+    assert await store.holder("b", "msg_resp_2", 1001) is None and await store.holder("a", "msg_9", 1001) is None
+    assert not await store.delete("b", "resp_2", 1001)
+    assert await store.delete("a", "resp_2", 1001) and not await store.delete("a", "resp_2", 1001)
+    assert await store.get("a", "resp_2", 1001) is None and await store.holder("a", "msg_resp_2", 1001) is None
+    assert await store.chain("a", "resp_2", 1001, 4600, MOST) == []
+    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MOST)] == ["resp_1", "resp_2", "resp_3"]
+    assert await store.delete("a", "resp_3", 1001)
+    assert await store.get("a", "resp_1", 1001) == one
+    assert await store.chain("a", "resp_3", 1001, 4600, MOST) == []
+
+
+async def test_only_what_runs_is_written_over(store: Any) -> None:
+    """Whoever ends a run first has ended it."""
+    running = row("resp_1", status="in_progress", items=(), lease=1030.0)
+    assert await store.put(running)
+    assert await store.put(row("resp_1", status="in_progress", items=(), lease=1040.0), only_running=True)
+    assert (await store.get("a", "resp_1", 1001)).lease == 1040.0
+    assert await store.put(row("resp_1", status="cancelled", items=("msg_9",)), only_running=True)
+    assert not await store.put(row("resp_1", status="completed"), only_running=True)
+    assert (await store.get("a", "resp_1", 1001)).status == "cancelled"
+    assert (await store.holder("a", "msg_9", 1001)).id == "resp_1"
+    assert not await store.put(row("resp_2"), only_running=True)
+
+
+async def test_a_chain_without_its_beginning_is_none(store: Any) -> None:
+    """Half a conversation would be another one."""
+    await store.put(row("resp_2", "resp_1"))
+    assert await store.chain("a", "resp_2", 1001, 4600, MOST) == []
+
+
+async def test_a_damaged_file_is_refused_by_its_path(tmp_path: Path) -> None:
+    """Never written over, never served from."""
+    path = tmp_path / "state.db"
+    for damage in (b"this is no database at all" * 100, None):
+        if damage is not None:
+            path.write_bytes(damage)
+        else:
+            path.unlink()
+            store = await SqliteResponses.open(path)
+            for number in range(200):
+                await store.put(row(f"resp_{number}", body=b"x" * 2000))
+            await store.close()
+            data = bytearray(path.read_bytes())
+            data[8192:40000] = os.urandom(40000 - 8192)
+            path.write_bytes(data)
+        before = path.read_bytes()
+        with pytest.raises(StoreUnusable, match=str(path)):
+            await SqliteResponses.open(path)
+        assert path.read_bytes() == before
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreUnusable):
+        await SqliteResponses.open(path)
+
+
+async def test_a_chain_is_bounded(store: Any) -> None:
+    """In bytes before they are loaded, and in links; what is one too many is told apart from what is not there."""
+    await store.put(row("resp_1", input=b"x" * 4000))
+    await store.put(row("resp_2", "resp_1", output=b"x" * 4000))
+    assert len(await store.chain("a", "resp_2", 1001, 0, 8004)) == 2
+    with pytest.raises(ChainTooLong):
+        await store.chain("a", "resp_2", 1001, 0, 8003)
+    previous = None
+    for number in range(MOST_LINKS + 1):
+        await store.put(row(f"resp_n{number}", previous))
+        previous = f"resp_n{number}"
+    assert len(await store.chain("a", f"resp_n{MOST_LINKS - 1}", 1001, 0, MOST)) == MOST_LINKS
+    with pytest.raises(ChainTooLong):
+        await store.chain("a", previous, 1001, 0, MOST)
+    for number in range(MOST_LINKS + 1):  # each is hidden, until the last one goes
+        assert await store.delete("a", f"resp_n{number}", 1001)
+    if isinstance(store, MemoryResponses):
+        assert list(store._kept["a"]) == ["resp_1", "resp_2"]
+    if isinstance(store, SqliteResponses):
+        assert await store._read("SELECT count(*) FROM responses", ()) == [(2,)]
+
+
+async def test_nothing_stands_on_what_is_gone(store: Any) -> None:
+    """A response whose beginning was deleted meanwhile is not written as if it were there."""
+    assert not await store.put(row("resp_2", "resp_1"))
+    assert await store.get("a", "resp_2", 1001) is None
+    await store.put(row("resp_1"))
+    assert not await store.put(row("resp_2", "resp_1", owner="b"))
+
+
+async def test_what_runs_keeps_its_beginning(store: Any) -> None:
+    """A run is written over again and again: what it stands on stays, deleted or not."""
+    await store.put(row("resp_1", input=b"[1]"))
+    await store.put(row("resp_2", "resp_1", status="queued", input=b"[2]"))
+    assert await store.delete("a", "resp_1", 1001)
+    await store.put(row("resp_2", "resp_1", status="in_progress"), only_running=True)
+    await store.put(row("resp_2", "resp_1", items=("m",)), only_running=True)
+    links = await store.chain("a", "resp_2", 1001, 0, MOST)
+    assert [link.input for link in links] == [b"[1]", b"[2]"] and links[-1].items == ("m",)
+    assert await store.delete("a", "resp_2", 1001)
+    await store.put(row("resp_1"))  # there is nothing in its way
+
+
+async def test_a_beginning_lives_as_long_as_its_chain(tmp_path: Path) -> None:
+    """What has expired is gone, unless somebody went on with it."""
+    for store in (await open_responses("memory:", None), await open_responses("sqlite:x", tmp_path / "state.db")):
+        await store.put(row("resp_1"))
+        await store.put(row("resp_2", "resp_1"))
+        await store.put(row("resp_3"))
+        assert len(await store.chain("a", "resp_2", 4599, 9000, MOST)) == 2
+        await store.sweep(4601)
+        assert await store.get("a", "resp_1", 4601) is not None and await store.get("a", "resp_3", 4601) is None
+        assert len(await store.chain("a", "resp_2", 4601, 0, MOST)) == 2
+        await store.sweep(9001)
+        assert await store.holder("a", "msg_resp_1", 4601) is None
+        await store.close()
+
+
+async def test_the_oldest_of_who_has_most_go_first() -> None:
+    """Nobody loses his because of another."""
+    store = MemoryResponses(most_bytes=10_000)
+    await store.put(row("resp_b", owner="b"))
+    for number in range(20):
+        await store.put(row(f"resp_{number}", output=b"x" * 1000))
+    assert await store.get("b", "resp_b", 1001) is not None
+    assert await store.get("a", "resp_0", 1001) is None and await store.get("a", "resp_19", 1001) is not None
+    await store.put(row("resp_big", output=b"x" * 20_000))
+    assert await store.get("a", "resp_big", 1001) is not None, "the newest is always kept"
+
+
+@with_redis
+async def test_items_live_as_long_as_their_response(server: Redis) -> None:
+    """And a child that has expired does not keep its deleted parent."""
+    store = await open_responses(server.url, None)
+    await store.put(row("resp_1", expires=1000.8))
+    await store.put(row("resp_2", "resp_1", expires=1000.8))
+    await store.chain("a", "resp_1", 1000, 4600, MOST)
+    await asyncio.sleep(1.2)
+    held = await store.holder("a", "msg_resp_1", 1001)
+    assert held is not None and held.id == "resp_1"
+    assert await store.get("a", "resp_2", 1001) is None
+    assert await store.delete("a", "resp_1", 1001)
+    assert await store.put(row("resp_1")) and await store.get("a", "resp_1", 1001) is not None
+    await store.close()
+
+
+@with_redis
+async def test_a_full_redis_can_be_read(server: Redis) -> None:
+    """OOM is no outage."""
+    server.end()
+    server.begin("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    store = await open_responses(server.url, None)
+    await store.put(row("resp_1"))
+    with pytest.raises(StoreFull):
+        for number in range(50):
+            await store.put(row(f"resp_x{number}", body=b"x" * 200_000))
+    assert await store.get("a", "resp_1", 1001) is not None
+    assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
+    await store.close()
+
+
+@with_redis
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://:wrong@127.0.0.1:PORT/0", "refused"),
+        ("redis://127.0.0.1:1/0", "connection refused"),
+        ("redis://nowhere.invalid:6379/0", "name is not found"),
+    ],
+)
+async def test_what_is_wrong_is_said(server: Redis, url: str, words: str) -> None:
+    """In words for an operator, without the password."""
+    store = await open_responses(url.replace("PORT", str(server.port)), None)
+    with pytest.raises(StoreDown, match=words) as caught:
+        await store.check()
+    assert "wrong" not in str(caught.value)
+    await store.close()
+
+
+async def test_a_url_with_nonsense_in_it() -> None:
+    with pytest.raises(StoreUnusable, match="foo"):
+        await open_responses("redis://127.0.0.1:1/0?foo=bar", None)
+
+
+async def test_a_file_is_one_gateways(tmp_path: Path) -> None:
+    """A second one would take the first one's runs for dead."""
+    path = tmp_path / "state.db"
+    store = await SqliteResponses.open(path)
+    with pytest.raises(StoreUnusable, match="another gateway"):
+        await SqliteResponses.open(path)
+    await store.close()
+    await (await SqliteResponses.open(path)).close()
+
+
+async def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    """Another program's database, and one of a version to come."""
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE customers (name TEXT)")
+    db.close()
+    with pytest.raises(StoreUnusable, match="another program"):
+        await SqliteResponses.open(path)
+    path.unlink()
+    await (await SqliteResponses.open(path)).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreUnusable, match="schema 99"):
+        await SqliteResponses.open(path)
+
+
+async def test_a_disk_is_full_before_nothing_can_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some room is left for deleting; reading and going on need none."""
+    store = await SqliteResponses.open(tmp_path / "state.db")
+    await store.put(row("resp_1"))
+    monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
+    with pytest.raises(StoreFull, match="MiB of the disk"):
+        await store.put(row("resp_2"))
+    with pytest.raises(StoreFull):
+        await store.check()
+    assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
+    assert await store.delete("a", "resp_1", 1001)
+    await store.close()
+
+
+async def test_a_file_that_is_taken_away(tmp_path: Path) -> None:
+    """Nothing is acknowledged that lies nowhere."""
+    store = await SqliteResponses.open(tmp_path / "state.db")
+    (tmp_path / "state.db").rename(tmp_path / "other.db")
+    with pytest.raises(StoreDown, match="the file is gone"):
+        await store.put(row("resp_1"))
+    await store.close()
+    with pytest.raises(StoreDown):
+        await store.get("a", "resp_1", 1001)
+
+
+async def test_one_bad_row_costs_no_other(tmp_path: Path) -> None:
+    """Committed together, refused alone."""
+    store = await SqliteResponses.open(tmp_path / "state.db")
+    rows = [row("resp_1"), row("resp_\ud800", items=()), row("resp_3", maker="\ud800"), row("resp_4"), row("resp_4")]
+    answers = await asyncio.gather(*(store.put(one) for one in rows), return_exceptions=True)
+    assert [isinstance(answer, StoreDown) for answer in answers] == [False, True, True, False, True]
+    assert await store.put(row("resp_5"))
+    waiting = asyncio.create_task(store.put(row("resp_6")))
+    await asyncio.sleep(0)
+    waiting.cancel()  # a client that leaves
+    assert await store.put(row("resp_7"))
+    await store.close()
+
+
+async def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install, in one line."""
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.delitem(sys.modules, "gateway.store.redis")
+    with pytest.raises(StoreUnusable, match="pip install"):
+        await open_responses("redis://127.0.0.1:1", None)
