@@ -11,13 +11,12 @@ from attrs import define, evolve, field, frozen
 
 from gateway.config import Provider
 from gateway.errors import BadRequest, CannotSay
-from gateway.recall import Recall
+from gateway.question import Question
 from gateway.wire import DIALECTS
 from gateway.wire.crossed import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
-from gateway.wire.crossing import Memo, Setting
-from gateway.wire.dialect import Asked, ClientSide, Dialect, Lane, UpstreamSide
-from gateway.wire.envelope import Sealer, unseal
-from gateway.wire.json_body import Body, JsonBody, raw
+from gateway.wire.crossing import Drops, Memo, Setting
+from gateway.wire.dialect import ClientSide, Dialect, Lane, UpstreamSide
+from gateway.wire.json_body import JsonBody, raw
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
 
@@ -61,61 +60,14 @@ class Way:
     optional: Collection[str] = ()
 
 
-@define
-class Question:
-    """What a client asked for, ready to be written for any upstream.
-
-    `mode` is empty, `min` or `pt` (PRODUCT.md section 6); `forwarded` are the client's own headers that may go on.
-    """
-
-    dialect: Dialect
-    body: Body
-    asked: Asked
-    id: str
-    now: int  # Unix time
-    monotonic: float
-    owner: str
-    is_stream: bool
-    secret: bytes = field(repr=False)
-    recall: Recall
-    forwarded: Mapping[str, str]
-    mode: str = ""
-    refuses_shed: bool = False
-    wants_long_context: bool = False
-    model: str = ""  # as the client knows it
-    _request: Request | None = field(default=None, init=False)
-    _has_lost_thoughts: bool = field(default=False, init=False)
-
-    def request(self) -> Request:
-        """The request in no dialect, read once. Raises BadRequest with the place."""
-        if self._request is None:
-            assert self.dialect.client is not None
-            assert isinstance(self.body, JsonBody)
-            request = self.dialect.client.read_request(self.body)
-            self._has_lost_thoughts = unseal(request, self.sealer)
-            self.recall.restore(self.owner, self.monotonic, request)
-            self._request = evolve(request, model=self.model)
-        return self._request
-
-    @property
-    def has_lost_thoughts(self) -> bool:
-        """Whether the history carried reasoning in an envelope that does not open."""
-        self.request()
-        return self._has_lost_thoughts
-
-    @property
-    def sealer(self) -> Sealer:
-        """Seals what this client carries for us."""
-        return Sealer(self.secret, self.owner)
-
-
 def spoken(client: Dialect, provider: Provider, mode: str = "") -> Dialect | None:
     """The dialect to speak with a provider: the client's own, else one that it can be translated into."""
     if client.name in provider.speaks:
         return client
     if mode == "pt" or client.client is None:
         return None
-    return next((DIALECTS[name] for name in provider.speaks if DIALECTS[name].upstream is not None), None)
+    others = (DIALECTS[name] for name in provider.speaks)
+    return next((one for one in others if one.upstream is not None and one.generates == client.generates), None)
 
 
 def make_way(
@@ -152,19 +104,28 @@ def _needs_other(question: Question, upstream: Dialect, provider: Provider, prof
 
 def _raw_way(question: Question, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Way:
     """The client's own bytes, with only named top-level members edited."""
-    dialect, body = question.dialect, question.body
+    dialect, body = question.dialect, question.body_at(provider.name)
     own: Mapping[str, bytes] = {}
     put: dict[str, bytes] = {"model": raw(model)}
     drop: Collection[str] = ()
     rename: Mapping[str, str] = {}
+    drops = Drops()
+    if body is not question.body:  # less than all of it
+        drops.add("reasoning")
     if question.mode != "pt":
         if isinstance(body, JsonBody):
-            own = {name: value for name, value in dialect.put(body, profile).items() if name not in without}
+            own = {name: value for name, value in dialect.put(body, profile, drops).items() if name not in without}
             put |= own
+            if "include" in without and question.plain_include is not None:
+                put["include"] = question.plain_include
             if provider.system_prefix and question.mode != "min":
                 put |= dialect.prefix(body, provider.system_prefix, put)
         put |= provider_members(dialect, provider)
         drop, rename = provider.drop, provider.rename
+
+    optional = ["stream_options"] if "stream_options" in own else []
+    if question.plain_include is not None:
+        optional.append("include")
 
     def whole(reply: bytes, is_stream: bool) -> Whole:
         glance = dialect.glance(reply)
@@ -175,21 +136,22 @@ def _raw_way(question: Question, provider: Provider, model: str, profile: Profil
         body=body.edited(put, drop, rename),
         stream=lambda: dialect.normalise(question.asked) if profile.normalize else dialect.watch(question.asked),
         whole=whole,
-        spread=_raw_spread(question, profile) if question.is_stream else None,
+        spread=_raw_spread(question, profile, provider.name) if question.is_stream else None,
         headers=_headers(question, dialect, provider, question.forwarded),
+        drops=drops.names,
         asks_stream=question.is_stream,
-        optional=[name for name in own if name == "stream_options"],
+        optional=optional,
     )
 
 
-def _raw_spread(question: Question, profile: Profile) -> Callable[[bytes], Whole] | None:
+def _raw_spread(question: Question, profile: Profile, provider: str) -> Callable[[bytes], Whole] | None:
     """Tell a whole reply as a stream, when a server of the same dialect answers so to a client that wants one."""
     client, upstream = question.dialect.client, question.dialect.upstream
     if client is None or upstream is None:
         return None
 
     def told(reply: bytes) -> Whole:
-        memo = _memo(question, client, profile)
+        memo = _memo(question, client, profile, provider)
         return _spread(client, upstream, reply, memo)
 
     return told
@@ -211,7 +173,7 @@ def _crossed_way(
     if "max_tokens" in without & other.optional:  # the other name is tried where this one was refused
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
     headers = _headers(question, upstream, provider, {})
-    memo = _memo(question, client, profile)
+    memo = _memo(question, client, profile, provider.name)
     if provider.system_prefix and question.mode != "min":
         memo.request = _prefixed(memo.request, provider.system_prefix)
     setting = Setting(model, profile, headers.get(VERSION, ""))
@@ -237,7 +199,7 @@ def _crossed_way(
             return Whole(b"", said.usage, is_empty=False, resume=resume(said.blocks))
         if calls := [block for block in said.blocks if isinstance(block, ToolCall)]:
             remember(calls, [block for block in said.blocks if isinstance(block, Reasoning)])
-        return Whole(client.write_reply(said, memo), said.usage, says_nothing(said))
+        return _told(client, upstream, said, memo)
 
     def remember(calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
         question.recall.put(question.owner, question.monotonic, calls, thoughts)
@@ -261,6 +223,12 @@ def _crossed_way(
     )
 
 
+def _told(client: ClientSide, upstream: Dialect, said: Reply, memo: Memo) -> Whole:
+    """A whole reply; where no model was asked to write, nothing was used and nothing has to be said."""
+    body = client.write_reply(said, memo)
+    return Whole(body, said.usage, says_nothing(said)) if upstream.generates else Whole(body, None, is_empty=False)
+
+
 def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume | None:
     """What goes on with a paused reply; None where no provider's tool could make the model pause."""
     write = other.resume
@@ -269,16 +237,16 @@ def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume
     return lambda blocks: msgspec.json.encode(write(members, blocks, memo))
 
 
-def _memo(question: Question, client: ClientSide, profile: Profile) -> Memo:
+def _memo(question: Question, client: ClientSide, profile: Profile, provider: str) -> Memo:
     memo = Memo(
-        request=question.request(),
+        request=question.request_at(provider),
         seed=question.id,
         now=question.now,
         sealer=question.sealer,
         profile=profile,
         call_prefix=client.call_prefix,
     )
-    if question.has_lost_thoughts:
+    if question.has_lost_thoughts or provider in question.blind:
         memo.drops.add("reasoning")
     return memo
 
@@ -326,11 +294,12 @@ def _prefixed(request: Request, prefix: str) -> Request:
 
 
 def _prewarmed(question: Question, client: ClientSide, memo: Memo) -> Whole | None:
-    """`max_tokens: 0` only fills a cache that this upstream does not have: there is nothing to ask (3.1)."""
-    if memo.request.max_output != 0:
+    """What only fills a cache that this upstream does not have: there is nothing to ask (3.1, 13.2)."""
+    if memo.request.max_output != 0 and not memo.request.is_warm_up:
         return None
     usage = Usage(memo.prompt_estimate, output=0, is_estimated=True)
-    reply = Reply("", "", (), Stop(StopReason.LENGTH), usage)
+    reason = StopReason.END if memo.request.is_warm_up else StopReason.LENGTH
+    reply = Reply("", "", (), Stop(reason), usage)
     body = spread(client, reply, memo) if question.is_stream else client.write_reply(reply, memo)
     return Whole(body, usage, is_empty=False)
 

@@ -64,7 +64,7 @@ def _shed(snapshot: Snapshot, route: Route) -> Iterator[str]:
 def _crossings(provider: Provider) -> Iterator[tuple[Dialect, Dialect]]:
     """(client's dialect, upstream's) of every translation that a provider needs."""
     for dialect in DIALECTS.values():
-        upstream = spoken(dialect, provider)
+        upstream = spoken(dialect, provider) if dialect.generates else None
         if upstream is not None and upstream is not dialect:
             yield dialect, upstream
 

@@ -35,6 +35,14 @@ async def read_body(request: web.Request, limit: int, seconds: float) -> Body:
     return JsonBody.read(data)
 
 
+async def read_json_body(request: web.Request, limit: int, seconds: float) -> JsonBody:
+    """Read a body where only JSON makes sense. Raises like read_body."""
+    body = await read_body(request, limit, seconds)
+    if not isinstance(body, JsonBody):
+        raise UnsupportedMedia("multipart/form-data is not taken here: send application/json")
+    return body
+
+
 async def read_raw(request: web.Request, limit: int, seconds: float) -> bytes:
     """Read the bytes as they came."""
     if (request.content_length or 0) > limit:

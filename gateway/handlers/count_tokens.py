@@ -1,9 +1,8 @@
-"""`/v1/messages/count_tokens`: counted by the first target where it can, else estimated here; never a 5xx."""
+"""Counts of tokens: by the first target where it can, in its own dialect; else estimated here. Never a 5xx."""
 
 import asyncio
 from concurrent.futures import BrokenExecutor
 
-import msgspec
 from aiohttp import web
 from attrs import evolve
 
@@ -11,13 +10,19 @@ from gateway.attempt import printable
 from gateway.dispatch import Dispatch
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.exchange import Step
-from gateway.handlers.bodies import read_body
+from gateway.handlers.bodies import read_json_body
+from gateway.handlers.conversations import prepare
 from gateway.handlers.generate import make_inquiry, resolve
-from gateway.parts import GATEWAY, VISIT, Gateway, Visit
+from gateway.lanes import spoken
+from gateway.parts import GATEWAY, VISIT, Gateway
 from gateway.routing import Resolved
-from gateway.wire.anthropic_messages import COUNT_TOKENS, read_request
+from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
+from gateway.wire.crossing import Memo
+from gateway.wire.dialect import Dialect
+from gateway.wire.envelope import Sealer
 from gateway.wire.json_body import JsonBody
-from gateway.wire.neutral import Request
+from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
+from gateway.wire.openai_responses.counting import INPUT_TOKENS
 from gateway.wire.tokens import countable
 
 # Longer texts are counted in a thread, so that the loop never stops for them.
@@ -25,30 +30,49 @@ LONG_TEXT = 200_000
 
 
 async def count_tokens(request: web.Request) -> web.StreamResponse:
-    """Answer {"input_tokens": n}. Raises BadRequest for a body that is no Messages request."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
+    """Answer an Anthropic client. Raises BadRequest for a body that is no Messages request."""
+    visit = request[VISIT]
     server = visit.snapshot.config.server
-    body = await read_body(request, server.max_body, server.timeouts.body)
+    body = await read_json_body(request, server.max_body, server.timeouts.body)
     resolved, _ = resolve(request, visit, body)
+    return await _count(request, COUNT_TOKENS, body, resolved)
+
+
+async def count_input(request: web.Request) -> web.StreamResponse:
+    """Answer an OpenAI client; what is stored before its input counts as well. Raises BadRequest."""
+    visit = request[VISIT]
+    server = visit.snapshot.config.server
+    body = await read_json_body(request, server.max_body, server.timeouts.body)
+    resolved, _ = resolve(request, visit, body)
+    if visit.endpoint.mode != "pt":
+        body = (await prepare(request.app[GATEWAY], visit, body, may_store=False)).body
+    return await _count(request, INPUT_TOKENS, body, resolved)
+
+
+async def _count(request: web.Request, dialect: Dialect, body: JsonBody, resolved: Resolved) -> web.StreamResponse:
+    gateway, visit = request.app[GATEWAY], request[VISIT]
     first = resolved.route.targets[0]
-    if COUNT_TOKENS.name in visit.snapshot.config.providers[first.provider].speaks:
+    provider = visit.snapshot.config.providers[first.provider]
+    if spoken(dialect, provider, visit.endpoint.mode) is not None:
         only = evolve(resolved, route=evolve(resolved.route, targets=(first,), context_fallback=()))
-        if (answer := await _forward(request, gateway, visit, body, only)) is not None:
+        if (answer := await _forward(request, dialect, body, only)) is not None:
             return answer
-    tokens = await _estimate(gateway, body)
+    assert dialect.client is not None
+    asked = dialect.client.read_request(body)
+    estimate = Usage(await _estimate(gateway, asked), is_estimated=True)
     visit.exchange.step(Step.ESTIMATE)
+    memo = Memo(asked, visit.exchange.id, 0, Sealer(b"", ""))
+    said = dialect.client.write_reply(Reply("", "", (), Stop(StopReason.END), estimate), memo)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
-    answer = web.Response(body=msgspec.json.encode({"input_tokens": tokens}), content_type="application/json")
-    answer.headers.update(headers)
-    return answer
+    return web.Response(body=said, content_type="application/json", headers=headers)
 
 
 async def _forward(
-    request: web.Request, gateway: Gateway, visit: Visit, body: object, resolved: Resolved
+    request: web.Request, dialect: Dialect, body: JsonBody, resolved: Resolved
 ) -> web.StreamResponse | None:
     """The provider's own count; None when it fails for a reason that is not the request's."""
-    assert isinstance(body, JsonBody)
-    inquiry = make_inquiry(request, gateway, visit, COUNT_TOKENS, body, resolved)
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    inquiry = make_inquiry(request, gateway, visit, dialect, body, resolved)
     try:
         return await Dispatch(inquiry).run()
     except UpstreamFault as error:
@@ -61,13 +85,7 @@ async def _forward(
     return None
 
 
-async def _estimate(gateway: Gateway, body: object) -> int:
-    assert isinstance(body, JsonBody)
-    members = body.members if body.has("max_tokens") else body.members | {"max_tokens": msgspec.Raw(b"1")}
-    return await estimate_input(gateway, read_request(JsonBody(dict(members))))
-
-
-async def estimate_input(gateway: Gateway, request: Request) -> int:
+async def _estimate(gateway: Gateway, request: Request) -> int:
     """The input tokens of a request: by vocabulary where one is installed, else by kinds of characters."""
     found = countable(request)
     if gateway.tokenizer is not None:

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.attempt import Inquiry, printable
+from gateway.attempt import printable
 from gateway.config import Seconds
 from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest
-from gateway.handlers.bodies import read_body
-from gateway.lanes import VERSION, Question
+from gateway.handlers.bodies import read_body, read_json_body
+from gateway.inquiry import Inquiry
+from gateway.lanes import VERSION
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
+from gateway.question import Question
 from gateway.routing import Resolved, check_access
 from gateway.upstream import Deadline
 from gateway.wire import CHAT_WITH_INPUT
@@ -31,7 +33,8 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Answer one model call."""
     gateway, visit = request.app[GATEWAY], request[VISIT]
     server = visit.snapshot.config.server
-    body = await read_body(request, visit.endpoint.most_body or server.max_body, server.timeouts.body)
+    read = read_json_body if visit.endpoint.dialect.client is not None else read_body
+    body: Body = await read(request, visit.endpoint.most_body or server.max_body, server.timeouts.body)
     resolved, wants_long_context = resolve(request, visit, body)
     visit.exchange.is_stream = body.flag("stream")
     dialect = visit.endpoint.dialect

@@ -3,13 +3,15 @@
 from attrs import evolve
 
 from gateway.wire import openai_responses
-from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
+from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Request
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.openai_responses.counting import INPUT_TOKENS
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -18,6 +20,7 @@ DIALECTS: dict[str, Dialect] = {
         ANTHROPIC_MESSAGES,
         COUNT_TOKENS,
         OPENAI_RESPONSES,
+        INPUT_TOKENS,
         OPENAI_COMPLETIONS,
         carried("openai_embeddings", "/embeddings"),
         carried("openai_moderations", "/moderations"),

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
-from gateway.wire.crossing import Memo, Setting, Written
+from gateway.wire.crossing import Drops, Memo, Setting, Written
 from gateway.wire.events import Event
 from gateway.wire.json_body import Body, JsonBody
 from gateway.wire.neutral import Block, Reply, Request, Usage
@@ -20,10 +20,19 @@ class Lane(Protocol):
     another target is no longer possible.
     """
 
-    has_content: bool
-    is_finished: bool  # the model has finished: only the usage and the end can follow
-    is_enough: bool  # nothing that may still come is wanted: the upstream should be closed
-    usage: Usage | None
+    @property
+    def has_content(self) -> bool: ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model has finished: only the usage and the end can follow."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether nothing that may still come is wanted: the upstream should be closed."""
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     @property
     def is_empty(self) -> bool:
@@ -123,9 +132,14 @@ class Asked:
     wants_usage: bool = True
 
 
-def nothing_put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
+def nothing_put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Put no member of our own into a raw request."""
     return {}
+
+
+def nothing_sealed(body: JsonBody) -> JsonBody:
+    """The body as it is: this dialect has nothing that only its maker can read, or no way to tell."""
+    return body
 
 
 def no_prefix(body: JsonBody, prefix: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -145,7 +159,9 @@ class Dialect:
     `path` stands behind `/v1` where clients call it, and behind the provider's base URL.
     `glance` looks at a whole raw reply: raises UpstreamFault for an error in a 200.
     `watch` makes the lane of a raw stream, `normalise` one that puts right what a server of it writes oddly.
-    `put` adds members that the gateway needs upstream; `prefix` those that put a text before the system prompt.
+    `put` adds members that the gateway needs upstream, and notes what they lose.
+    `unsealed` is a body without the reasoning that only who has made it can read.
+    `prefix` adds those that put a text before the system prompt.
     `write_error` writes (status, body) from an error, the request id and the Unix time.
     """
 
@@ -156,7 +172,8 @@ class Dialect:
     glance: Callable[[bytes], Glance]
     watch: Callable[[Asked], Lane]
     ask: Callable[[Body], Asked] = asked_nothing
-    put: Callable[[JsonBody, Profile], Mapping[str, bytes]] = nothing_put
+    put: Callable[[JsonBody, Profile, Drops], Mapping[str, bytes]] = nothing_put
+    unsealed: Callable[[JsonBody], JsonBody] = nothing_sealed
     prefix: Callable[[JsonBody, str, Mapping[str, bytes]], Mapping[str, bytes]] = no_prefix
     tidy: Callable[[Asked], Lane] | None = None
     ping: bytes = b": keep-alive\n\n"

@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from gateway.wire.neutral import Block, Reasoning, Request
 
 PREFIX = "gw1."
+QUOTED = b'"' + PREFIX.encode()  # how an envelope begins in JSON
 _MAC_BYTES = 16
 _MOST_BYTES = 8 * 1024 * 1024
 

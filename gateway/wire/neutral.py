@@ -254,6 +254,7 @@ class Request:
     choice: ToolChoice | None = None
     parallel: bool | None = None
     max_output: int | None = None
+    is_warm_up: bool = False  # asked only so that the upstream has read it
     sampling: Sampling = Sampling()
     stops: list[str] = field(factory=list)
     format: Format = Format()

@@ -186,7 +186,11 @@ def _end_block(opened: dict[str, Any], told: Told) -> None:
 
 
 def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
-    """Read a Responses stream: what was told, and the final object. Asserts TRANSLATION.md 7.6."""
+    """Read a Responses stream: what was told, and the final object. Asserts TRANSLATION.md 7.6.
+
+    216: created first, one id; 217: a part is added before its text; 219: one call_id; 220: dense indices, the output
+    is what was done; 156, 227: usage with all its details, as whole numbers.
+    """
     told, events = Told(), []
     for event, data in frames_of(stream):
         said = json.loads(data)
@@ -199,6 +203,7 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
     done: list[dict[str, Any]] = []
     opened: dict[str, Any] | None = None
     deltas: dict[tuple[str, int], str] = {}
+    parts: set[tuple[str, int]] = set()
     for said in events[2:]:
         kind = said["type"].removeprefix("response.")
         if "output_index" in said:
@@ -213,6 +218,10 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
             opened = None
         elif "item_id" in said:
             assert opened is not None and said["item_id"] == opened["id"]
+            if kind == "content_part.added":
+                parts.add((said["item_id"], said["content_index"]))
+            elif kind in ("output_text.delta", "refusal.delta"):
+                assert (said["item_id"], said["content_index"]) in parts
             place = (kind.split(".")[0], said.get("content_index", said.get("summary_index", 0)))
             if kind.endswith(".delta"):
                 deltas[place] = deltas.get(place, "") + said["delta"]
@@ -230,6 +239,10 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
     assert set(final["usage"]) == {
         "input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens",
     }  # fmt: skip
+    details = [final["usage"]["input_tokens_details"], final["usage"]["output_tokens_details"]]
+    numbers = [value for part in (final["usage"], *details) for value in part.values() if not isinstance(value, dict)]
+    assert all(isinstance(number, int) for number in numbers)
+    assert "cached_tokens" in details[0] and "reasoning_tokens" in details[1]
     told.stop, told.usage = final["status"], final["usage"]
     return told, final
 

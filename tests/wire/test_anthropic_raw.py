@@ -7,8 +7,10 @@ import pytest
 
 from gateway.errors import Broke, Declined, Fault, RateLimited, TimedOut, Unavailable, Unreadable
 from gateway.wire.anthropic_messages import raw
+from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.anthropic_messages.errors import type_of, write_error, write_stream_error
 from gateway.wire.anthropic_messages.usage import read_usage, write_usage
+from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked
 from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Usage
@@ -91,11 +93,11 @@ def test_emptiness() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"5"])
 def test_bodies_that_are_no_message(body: bytes) -> None:
-    for look in (raw.glance, raw.glance_count):
+    for look in (raw.glance, COUNT_TOKENS.glance):
         with pytest.raises(Unreadable):
             look(body)
     with pytest.raises(Unreadable):
-        raw.glance_count(b"{}")
+        COUNT_TOKENS.glance(b"{}")
     with pytest.raises(Declined):
         raw.glance(b'{"type":"error","error":{"type":"rate_limit_error","message":"m"}}')
 
@@ -104,7 +106,7 @@ def cleaned(profile: Profile, *content: dict[str, Any]) -> Any:
     said = messages_request(
         messages=[{"role": "assistant", "content": list(content)}, {"role": "user", "content": "x"}]
     )
-    put = raw.put(JsonBody.read(json.dumps(said).encode()), profile)
+    put = raw.put(JsonBody.read(json.dumps(said).encode()), profile, Drops())
     return json.loads(put["messages"]) if put else None
 
 
@@ -120,7 +122,7 @@ def test_our_envelopes_never_reach_anthropic() -> None:
     added = {"type": "tool_addition", "tools": []}
     assert cleaned(Profile(), added, text) is None
     assert cleaned(Profile(refused_blocks=("tool_addition",)), added, text)[0]["content"] == [text]
-    assert raw.put(JsonBody.read(b"{}"), Profile()) == {}
+    assert raw.put(JsonBody.read(b"{}"), Profile(), Drops()) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from gateway.errors import BadRequest, Broke, CannotSay, Declined, Fault, Gatewa
 from gateway.mock import responses
 from gateway.wire import DIALECTS
 from gateway.wire.crossed import read_whole
-from gateway.wire.crossing import Memo
+from gateway.wire.crossing import Drops, Memo
 from gateway.wire.dialect import Asked
 from gateway.wire.envelope import unseal
+from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Reasoning, StopReason
 from gateway.wire.openai_responses import raw
 from gateway.wire.profile import Profile
@@ -314,3 +315,24 @@ def test_the_kind_of_the_last_event_decides() -> None:
     )
     with pytest.raises(GatewayError):
         claude(data)
+
+
+def test_the_raw_lane_takes_out_what_openai_refuses() -> None:
+    """126, 132: ids that others have made up, and our envelopes; 97: everything else stays the bytes that it was."""
+    said = {"type": "message", "role": "assistant", "id": "msg_1", "content": "a", "phase": "commentary"}
+    ours = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gw1.x"}
+    theirs = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAA"}
+    reference = {"type": "item_reference", "id": "item_9"}
+    foreign = [said | {"id": "item_1"}, said | {"id": "chatcmpl-1"}, {"role": "user", "content": '"gw1."'}]
+
+    def put(*items: Any) -> tuple[Any, list[str]]:
+        drops = Drops()
+        members = raw.put(JsonBody.read(json.dumps({"input": list(items)}).encode()), Profile(), drops)
+        return json.loads(members["input"]) if members else None, drops.names
+
+    assert put(said, theirs, reference) == (None, [])
+    bare = {name: value for name, value in said.items() if name != "id"}
+    assert put(*foreign, theirs) == ([bare, bare, foreign[2], theirs], [])
+    assert put(said, ours, theirs) == ([said, theirs], ["reasoning"])
+    assert raw.put(JsonBody.read(b'{"input":"say \\"gw1. and \\"item_"}'), Profile(), Drops()) == {}
+    assert raw.put(JsonBody.read(b"{}"), Profile(), Drops()) == {}

@@ -1,6 +1,7 @@
 """Responses clients on Chat and Messages upstreams, without storage. The numbers are those of the edge cases."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def told(stream: bytes, upstream: str, memo: Memo | None = None) -> Any:
 
 
 def test_input_of_every_kind() -> None:
-    """96, 117, 118: one turn for what follows each other; unknown items do no harm from turn two on."""
+    """96, 97, 117, 118: one turn for what follows each other; unknown items do no harm from turn two on."""
     items = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "d"}]},
         USER,
@@ -297,3 +298,42 @@ def test_a_call_that_was_cut_is_incomplete() -> None:
     _, final = told(chunk(tool_calls=[call]) + chunk("length") + DONE, "openai_chat", memo)
     assert final["status"] == "incomplete"
     assert [item["status"] for item in final["output"]] == ["incomplete"]
+
+
+def test_ids_that_are_ours_can_be_sent_to_openai() -> None:
+    """124, 162: the prefixes that it wants, and not too long; the same ids for the same reply."""
+    parallel = [
+        {"index": number, "id": f"c{number}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for number, name in enumerate(("f", "p"))
+    ]
+    stream = chunk(reasoning_content="hm", content="a", tool_calls=parallel) + STOP
+    memo = memo_of(tools=[TOOL, {"type": "custom", "name": "p"}])
+    sent("openai_chat", tools=[TOOL, {"type": "custom", "name": "p"}])
+    _, final = told(stream, "openai_chat", memo)
+    ids = {item["type"]: item["id"] for item in final["output"]}
+    assert set(ids) >= {"reasoning", "message", "function_call"}
+    prefixes = {"reasoning": "rs_", "message": "msg_", "function_call": "fc_", "custom_tool_call": "ctc_"}
+    assert all(re.fullmatch(rf"{prefixes[kind]}[0-9a-f]{{40}}", name) for kind, name in ids.items())
+    assert final["id"].startswith("resp_") and len(final["id"]) <= 64
+
+
+def test_usage_has_every_number() -> None:
+    """156, 227: also when the provider has told none of them."""
+    _, final = told(chunk(content="a") + STOP, "openai_chat")
+    usage = final["usage"]
+    assert usage["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
+    assert usage["output_tokens_details"] == {"reasoning_tokens": 0}
+    assert all(isinstance(usage[f"{name}_tokens"], int) for name in ("input", "output", "total"))
+
+
+def test_interleaved_calls_become_items_one_after_the_other() -> None:
+    """182: each with all of its own arguments."""
+
+    def piece(number: int, text: str, **head: Any) -> bytes:
+        return chunk(
+            tool_calls=[{"index": number, "function": {"arguments": text, **head.pop("function", {})}, **head}]
+        )
+
+    stream = piece(0, '{"a"', id="c0", function={"name": "f"}) + piece(1, '{"b"', id="c1", function={"name": "g"})
+    said, _ = told(stream + piece(0, ":1}") + piece(1, ":2}") + chunk("tool_calls") + DONE, "openai_chat")
+    assert [(name, arguments) for _, name, arguments in said.calls] == [("f", '{"a":1}'), ("g", '{"b":2}')]

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from attrs import evolve
-
 from gateway.wire.anthropic_messages import raw
 from gateway.wire.anthropic_messages.errors import write_error
 from gateway.wire.anthropic_messages.messages import NAME
@@ -13,7 +11,7 @@ from gateway.wire.anthropic_messages.request import read_request, write_request
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
 
-__all__ = ["ANTHROPIC_MESSAGES", "COUNT_TOKENS", "SHEDS", "read_request"]
+__all__ = ["ANTHROPIC_MESSAGES", "SHEDS", "read_request"]
 
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {
@@ -41,7 +39,6 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     },
     "openai_responses": {
         "truncation: auto, max_tool_calls, prompt_cache_retention": "dropped",
-        "store: true": "answered, and told as not stored",
         "local_shell, shell, apply_patch": "offered as functions, and turned back",
     },
 }
@@ -75,14 +72,4 @@ ANTHROPIC_MESSAGES = Dialect(
     ),
     native_header="x-api-key",
     probe={"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 16},
-)
-COUNT_TOKENS = evolve(
-    ANTHROPIC_MESSAGES,
-    name="anthropic_count_tokens",
-    path="/messages/count_tokens",
-    glance=raw.glance_count,
-    client=None,
-    upstream=None,
-    generates=False,
-    probe={},
 )

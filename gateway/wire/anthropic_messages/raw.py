@@ -10,8 +10,9 @@ from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
+from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked, Glance
-from gateway.wire.envelope import PREFIX, is_envelope
+from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.events import merge
 from gateway.wire.fault import read_inner
 from gateway.wire.json_body import JsonBody, raw
@@ -25,7 +26,7 @@ from gateway.wire.sse import Frame, read_frame, write_event
 MOST_HELD = 1024 * 1024
 _DELTA = b"event: content_block_delta\ndata: {"
 _STOP = write_event("message_stop", b'{"type":"message_stop"}')
-_ENVELOPE = b'"' + PREFIX.encode()
+_THOUGHTS = ("thinking", "redacted_thinking")
 _TEXTS = ("text", "thinking", "partial_json", "signature", "data")
 
 
@@ -178,36 +179,30 @@ def glance(body: bytes) -> Glance:
     return Glance(usage, is_empty)
 
 
-def glance_count(body: bytes) -> Glance:
-    """Look at a count of tokens. Raises UpstreamFault when it is none."""
-    try:
-        said = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Unreadable("The provider's count is not a JSON object") from None
-    if not isinstance(said.get("input_tokens"), int):
-        raise Unreadable("The provider's answer holds no count of tokens")
-    return Glance()
-
-
-def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
+def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Take out of the history what this upstream refuses: our envelopes, and blocks that it does not know."""
     given = body.members.get("messages")
     if given is None:
         return {}
     text = bytes(given)
     # (Searching from the end is three times as fast in CPython.)
-    words = [_ENVELOPE, *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
+    words = [QUOTED, *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
     if all(text.rfind(word) < 0 for word in words):
         return {}
     messages = body.get("messages", list[dict[str, Any]], "an array of objects") or []
-    return {"messages": raw(list(_cleaned(messages, profile)))}
+    return {"messages": raw(list(_cleaned(messages, profile, drops)))}
 
 
-def _cleaned(messages: list[dict[str, Any]], profile: Profile) -> Iterator[dict[str, Any]]:
+def _cleaned(messages: list[dict[str, Any]], profile: Profile, drops: Drops) -> Iterator[dict[str, Any]]:
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
-            kept = [block for block in content if not _is_refused(block, profile)]
+            kept = []
+            for block in content:
+                if _is_refused(block, profile):
+                    drops.add("reasoning" if block["type"] in _THOUGHTS else block["type"])
+                else:
+                    kept.append(block)
             if kept or not content:
                 yield {**message, "content": kept}
         else:
@@ -218,7 +213,7 @@ def _is_refused(block: Any, profile: Profile) -> bool:
     if not isinstance(block, dict):
         return False
     carried = block.get("signature") or block.get("data")
-    if block.get("type") in ("thinking", "redacted_thinking") and isinstance(carried, str) and is_envelope(carried):
+    if block.get("type") in _THOUGHTS and isinstance(carried, str) and is_envelope(carried):
         return True
     return block.get("type") in profile.refused_blocks
 

@@ -41,7 +41,6 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "verbosity": "dropped where the model does not take it, unless it is medium",
         "service_tier": "dropped where the server has none",
         "metadata": "stays in the gateway's own reply",
-        "store: true": "answered, and told as not stored",
     },
 }
 

@@ -7,6 +7,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
+from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.fault import read_inner
 from gateway.wire.json_body import Body, JsonBody, raw
@@ -96,7 +97,7 @@ def _delta_oddly(said: Any) -> Delta | None:
     return Delta(said.get("content")) if isinstance(said, dict) else None
 
 
-def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
+def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4); take out what only we had added."""
     members: dict[str, bytes] = {}
     if profile.stream_options and body.flag("stream"):
@@ -105,6 +106,8 @@ def put(body: JsonBody, profile: Profile) -> Mapping[str, bytes]:
     given = body.members.get("messages")
     if profile.reasoning_replay == "forbidden" and given is not None and b'"reasoning_' in bytes(given):
         messages = body.get("messages", list[dict[str, msgspec.Raw]], "an array of objects") or []
+        if any(name in one for one in messages for name in _CARRIED):
+            drops.add("reasoning")
         members["messages"] = raw(
             [{name: value for name, value in one.items() if name not in _CARRIED} for one in messages]
         )

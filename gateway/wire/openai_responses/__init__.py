@@ -12,7 +12,7 @@ from gateway.wire.openai_responses.reader import ResponsesReader, read_reply
 from gateway.wire.openai_responses.reply import ResponsesWriter, write_reply
 from gateway.wire.openai_responses.request import write_request
 
-__all__ = ["NAME", "OPENAI_RESPONSES", "read_request"]
+__all__ = ["NAME", "OPENAI_RESPONSES", "SHEDS", "read_request"]
 
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {
@@ -48,6 +48,9 @@ OPENAI_RESPONSES = Dialect(
     path="/responses",
     read_error=read_declined,
     write_error=write_error,
+    put=raw.put,
+    unsealed=raw.unsealed,
+    prefix=raw.prefix,
     glance=raw.glance,
     watch=raw.watch,
     client=ClientSide(read_request, write_reply, ResponsesWriter),

@@ -15,6 +15,7 @@ _READ = frozenset(
         "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "safety_identifier",
         "user", "prompt_cache_key", "service_tier", "metadata", "store", "include", "previous_response_id",
         "conversation", "background", "prompt", "client_metadata", "truncation",
+        "generate",
     }
 )  # fmt: skip
 INCLUDABLE = frozenset(
@@ -78,6 +79,7 @@ def read_request(body: JsonBody) -> Request:
         choice=_read_choice(node),
         parallel=node.flag("parallel_tool_calls"),
         max_output=node.whole("max_output_tokens"),
+        is_warm_up=node.flag("generate") is False,
         sampling=Sampling(node.number("temperature"), node.number("top_p")),
         format=_read_format(text),
         thinking=_read_thinking(reasoning),

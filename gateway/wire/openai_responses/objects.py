@@ -1,6 +1,7 @@
 """The objects that Responses clients are told: the response itself, ids of our own, calls of built-in tools."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,22 +21,28 @@ def make_id(prefix: str, *parts: object) -> str:
 
 
 def new_response(memo: Memo) -> dict[str, Any]:
-    """The response object before anything was said: an echo of the request as it is in force (SDK type Response)."""
+    """The response object before anything was said, as the request is in force: what was dropped is not echoed."""
     lost = memo.drops.names
     echo = {name: value for name, value in memo.request.echo.items() if name not in lost or name == "metadata"}
-    reasoning = echo.get("reasoning") or {}
-    text = {name: value for name, value in (echo.get("text") or {}).items() if name not in lost}
+    if isinstance(text := echo.get("text"), dict):
+        echo["text"] = {name: value for name, value in text.items() if name not in lost}
+    return response_object(echo, make_id("resp_", memo.seed), memo.now, memo.request.model)
+
+
+def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) -> dict[str, Any]:
+    """A response object that echoes members of its request (SDK type Response)."""
+    reasoning, text = (_mapping(echo.get(name)) for name in ("reasoning", "text"))
     return {
-        "id": make_id("resp_", memo.seed),
+        "id": name,
         "object": "response",
-        "created_at": memo.now,
+        "created_at": now,
         "status": "in_progress",
         "background": False,
         "error": None,
         "incomplete_details": None,
         "instructions": echo.get("instructions"),
         "max_output_tokens": echo.get("max_output_tokens"),
-        "model": memo.request.model,
+        "model": model,
         "output": [],
         "parallel_tool_calls": echo.get("parallel_tool_calls", True) is not False,
         "previous_response_id": None,
@@ -56,6 +63,10 @@ def new_response(memo: Memo) -> dict[str, Any]:
         "user": echo.get("user"),
         "metadata": echo.get("metadata") or {},
     }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def is_builtin(name: str) -> bool:

@@ -1,22 +1,31 @@
 """The raw lane of Responses: looks at what goes by, changes nothing."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
+from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked, Glance
+from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.fault import read_inner
+from gateway.wire.json_body import JsonBody, raw
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.profile import Profile
 from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
+# Ids that OpenAI refuses in a history, and what they and our envelopes begin with in JSON.
+_FOREIGN_IDS = ("item_", "chatcmpl-")
+_FOREIGN = (QUOTED, *(b'"' + name.encode() for name in _FOREIGN_IDS))
+LONGEST_ID = 64
 _QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
 
 
@@ -108,3 +117,50 @@ def glance(body: bytes) -> Glance:
     usage = read_usage(said.get("usage"))
     is_empty = not said.get("output") and said.get("status") == "completed" and not (usage and usage.output)
     return Glance(usage, is_empty)
+
+
+def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
+    """Take out of the history what OpenAI refuses: our envelopes, and ids of items that other programs have made up."""
+    given = body.members.get("input")
+    text = b"" if given is None else bytes(given)
+    if not text.startswith(b"[") or all(text.rfind(word) < 0 for word in _FOREIGN):
+        return {}
+    items = body.get("input", list[Any], "an array") or []
+    kept = [_renamed(item) for item in items if not _is_reasoning(item, is_envelope)]
+    if len(kept) < len(items):
+        drops.add("reasoning")
+    return {"input": raw(kept)} if kept != items else {}
+
+
+def unsealed(body: JsonBody) -> JsonBody:
+    """A body without the reasoning that only its provider's own account can read."""
+    given = body.members.get("input")
+    if given is None or not bytes(given).startswith(b"["):
+        return body
+    items = body.get("input", list[Any], "an array") or []
+    kept = [item for item in items if not _is_reasoning(item, bool)]
+    return evolve(body, members=body.members | JsonBody.of({"input": raw(kept)}).members)
+
+
+def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Put a text before the instructions, never twice."""
+    given = body.text("instructions") or ""
+    if given.startswith(text):
+        return {}
+    return {"instructions": raw(f"{text}\n\n{given}" if given else text)}
+
+
+def _renamed(item: Any) -> Any:
+    """An item without an id that is none of OpenAI's (TRANSLATION.md 12.5)."""
+    name = item.get("id") if isinstance(item, dict) else None
+    if not isinstance(name, str) or item.get("type") == "item_reference":
+        return item
+    is_foreign = name.startswith(_FOREIGN_IDS) or len(name) > LONGEST_ID
+    return {key: value for key, value in item.items() if key != "id"} if is_foreign else item
+
+
+def _is_reasoning(item: Any, is_unreadable: Callable[[str], bool]) -> bool:
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return False
+    sealed = item.get("encrypted_content")
+    return isinstance(sealed, str) and is_unreadable(sealed)

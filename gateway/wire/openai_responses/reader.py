@@ -29,6 +29,7 @@ from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
+_PROVIDERS_OWN = "provider_call"
 _LENGTH = frozenset({"max_output_tokens", "max_messages"})
 _STATUSES = {
     "response.failed": "failed",
@@ -124,11 +125,17 @@ class ResponsesReader:
     def _open(self, index: int, said: Any) -> Iterator[Event]:
         if not isinstance(said, dict):
             return
-        item = self._items[index] = _Item(
-            str(said.get("type")), id=_text(said.get("id")), phase=_text(said.get("phase"))
-        )
+        kind = str(said.get("type")) if self._is_the_clients(said) else _PROVIDERS_OWN
+        item = self._items[index] = _Item(kind, id=_text(said.get("id")), phase=_text(said.get("phase")))
         if item.kind in _CALLS and said.get("name"):
             yield from self._begin_call(index, item, said)
+
+    def _is_the_clients(self, said: _Said) -> bool:
+        """Whether a call is for the client: xAI tells its own searches as calls of custom tools that nobody offered."""
+        name = self.memo.names.original(str(said.get("name") or "")).name
+        return said.get("type") != "custom_tool_call" or any(
+            tool.kind == "custom" and tool.name == name for tool in self.memo.request.tools
+        )
 
     def _begin_call(self, index: int, item: _Item, said: _Said) -> Iterator[Event]:
         item.block = self._take_index()
@@ -214,8 +221,8 @@ class ResponsesReader:
                 yield from self._complete(index, said.get("arguments") or said.get("input"))
                 assert item.block is not None
                 yield BlockEnded(item.block)
-            case kind:
-                block = self._take_index()
+            case _:
+                block, kind = self._take_index(), str(said.get("type"))
                 yield BlockStarted(block, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(said))))
                 yield BlockEnded(block)
         item.kind = "closed"

@@ -1,0 +1,95 @@
+"""One client's question on its way to the targets: with whom it came, and where the answer goes."""
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from aiohttp import web
+from attrs import define, field
+
+from gateway.config import Seconds, Target
+from gateway.keeping import Keeping
+from gateway.lanes import Way, make_way
+from gateway.parts import Gateway, Visit
+from gateway.question import Question
+from gateway.relay import Outlet
+from gateway.routing import Resolved
+from gateway.upstream import Deadline
+from gateway.wire.dialect import Dialect, Lane
+
+Answered = TypeVar("Answered")
+
+
+@define
+class Inquiry:
+    """What a client asked for, ready to be put to any target."""
+
+    gateway: Gateway
+    visit: Visit
+    request: web.Request
+    question: Question
+    resolved: Resolved
+    deadline: Deadline
+    first_byte: Seconds | None  # the endpoint's or the client's own limit on the wait for the reply's head
+    commit_at: float | None = None  # loop time at which a stream is opened, whatever the upstream does
+    status: int = 200  # of a good answer
+    keeping: Keeping | None = None  # of a response that is stored
+    lane: Lane | None = field(default=None, init=False)  # of the attempt that is speaking
+    _outlet: Outlet | None = field(default=None, init=False)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The client's own."""
+        return self.question.dialect
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the client wants a stream."""
+        return self.question.is_stream
+
+    def way(self, target: Target) -> Way | None:
+        """How to put the question to a target; None when its provider speaks nothing that fits.
+
+        Raises BadRequest when it cannot be said there.
+        """
+        snapshot = self.visit.snapshot
+        provider, model = snapshot.config.providers[target.provider], target.model or ""
+        profile = snapshot.capabilities.profile(provider, model)
+        question = self.question
+        refused = self.gateway.learned.refused(question.owner, provider.name, model, question.monotonic)
+        return make_way(self.question, provider, model, profile, refused)
+
+    @property
+    def home(self) -> tuple[str, str]:
+        """The target and the credential that have made what the conversation rests on; empty for none."""
+        target, _, credential = self.question.home.rpartition(" ")
+        return target, credential
+
+    @property
+    def outlet(self) -> Outlet:
+        """The client's end of a stream. Most replies are whole and never need it."""
+        if self._outlet is None:
+            server = self.visit.snapshot.config.server
+            self._outlet = Outlet(
+                request=self.request,
+                exchange=self.visit.exchange,
+                headers=self.visit.reply_headers,
+                ping=self.dialect.ping,
+                keepalive=server.keepalive,
+                write_timeout=server.timeouts.write,
+                commit_at=self.commit_at,
+                status=self.status,
+            )
+        return self._outlet
+
+    def listen_with(self, outlet: Outlet) -> None:
+        """Tell the stream to this in place of the client's connection."""
+        self._outlet = outlet
+
+    def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Coroutine[Any, Any, Answered]:
+        """What to await for an upstream's answer: with `commit_after`, the client's connection is kept alive."""
+        return answer if self.commit_at is None else self.outlet.patiently(answer)
+
+    def make_lane(self) -> Lane:
+        """A lane that has seen nothing yet, to say an error with."""
+        lane = self.dialect.watch(self.question.asked)
+        return lane if self.keeping is None else self.keeping.lane(lane)

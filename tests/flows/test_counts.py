@@ -1,0 +1,86 @@
+"""Counts of tokens in both dialects, by providers of both. The numbers are those of the edge cases."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import Provider, Running, Start
+
+Providers = Callable[[str], Provider]
+CONFIG = """
+server: {listen: ["127.0.0.1:0"]}
+store: {url: "memory:"}
+providers:
+  oai: {base_url: "MOCK/oai/v1", speaks: [openai_chat, openai_responses, openai_input_tokens]}
+  ant: {base_url: "MOCK/ant/v1", speaks: [anthropic_messages, anthropic_count_tokens]}
+  old: {base_url: "MOCK/old/v1", speaks: [openai_chat]}
+routes: {openai: "oai:m", claude: ["ant:m", "oai:m"], plain: ["old:m", "ant:m"]}
+"""
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+OPENAI, CLAUDE = "/v1/responses/input_tokens", "/v1/messages/count_tokens"
+
+
+@pytest.fixture
+async def running(start: Start) -> Running:
+    return await start(CONFIG)
+
+
+async def count(running: Running, path: str, model: str, **more: Any) -> tuple[int, Any, Any]:
+    given: dict[str, Any] = {"input": "Hi"} if path == OPENAI else {"messages": [{"role": "user", "content": "Hi"}]}
+    async with running.post(path, {"model": model} | given | more) as answer:
+        return answer.status, await answer.json(), answer.headers
+
+
+async def test_counted_by_the_provider(running: Running, provider: Providers) -> None:
+    """266: raw between equals, translated between others; only what counting takes is sent."""
+    status, said, headers = await count(running, OPENAI, "openai", tools=[TOOL], instructions="Be brief.")
+    assert (status, said["object"]) == (200, "response.input_tokens") and said["input_tokens"] > 0
+    assert "x-gateway-usage" not in headers and provider("oai").seen[-1].path == "/responses/input_tokens"
+    assert set(provider("oai").seen[-1].json) == {"model", "input", "tools", "instructions"}
+
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    status, said, headers = await count(running, CLAUDE, "openai", tools=[tool], system="Be brief.")
+    assert status == 200 and set(said) == {"input_tokens"} and "x-gateway-usage" not in headers
+    sent = provider("oai").seen[-1]
+    assert sent.path == "/responses/input_tokens" and sent.json["instructions"] == "Be brief."
+    assert set(sent.json) <= {"model", "input", "instructions", "tools", "reasoning", "text", "tool_choice"}
+
+    status, said, headers = await count(running, OPENAI, "claude", tools=[TOOL], instructions="Be brief.")
+    assert status == 200 and said["object"] == "response.input_tokens" and "x-gateway-usage" not in headers
+    sent = provider("ant").seen[-1]
+    assert sent.path == "/messages/count_tokens" and "max_tokens" not in sent.json and sent.json["tools"]
+    assert not any(line.get("input") for line in running.exchanges), "a count is no use"
+
+
+async def test_what_is_stored_counts_as_well(running: Running, provider: Providers) -> None:
+    """And is neither stored nor asked for by it."""
+    async with running.post("/v1/responses", {"model": "openai", "input": "one " * 100}) as answer:
+        previous = (await answer.json())["id"]
+    _, short, _ = await count(running, OPENAI, "openai")
+    _, long, _ = await count(running, OPENAI, "openai", previous_response_id=previous)
+    assert long["input_tokens"] > short["input_tokens"] + 90
+    assert set(provider("oai").seen[-1].json) == {"model", "input"}
+    status, error, _ = await count(running, OPENAI, "openai", previous_response_id="resp_0")
+    assert (status, error["error"]["code"]) == (400, "previous_response_not_found")
+
+
+@pytest.mark.parametrize("path", [OPENAI, CLAUDE])
+@pytest.mark.parametrize("model", ["openai", "claude", "plain"])
+async def test_estimated_where_nobody_counts(running: Running, provider: Providers, path: str, model: str) -> None:
+    """267: never a 5xx; only the first target is asked."""
+    provider("oai").will(status=500)
+    provider("ant").will(body="no count")
+    status, said, headers = await count(running, path, model)
+    assert status == 200 and headers["x-gateway-usage"] == "estimated" and said["input_tokens"] > 0
+    assert not (provider("oai").seen and provider("ant").seen) and not provider("old").seen
+
+
+@pytest.mark.parametrize("path", [OPENAI, CLAUDE])
+async def test_refusals_are_told(running: Running, provider: Providers, path: str) -> None:
+    """In the words of the client's dialect; a body that makes no sense is refused without asking."""
+    provider("oai").will(status=400)
+    assert (await count(running, path, "openai"))[0] == 400
+    bad: dict[str, Any] = {"input": 5} if path == OPENAI else {"messages": [{"role": "nobody", "content": "x"}]}
+    assert (await count(running, path, "plain", **bad))[0] == 400
+    assert (await count(running, path, "nothing"))[0] == 404
