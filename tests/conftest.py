@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from attrs import define, field
 
 from gateway.app import make_app, reload_parts, secrets_of
@@ -227,3 +228,27 @@ async def eventually(check: Callable[[], bool], seconds: float = 2.0) -> None:
     async with asyncio.timeout(seconds):
         while not check():
             await asyncio.sleep(0.005)
+
+
+Serve = Callable[[bytes], str]
+
+
+@pytest.fixture
+async def serve_stream() -> AsyncIterator[Serve]:
+    """A server that gives any request the stream it was told to."""
+    answer: dict[str, bytes] = {}
+
+    async def respond(request: web.Request) -> web.Response:
+        return web.Response(body=answer["stream"], content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", respond)
+    server = TestServer(app)
+    await server.start_server()
+
+    def tell(stream: bytes) -> str:
+        answer["stream"] = stream
+        return str(server.make_url(""))
+
+    yield tell
+    await server.close()

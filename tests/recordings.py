@@ -2,14 +2,30 @@
 
 import json
 import os
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
-from attrs import frozen
+from attrs import define, field, frozen
+
+from gateway.wire.profile import Profile
+from gateway.wire.sse import FrameCutter
 
 ROOT = os.environ.get("GATEWAY_CORPUS", "")
+# Recorded failures: the provider itself says an error inside its stream.
+FAILED = (
+    "tool_use_failed_error_streaming.yaml",
+    "tool_use_failed_error_streaming_with_text.yaml",
+    "openrouter_stream_error.yaml",
+)
+# A stream that says its beginning twice: the second is taken out, or every SDK would stumble.
+REPEATED = "duplicate-message-start"
+# A server that never says why it stopped: `no_finish` is set for it.
+UNFINISHED = ("snowflake",)
+CUTS = 4096
 
 
 @frozen
@@ -92,3 +108,110 @@ def _named(stream: bytes) -> bytes:
     """Chunks without their framing get the event line that Anthropic sends."""
     kinds = [(json.loads(frame[6:])["type"], frame) for frame in stream.split(b"\n\n") if frame]
     return b"".join(b"event: " + kind.encode() + b"\n" + frame + b"\n\n" for kind, frame in kinds)
+
+
+def frames(chunks: list[bytes]) -> list[bytes]:
+    """The frames of a stream that came in pieces."""
+    cutter = FrameCutter()
+    found = [frame for chunk in chunks for frame in cutter.feed(chunk)]
+    return [*found, tail] if (tail := cutter.end()) else found
+
+
+def cuts(recording: Recording) -> list[bytes]:
+    """Cut a stream at every place up to 4 KiB, at 200 seeded places, byte by byte: the frames are the same.
+
+    What a lane says depends on its frames alone: return one way to cut, to fold the reply again from.
+    """
+    stream = recording.stream
+    whole = frames([stream])
+    dice = random.Random(recording.name)
+    places = [*range(1, min(CUTS, len(stream))), *(dice.randrange(len(stream)) for _ in range(200))]
+    for place in places:
+        head = stream[: place + CUTS]  # what is beyond has no part in the cut
+        assert frames([head[:place], head[place:]]) == frames([head])
+    assert frames([stream[at : at + 1] for at in range(len(stream))]) == whole
+    sizes = sorted(dice.randrange(len(stream)) for _ in range(200))
+    pieces = [stream[start:stop] for start, stop in zip([0, *sizes], [*sizes, len(stream)], strict=True)]
+    assert frames(pieces) == whole
+    return pieces
+
+
+def profile_of(recording: Recording) -> Profile:
+    """What has to be known of the server that was recorded."""
+    return Profile(no_finish=any(word in recording.name for word in UNFINISHED))
+
+
+@define
+class Said:
+    """What a recording says, read in the simplest way."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[tuple[str, str]] = field(factory=list)
+    output: int | None = None
+
+
+def naive(recording: Recording) -> Said:
+    """Read a recording in the simplest way."""
+    said = Said()
+    calls: dict[Any, list[str]] = {}
+    for line in recording.stream.decode().splitlines():
+        if not line.startswith("data:") or line[5:].strip() in ("[DONE]", ""):
+            continue
+        event = json.loads(line[5:])
+        if recording.dialect == "openai_chat":
+            _naive_chat(event, said, calls)
+        elif recording.dialect == "openai_responses":
+            _naive_responses(event, said, calls)
+        else:
+            _naive_messages(event, said, calls)
+    said.calls = [(name, arguments) for name, arguments in calls.values()]
+    return said
+
+
+def _naive_chat(event: dict[str, Any], said: Said, calls: dict[Any, list[str]]) -> None:
+    for choice in event.get("choices") or ():
+        delta = choice.get("delta") or {}
+        content = delta.get("content")
+        if isinstance(content, list):
+            said.text += "".join(part.get("text", "") for part in content if part["type"] == "text")
+            thoughts = [part["thinking"] for part in content if part["type"] == "thinking"]
+            said.reasoning += "".join(inner["text"] for thought in thoughts for inner in thought)
+        else:
+            said.text += content or ""
+        details = "".join(one.get("text") or one.get("summary") or "" for one in delta.get("reasoning_details") or ())
+        said.reasoning += details or delta.get("reasoning_content") or delta.get("reasoning") or ""
+        for call in delta.get("tool_calls") or ():
+            entry = calls.setdefault(call.get("index"), ["", ""])
+            entry[0] = entry[0] or call["function"].get("name") or ""
+            entry[1] += call["function"].get("arguments") or ""
+    for usage in (event.get("usage"), (event.get("x_groq") or {}).get("usage")):
+        if usage:
+            said.output = usage["completion_tokens"]
+
+
+def _naive_messages(event: dict[str, Any], said: Said, calls: dict[Any, list[str]]) -> None:
+    for number, block in enumerate((event.get("message") or {}).get("content") or ()):
+        _naive_messages({"type": "content_block_start", "index": number, "content_block": block}, said, calls)
+    delta, block = event.get("delta") or {}, event.get("content_block") or {}
+    said.text += delta.get("text", "") + (block.get("text", "") if block.get("type") == "text" else "")
+    said.reasoning += delta.get("thinking", "") + block.get("thinking", "")
+    if block.get("type") == "tool_use":
+        calls[event["index"]] = [block["name"], json.dumps(block["input"]) if block["input"] else ""]
+    if "partial_json" in delta and event["index"] in calls:
+        calls[event["index"]][1] += delta["partial_json"]
+    if event["type"] == "message_delta":
+        usage = event["usage"]
+        said.output = sum(one["output_tokens"] for one in usage.get("iterations") or [usage])
+
+
+def _naive_responses(event: dict[str, Any], said: Said, calls: dict[Any, list[str]]) -> None:
+    kind, item = event["type"].removeprefix("response."), event.get("item") or {}
+    if kind == "output_item.done" and item.get("type") == "message":  # some recordings have lost deltas
+        said.text += "".join(part.get("text", "") for part in item["content"])
+    elif kind in ("reasoning_summary_text.delta", "reasoning_text.delta"):
+        said.reasoning += event["delta"]
+    elif kind == "output_item.done" and item.get("type") in ("function_call", "custom_tool_call"):
+        calls[event["output_index"]] = [item["name"], item.get("arguments") or item["input"]]
+    elif kind in ("completed", "incomplete"):
+        said.output = event["response"]["usage"]["output_tokens"]
