@@ -32,7 +32,7 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 QUESTION = {"model": "bench", "messages": [{"role": "user", "content": "Tell me about foxes. " * 8}]}
 CONFIG = """
 server: {listen: ["127.0.0.1:%(port)d"]}
-store: {url: "memory:"}
+store: {url: "sqlite:%(folder)s/state.db"}
 keys: {bench: {secret: {env: BENCH_KEY}, routes: ["bench*"]}}
 limits:
   key: {default: {requests: 1000000/second}}
@@ -43,7 +43,14 @@ providers:
     base_url: "http://127.0.0.1:%(upstream)d/v1"
     auth: {bearer: {env: BENCH_UPSTREAM}}
     speaks: [anthropic_messages]
-routes: {bench: ["chat:bench", "chat:other"], bench-claude: ["claude:bench", "claude:other"]}
+  native:
+    base_url: "http://127.0.0.1:%(upstream)d/v1"
+    auth: {bearer: {env: BENCH_UPSTREAM}}
+    speaks: [openai_responses]
+routes:
+  bench: ["chat:bench", "chat:other"]
+  bench-claude: ["claude:bench", "claude:other"]
+  bench-native: ["native:bench", "native:other"]
 """
 NGINX = """
 daemon off; worker_processes 1; pid %(folder)s/pid; error_log /dev/null;
@@ -176,9 +183,11 @@ async def load(proxy: Proxy, request: bytes, connections: int, seconds: float) -
 class Row:
     """One line of the table: a process, and what it is asked."""
 
-    def __init__(self, name: str, proxy: Proxy, path: str = CHAT, model: str = "bench", base: str = "lean") -> None:
+    def __init__(
+        self, name: str, proxy: Proxy, path: str = CHAT, model: str = "bench", base: str = "lean", **more: object
+    ) -> None:
         self.name, self.proxy, self.path, self.base = name, proxy, path, base
-        self.question = QUESTION | {"model": model} | ({"max_tokens": 1000} if path == MESSAGES else {})
+        self.question = QUESTION | {"model": model} | ({"max_tokens": 1000} if path == MESSAGES else {}) | more
         self.found: dict[str, list[float]] = {"request": [], "64k": [], "chunk": []}
 
     def request(self, **more: object) -> bytes:
@@ -237,7 +246,7 @@ def main() -> None:
             proxies.append(Proxy("lean", command, port, cores[0]))
             port = free_port()
             config = pathlib.Path(folder, "providers.yaml")
-            config.write_text(CONFIG % {"port": port, "upstream": upstream})
+            config.write_text(CONFIG % {"port": port, "upstream": upstream, "folder": folder})
             command = [sys.executable, "-m", "gateway", "run", "--config", str(config), "--log-format", "json"]
             proxies.append(Proxy("gateway", command, port, cores[0]))
             if shutil.which("nginx"):
@@ -251,7 +260,10 @@ def main() -> None:
                 Row("raw messages", gateway, MESSAGES, "bench-claude"),
                 Row("chat on claude", gateway, CHAT, "bench-claude", "gateway"),
                 Row("claude on chat", gateway, MESSAGES, "bench", "gateway"),
-                Row("responses on chat", gateway, RESPONSES, "bench", "gateway"),
+                Row("responses on chat", gateway, RESPONSES, "bench", "gateway", store=False),
+                Row("raw responses", gateway, RESPONSES, "bench-native", store=False),
+                Row("stored responses", gateway, RESPONSES, "bench-native", "raw responses", store=True),
+                Row("stored on chat", gateway, RESPONSES, "bench", "responses on chat", store=True),
             ]
             uvloop.run(measure(rows, rounds))
             print(report(rows))

@@ -82,9 +82,87 @@ CLAUDE_LAST = (
     + _event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 120})
     + _event("message_stop")
 )
+RESPONSE_USAGE = {
+    "input_tokens": 40,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 120,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 160,
+}
+ITEM = "msg_67ccd3acc8d48190a77525dc6de64b4104becb25c45c1d42"
+
+
+def _response(text: str, status: str) -> dict[str, object]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    item = {"type": "message", "id": ITEM, "status": "completed", "role": "assistant", "content": content}
+    return {
+        "id": "resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b",
+        "object": "response",
+        "created_at": 1750000000,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "max_output_tokens": None,
+        "model": "bench",
+        "output": [item] if text else [],
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": False,
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": RESPONSE_USAGE if text else None,
+        "user": None,
+        "metadata": {},
+    }
+
+
+def _part(kind: str, **members: object) -> bytes:
+    return _event(f"response.{kind}", sequence_number=7, item_id=ITEM, output_index=0, content_index=0, **members)
+
+
+RESPONSE_FIRST = (
+    _event("response.created", sequence_number=0, response=_response("", "in_progress"))
+    + _event(
+        "response.output_item.added",
+        sequence_number=1,
+        output_index=0,
+        item={"id": ITEM, "type": "message", "status": "in_progress", "role": "assistant", "content": []},
+    )
+    + _part("content_part.added", part={"type": "output_text", "text": "", "annotations": []})
+)
+RESPONSE_LAST = (
+    _part("output_text.done", text=TEXT)
+    + _part("content_part.done", part={"type": "output_text", "text": TEXT, "annotations": []})
+    + _event(
+        "response.output_item.done",
+        sequence_number=8,
+        output_index=0,
+        item={
+            "id": ITEM,
+            "type": "message",
+            "status": "completed",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": TEXT, "annotations": []}],
+        },
+    )
+    + _event("response.completed", sequence_number=9, response=_response(TEXT, "completed"))
+)
 # By dialect: whole reply; first, middle and last frames of a stream.
 CHAT_REPLY = (ANSWER, FIRST, DELTA, LAST + END)
+RESPONSES_REPLY = (
+    _whole(_response(TEXT, "completed")),
+    RESPONSE_FIRST,
+    _part("output_text.delta", delta=" fox"),
+    RESPONSE_LAST + b"0\r\n\r\n",
+)
 CLAUDE_REPLY = (CLAUDE_ANSWER, CLAUDE_FIRST, CLAUDE_DELTA, CLAUDE_LAST + b"0\r\n\r\n")
+REPLIES = {b"/messages": CLAUDE_REPLY, b"/responses": RESPONSES_REPLY}
 
 
 class Provider(asyncio.Protocol):
@@ -111,7 +189,7 @@ class Provider(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         assert self._transport is not None
-        self._reply = CLAUDE_REPLY if b"/messages" in head[:40] else CHAT_REPLY
+        self._reply = next((reply for path, reply in REPLIES.items() if path in head[:40]), CHAT_REPLY)
         if b'"stream":true' in rest:
             self._transport.write(STREAM_HEAD + self._reply[1])
             # Each stream has a phase of its own: streams in step would be cheaper than streams are.
