@@ -16,10 +16,10 @@ _HIGH_WATER = 65536
 
 
 class Answer(web.StreamResponse):
-    """A whole JSON reply with status 200. `fields` are its headers, and may be added to until it is sent."""
+    """A whole JSON reply. `fields` are its headers, and may be added to until it is sent."""
 
-    def __init__(self, body: bytes, fields: dict[str, str]) -> None:
-        super().__init__()
+    def __init__(self, body: bytes, fields: dict[str, str], status: int = 200) -> None:
+        super().__init__(status=status)
         self.body = body
         self.fields = fields
         self._is_sent = False
@@ -38,7 +38,8 @@ class Answer(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
-        head = [f"HTTP/1.1 200 OK\r\nDate: {_date(int(time.time()))}\r\nContent-Length: {len(self.body)}"]
+        start = "200 OK" if self.status == 200 else f"{self.status} {self.reason}"
+        head = [f"HTTP/1.1 {start}\r\nDate: {_date(int(time.time()))}\r\nContent-Length: {len(self.body)}"]
         head += [f"{name}: {value}" for name, value in self.fields.items() if value.isprintable()]
         if not self._keep_alive:
             head.append("Connection: close")

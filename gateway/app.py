@@ -1,18 +1,22 @@
 """Wires everything, in one function: the parts, the middlewares in their order, the routes."""
 
+import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
 from gateway.catalogue import Catalogue
 from gateway.clock import Clock
 from gateway.config import MIB, Config, Seconds
-from gateway.handlers import connection_test, models, probes, responses
+from gateway.handlers import connection_test, models, probes, responses, stored
+from gateway.handlers.background import RUNS, Runs
 from gateway.handlers.bodies import hold_continue
-from gateway.handlers.count_tokens import count_tokens
+from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
 from gateway.health import Health, State
 from gateway.http_client import HttpClient
@@ -28,13 +32,19 @@ from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.redact import Redactor
+from gateway.sources import sqlite_file
+from gateway.store import StoreDown, StoreState
 from gateway.store.memory import MemoryWindows
+from gateway.store.opening import open_responses
+from gateway.store.watched import WatchedResponses
 from gateway.tokenizer import Tokenizer, is_installed
 from gateway.upstream import Upstream
 from gateway.wire import DIALECTS
-from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, COUNT_TOKENS
+from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.openai_responses.counting import INPUT_TOKENS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT_CLASSES = {
@@ -43,6 +53,11 @@ LIMIT_CLASSES = {
     "anthropic_messages": "messages",
     "openai_responses": "responses",
 }
+HANDLERS: dict[str, Handler] = {
+    COUNT_TOKENS.name: count_tokens,
+    INPUT_TOKENS.name: count_input,
+    OPENAI_RESPONSES.name: responses.create,
+}
 # Every /v1 path stands behind each of these (PRODUCT.md section 6).
 PREFIXES = {
     "": "", "/openai": "", "/full": "", "/full/openai": "", "/min": "min", "/min/openai": "min",
@@ -50,13 +65,25 @@ PREFIXES = {
 }  # fmt: skip
 # The worker's bounds (PRODUCT.md section 3).
 WORKER_BODY, WORKER_FIRST_BYTE = 1 * MIB, Seconds(30)
+CHECK_EVERY_S, SWEEP_EVERY_S = 10.0, 300.0
+LEFT_S = 2.0  # for storing what clients that left have been told
 AZURE_PATH = "/openai/deployments/{deployment}"
 PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, is_shed=False)
 CATALOGUE = Endpoint(
     "catalogue", OPENAI_CHAT, is_shed=False, anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, is_shed=False)
 )
-STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default")
+STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default", is_shed=False)  # a cancel makes room
 OPERATORS = Endpoint("operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, is_shed=False)
+
+
+MIDDLEWARES = (
+    access_log,  # 1 the exchange and its id; counts and logs whatever happens inside
+    say_errors,  # 2 needs the exchange; everything inside may raise
+    cors,  # 3 answers preflights, which carry no key
+    admit,  # 4 refuses what is too much, before it costs anything
+    authenticate,  # 5 finds the owner, on headers alone
+    limit_rate,  # 6 needs the owner; charges before the body is read
+)
 
 
 def make_app(
@@ -71,19 +98,12 @@ def make_app(
     state_dir: str | None = None,
 ) -> web.Application:
     """Build the gateway. `data` is the packaged data by name: models, top_models. `secret` signs envelopes."""
-    app = web.Application(
-        middlewares=[
-            access_log,  # 1 the exchange and its id; counts and logs whatever happens inside
-            say_errors,  # 2 needs the exchange; everything inside may raise
-            cors,  # 3 answers preflights, which carry no key
-            admit,  # 4 refuses what is too much, before it costs anything
-            authenticate,  # 5 finds the owner, on headers alone
-            limit_rate,  # 6 needs the owner; charges before the body is read
-        ]
-    )
+    app = web.Application(middlewares=MIDDLEWARES)
     clock = clock or Clock()
 
     async def run_parts(app: web.Application) -> AsyncIterator[None]:
+        opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
+        store = WatchedResponses(opened, clock, logs.log.warning)
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""
         client = HttpClient()
@@ -97,6 +117,7 @@ def make_app(
             clock=clock,
             dice=dice or random.SystemRandom(),
             windows=MemoryWindows(clock),
+            responses=store,
             packaged=data["models"],
             top_models=data["top_models"],
             started_at=clock.time(),
@@ -105,15 +126,18 @@ def make_app(
             builtin_url=builtin,
             state_dir=state_dir,
         )
-        _watch(gateway)
         app[GATEWAY] = gateway
         app[models.CATALOGUE] = Catalogue(gateway)
+        app[RUNS] = Runs(gateway)
+        _watch(gateway, app[RUNS])
         app[connection_test.LAST] = connection_test.LastTest()
         gateway.is_started = True
-        yield
+        async with _housekeeping(gateway, app[RUNS]):
+            yield
         if gateway.tokenizer is not None:
             gateway.tokenizer.close()
         await client.close()
+        await store.close()
         await mock.stop()
 
     app.cleanup_ctx.append(run_parts)
@@ -137,15 +161,14 @@ def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
         for dialect in DIALECTS.values():
             name = dialect.path.strip("/").replace("/", "_")
             endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"), mode=mode)
-            handler = count_tokens if dialect is COUNT_TOKENS else create
+            handler = HANDLERS.get(dialect.name, create)
             add("POST", f"{prefix}/v1{dialect.path}", handler, endpoint)
         one = f"{prefix}/v1/responses/{{id}}"
         add("GET", f"{prefix}/v1/responses", responses.refuse_websocket, STORED)
-        add("GET", one, responses.find_none, STORED)
-        add("DELETE", one, responses.find_none, STORED)
-        add("GET", f"{one}/input_items", responses.find_none, STORED)
-        add("POST", f"{one}/cancel", responses.find_none, STORED)
-        add("POST", f"{prefix}/v1/responses/input_tokens", responses.count_input, STORED)
+        add("GET", one, stored.show, STORED)
+        add("DELETE", one, stored.delete, STORED)
+        add("GET", f"{one}/input_items", stored.list_input, STORED)
+        add("POST", f"{one}/cancel", stored.cancel, STORED)
         add("GET", f"{prefix}/v1/models", models.list_models, CATALOGUE)
         add("GET", f"{prefix}/v1/models/{{id:.+}}", models.show_model, CATALOGUE)
         add("GET", f"{prefix}/v1/aliases", models.list_aliases, CATALOGUE)
@@ -153,7 +176,7 @@ def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
         if not dialect.is_anthropic:
             name = dialect.path.strip("/").replace("/", "_")
             endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"))
-            add("POST", f"{AZURE_PATH}{dialect.path}", create, endpoint)
+            add("POST", f"{AZURE_PATH}{dialect.path}", HANDLERS.get(dialect.name, create), endpoint)
     worker = Endpoint("chat", WORKER_CHAT, "chat", most_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
     add("POST", "/chat", create, worker)
     add("GET", "/top-models", models.top_models, CATALOGUE)
@@ -179,18 +202,46 @@ def reload_parts(gateway: Gateway, config: Config) -> None:
 
 def secrets_of(config: Config) -> list[str]:
     """Every secret value that the configuration has loaded, for the redactor."""
-    found = [secret.text for key in config.keys.values() for secret in key.secret]
+    password = urlsplit(config.store.url).password
+    found = [unquote(password) if password else None]
+    found += [secret.text for key in config.keys.values() for secret in key.secret]
     found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]
     if config.server.secret is not None:
         found.append(config.server.secret.value)
     return [text for text in found if text]
 
 
+@asynccontextmanager
+async def _housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
+    """What is done beside the requests; at the end, what they have left to be stored."""
+    with suppress(StoreDown):  # it has been told of; the store may come later
+        await gateway.responses.check()
+    housekeeping = asyncio.create_task(_keep_house(gateway, runs))
+    yield
+    housekeeping.cancel()
+    if gateway.chores:
+        await asyncio.wait(gateway.chores, timeout=LEFT_S)
+
+
+async def _keep_house(gateway: Gateway, runs: Runs) -> None:
+    """Now and then: ask how the store is, take what has expired out of it, let go of runs that have ended."""
+    swept = -SWEEP_EVERY_S
+    while True:
+        runs.forget()
+        now = gateway.clock.monotonic()
+        with suppress(StoreDown):  # it has been told of
+            if now - swept >= SWEEP_EVERY_S:
+                await gateway.responses.sweep(gateway.clock.time())
+                swept = now
+            await gateway.responses.check()
+        await asyncio.sleep(CHECK_EVERY_S)
+
+
 def _uses_builtin(config: Config) -> bool:
     return any(provider.base_url == BUILTIN for provider in config.providers.values())
 
 
-def _watch(gateway: Gateway) -> None:
+def _watch(gateway: Gateway, runs: Runs) -> None:
     """Gauges of what lives elsewhere."""
 
     def target_states() -> list[Sample]:
@@ -204,4 +255,12 @@ def _watch(gateway: Gateway) -> None:
     watch = gateway.metrics.watch
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(gateway.exchanges)))])
     watch("target_state", "How each target stands: 1 for the state it is in.", target_states, "target", "state")
+
+    def store_states() -> list[Sample]:
+        now = gateway.responses.state
+        return [((state.value,), float(state is now)) for state in StoreState]
+
+    watch("background_runs", "Responses that run in the background.", lambda: [((), float(runs.running))])
+    watch("store_failures", "Requests to the store that failed.", lambda: [((), float(gateway.responses.failures))])
+    watch("store_state", "How the store stands: 1 for the state it is in.", store_states, "state")
     watch("draining", "Whether the daemon is stopping.", lambda: [((), float(gateway.is_draining))])

@@ -4,8 +4,7 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from aiohttp import web
@@ -18,87 +17,25 @@ from gateway.config import NO_OVERRIDES, OAuth, Provider, Seconds, Target, Targe
 from gateway.credentials import Credential, bare
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Step
-from gateway.lanes import Question, Way, Whole, make_way
-from gateway.parts import Gateway, Visit
+from gateway.inquiry import Inquiry
+from gateway.lanes import Way, Whole
 from gateway.redact import Redactor
-from gateway.relay import STREAM_HEADERS, Cutter, Outlet, Stream
+from gateway.relay import STREAM_HEADERS, Cutter, Stream
 from gateway.repair import offending
-from gateway.routing import Resolved
-from gateway.upstream import MOST_ERROR_BYTES, Call, Deadline, Opened
-from gateway.wire.dialect import Dialect, Lane
+from gateway.upstream import MOST_ERROR_BYTES, Call, Opened
+from gateway.wire.dialect import Lane
 from gateway.wire.opaque import BytesLane, Uncut
 from gateway.wire.sse import FrameCutter
 
-Answered = TypeVar("Answered")
 EVENT_STREAM = "text/event-stream"
 USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
 CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
 # The few headers of a provider that mean something to its own clients.
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
 LONGEST_LIST = 1000
+# OpenAI's code for encrypted reasoning of another organisation.
+UNREADABLE_REASONING = "invalid_encrypted_content"
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
-
-
-@define
-class Inquiry:
-    """What a client asked for, ready to be put to any target."""
-
-    gateway: Gateway
-    visit: Visit
-    request: web.Request
-    question: Question
-    resolved: Resolved
-    deadline: Deadline
-    first_byte: Seconds | None  # the endpoint's or the client's own limit on the wait for the reply's head
-    commit_at: float | None = None  # loop time at which a stream is opened, whatever the upstream does
-    lane: Lane | None = field(default=None, init=False)  # of the attempt that is speaking
-    _outlet: Outlet | None = field(default=None, init=False)
-
-    @property
-    def dialect(self) -> Dialect:
-        """The client's own."""
-        return self.question.dialect
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the client wants a stream."""
-        return self.question.is_stream
-
-    def way(self, target: Target) -> Way | None:
-        """How to put the question to a target; None when its provider speaks nothing that fits.
-
-        Raises BadRequest when it cannot be said there.
-        """
-        snapshot = self.visit.snapshot
-        provider, model = snapshot.config.providers[target.provider], target.model or ""
-        profile = snapshot.capabilities.profile(provider, model)
-        question = self.question
-        refused = self.gateway.learned.refused(question.owner, provider.name, model, question.monotonic)
-        return make_way(self.question, provider, model, profile, refused)
-
-    @property
-    def outlet(self) -> Outlet:
-        """The client's end of a stream. Most replies are whole and never need it."""
-        if self._outlet is None:
-            server = self.visit.snapshot.config.server
-            self._outlet = Outlet(
-                request=self.request,
-                exchange=self.visit.exchange,
-                headers=self.visit.reply_headers,
-                ping=self.dialect.ping,
-                keepalive=server.keepalive,
-                write_timeout=server.timeouts.write,
-                commit_at=self.commit_at,
-            )
-        return self._outlet
-
-    def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Coroutine[Any, Any, Answered]:
-        """What to await for an upstream's answer: with `commit_after`, the client's connection is kept alive."""
-        return answer if self.commit_at is None else self.outlet.patiently(answer)
-
-    def make_lane(self) -> Lane:
-        """A lane that has seen nothing yet, to say an error with."""
-        return self.dialect.watch(self.question.asked)
 
 
 @define
@@ -123,6 +60,8 @@ class Attempt:
         oauth = inquiry.visit.snapshot.config.providers[self.target.provider].auth.oauth
         if oauth is not None:
             self.credential = await self._token_of(oauth)
+        if inquiry.keeping is not None:
+            inquiry.keeping.maker = f"{self.target.name} {self.credential.id}"
         self._call = self._write_call()
         now = inquiry.gateway.clock.monotonic
         self._started = now()
@@ -144,11 +83,21 @@ class Attempt:
 
         Leaves out the optional member that a refusal names; gets another token after a 401.
         """
-        if self.inquiry.visit.exchange.is_spoken or not (self._repair(fault) or await self._renew(fault)):
+        if self.inquiry.visit.exchange.is_spoken:
+            return False
+        if not (self._repair(fault) or self._blind(fault) or await self._renew(fault)):
             return False
         way = self.inquiry.way(self.target)  # a fresh one: a way remembers what it has read
         assert way is not None
         self._way = way
+        return True
+
+    def _blind(self, fault: Declined) -> bool:
+        """Leave out reasoning that this provider cannot read: another account has sealed it."""
+        blind = self.inquiry.question.blind
+        if fault.upstream_code != UNREADABLE_REASONING or self.target.provider in blind:
+            return False
+        blind.add(self.target.provider)
         return True
 
     async def _renew(self, fault: Declined) -> bool:
@@ -201,6 +150,9 @@ class Attempt:
     async def _stream(
         self, opened: Opened, lane: Lane, cutter: Cutter, headers: Mapping[str, str]
     ) -> web.StreamResponse:
+        keeping = self.inquiry.keeping
+        if keeping is not None:
+            lane = keeping.lane(lane)
         self.inquiry.lane = lane
         stream = Stream(
             opened,
@@ -212,6 +164,7 @@ class Attempt:
             {**headers, **self._reply_headers(opened)},
             cutter,
             self._reopen,
+            keeping.ending if keeping is not None else None,
         )
         try:
             # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
@@ -238,9 +191,9 @@ class Attempt:
         headers = self._reply_headers(opened)
         if whole.usage is not None and whole.usage.is_estimated:
             headers["x-gateway-usage"] = "estimated"
-        return await self._tell(whole, headers) if is_spread else self._answer(whole, headers)
+        return await self._tell(whole, headers) if is_spread else await self._answer(whole, headers)
 
-    def _answer(self, whole: Whole, headers: dict[str, str]) -> Answer:
+    async def _answer(self, whole: Whole, headers: dict[str, str]) -> Answer:
         """A whole reply for the client."""
         exchange = self.inquiry.visit.exchange
         exchange.usage = whole.usage
@@ -248,22 +201,24 @@ class Attempt:
         if whole.is_empty and not self.accepts_empty:
             raise SaidNothing(Held(whole.body, headers, is_stream=False))
         self._note_content()
+        body = whole.body if self.inquiry.keeping is None else await self.inquiry.keeping.whole(whole.body)
         exchange.step(Step.END)
-        return Answer(whole.body, headers)
+        return Answer(body, headers, self.inquiry.status)
 
     async def _tell(self, whole: Whole, headers: dict[str, str]) -> web.StreamResponse:
         """A reply that is here whole, as the client wants it."""
         inquiry, exchange = self.inquiry, self.inquiry.visit.exchange
         if not inquiry.is_stream:
-            return self._answer(whole, headers)
+            return await self._answer(whole, headers)
         exchange.usage = whole.usage
         headers = {**STREAM_HEADERS, **headers}
         if whole.is_empty and not self.accepts_empty:
             raise SaidNothing(Held(whole.body, headers, is_stream=True))
         self._note_content()
+        body = whole.body if inquiry.keeping is None else await inquiry.keeping.spread(whole.body)
         await inquiry.outlet.open(headers)
         exchange.step(Step.SPEAK)
-        await inquiry.outlet.write(whole.body)
+        await inquiry.outlet.write(body)
         exchange.step(Step.END)
         return await inquiry.outlet.close()
 
@@ -331,13 +286,16 @@ class Attempt:
 
 async def deliver(inquiry: Inquiry, held: Held) -> web.StreamResponse:
     """Send a reply that says nothing after all: nobody said more."""
-    exchange, outlet = inquiry.visit.exchange, inquiry.outlet
+    exchange, outlet, keeping = inquiry.visit.exchange, inquiry.outlet, inquiry.keeping
+    body = held.body
+    if keeping is not None:
+        body = await (keeping.spread(body) if held.is_stream else keeping.whole(body))
     if not held.is_stream and not exchange.is_open:
         exchange.step(Step.TRY)
         exchange.step(Step.END)
-        return Answer(held.body, held.headers)
+        return Answer(body, held.headers, inquiry.status)
     await outlet.open(held.headers)
-    await outlet.write(held.body)
+    await outlet.write(body)
     exchange.step(Step.END)
     return await outlet.close()
 

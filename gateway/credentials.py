@@ -35,11 +35,17 @@ class Wallet:
         others = (one for one in self.credentials if one.id != used.id)
         return any(health.wait(target, one.id, now) == 0.0 for one in others)
 
-    def pick(self, target: str, health: Health, now: float) -> tuple[Credential, float]:
-        """Return the next credential that does not rest, else the one that rests shortest, with its wait."""
+    def pick(self, target: str, health: Health, now: float, wanted: str = "") -> tuple[Credential, float]:
+        """Return the next credential that does not rest, else the one that rests shortest, with its wait.
+
+        The one whose id is `wanted` comes first, if it does not rest.
+        """
         if len(self.credentials) == 1:
             only = self.credentials[0]
             return only, health.wait(target, only.id, now)
+        for one in self.credentials:
+            if one.id == wanted and health.wait(target, one.id, now) == 0.0:
+                return one, 0.0
         best: tuple[Credential, float] | None = None
         for step in range(len(self.credentials)):
             one = self.credentials[(self._turn + step) % len(self.credentials)]

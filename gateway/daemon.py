@@ -23,6 +23,7 @@ from gateway.logs import Logs, make_logs
 from gateway.parts import GATEWAY, Gateway
 from gateway.redact import Redactor
 from gateway.sources import own_secret, packaged, read_config, state_dir
+from gateway.store import StoreUnusable
 from gateway.systemd import notify, watchdog_period
 
 try:
@@ -73,7 +74,10 @@ class Daemon:
         app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder, secret=_own_secret(folder))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._complain)
-        runner, servers = await serve(app, self.config, sockets)
+        try:
+            runner, servers = await serve(app, self.config, sockets)
+        except StoreUnusable as error:
+            raise CannotStart(str(error), EXIT_CONFIG) from None
         gateway = app[GATEWAY]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -111,6 +115,8 @@ class Daemon:
         else:
             if config.server.listen != self.config.server.listen:
                 self.logs.log.warning("server.listen changes with a restart only", now=self.config.server.listen)
+            if config.store.url != self.config.store.url:
+                self.logs.log.warning("store.url changes with a restart only")
             reload_parts(gateway, config)
             for warning in config.warnings:
                 self.logs.log.warning("config", detail=warning)
@@ -203,7 +209,7 @@ def _own_secret(folder: str | None) -> bytes:
     try:
         return own_secret(Path(folder) if folder is not None else None)
     except OSError as error:
-        raise CannotStart(f"{error.filename}: {error.strerror}") from None
+        raise CannotStart(f"state directory {folder}: the file 'secret': {error.strerror}") from None
 
 
 def _open(addresses: Sequence[str]) -> list[socket.socket]:

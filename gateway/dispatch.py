@@ -6,7 +6,7 @@ from collections import deque
 from aiohttp import web
 from attrs import define, field
 
-from gateway.attempt import Attempt, Inquiry, deliver
+from gateway.attempt import Attempt, deliver
 from gateway.config import Target
 from gateway.credentials import Credential, pass_through
 from gateway.errors import (
@@ -22,8 +22,9 @@ from gateway.errors import (
     UpstreamFault,
 )
 from gateway.exchange import Step
+from gateway.inquiry import Inquiry
 from gateway.lanes import Way
-from gateway.relay import tell
+from gateway.relay import ClientGone, tell
 from gateway.routing import order
 from gateway.schedule import Schedule, Turn, verdict
 
@@ -54,8 +55,12 @@ class Dispatch:
                 raise
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
             return await self._tell(error)
+        except ClientGone:
+            self._keep_rest()
+            raise
         except asyncio.CancelledError:
             if not (exchange.is_open and self.inquiry.gateway.is_cutting):
+                self._keep_rest()
                 raise
             # Cut off at the end of the drain, not by its client: say so before the connection closes.
             exchange.error = ShuttingDown()
@@ -63,13 +68,23 @@ class Dispatch:
             return await self._tell(exchange.error)
 
     async def _tell(self, error: GatewayError) -> web.StreamResponse:
-        return await tell(self.inquiry.outlet, self.inquiry.lane or self.inquiry.make_lane(), error)
+        keeping, lane = self.inquiry.keeping, self.inquiry.lane or self.inquiry.make_lane()
+        return await tell(self.inquiry.outlet, lane, error, keeping.ending if keeping is not None else None)
+
+    def _keep_rest(self) -> None:
+        """Store what was said to a client that has left in the middle; nobody waits for it."""
+        keeping = self.inquiry.keeping
+        if keeping is not None and not keeping.is_background and self.inquiry.visit.exchange.is_spoken:
+            self.inquiry.gateway.later(keeping.rest())
 
     async def _try_all(self) -> web.StreamResponse:
         inquiry, gateway = self.inquiry, self.inquiry.gateway
         route, retry = inquiry.resolved.route, inquiry.resolved.retry
         turns = gateway.turn(inquiry.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, turns, gateway.dice.random, lambda target: gateway.health.latency(target.name))
+        if inquiry.question.home:  # what a target has sealed for itself goes back to it; the others in their order
+            home, _ = inquiry.home
+            ordered = sorted(ordered, key=lambda target: target.name != home)
         started = inquiry.visit.exchange.started
         schedule = Schedule(deque(ordered), route.context_fallback, retry.attempts, started + retry.within)
         while (turn := schedule.next(gateway.clock.monotonic())) is not None:
@@ -155,7 +170,8 @@ class Dispatch:
         if (wallet := snapshot.wallets.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        return wallet.pick(target.name, health, now)
+        home, credential_id = inquiry.home if inquiry.question.home else ("", "")
+        return wallet.pick(target.name, health, now, credential_id if target.name == home else "")
 
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.inquiry.gateway, self.inquiry.visit.exchange

@@ -148,6 +148,23 @@ class Unavailable(GatewayError):
     default_code = "service_unavailable"
 
 
+class StoreUnavailable(Unavailable):
+    """The store of responses cannot be asked now."""
+
+    def __init__(self) -> None:
+        super().__init__("The store of responses cannot be reached: try again in a moment", retry_after=1)
+
+
+class StorageFull(GatewayError):
+    """`store: true` was asked for, and there is no room or no store to write to."""
+
+    status = 507
+    default_code = "insufficient_storage"
+
+    def __init__(self) -> None:
+        super().__init__("The response cannot be stored now; with store: false it is served")
+
+
 class ShuttingDown(Unavailable):
     """The drain is over and this exchange was still running."""
 

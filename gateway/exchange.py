@@ -48,6 +48,7 @@ NEXT: dict[State, dict[Step, State]] = {
         Step.LOSE: State.ROUTED,
         Step.OPEN: State.OPENED,
         Step.END: State.ENDED,
+        Step.GIVE_UP: State.FAILED,  # an answer that must be stored, and cannot be
         Step.LEAVE: State.ABANDONED,
         Step.CUT: State.FAILED,
     },
@@ -83,6 +84,8 @@ class Exchange:
     is_stream: bool = False
     provider: str = ""
     model: str = ""
+    response: str = ""  # the id of the response that is stored, or goes on
+    is_stored: bool | None = None
     attempts: int = 0
     upstream_s: float = 0.0  # spent waiting for upstreams before the client's first byte
     first_byte: float | None = None

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from gateway.redact import Redactor
 from gateway.repair import Learned
 from gateway.routing import Table
 from gateway.store import Windows
+from gateway.store.watched import WatchedResponses
 from gateway.tokenizer import Tokenizer
 from gateway.upstream import Upstream
 from gateway.wire.dialect import Dialect
@@ -104,6 +105,7 @@ class Gateway:
     clock: Clock
     dice: random.Random
     windows: Windows
+    responses: WatchedResponses
     packaged: Mapping[str, Any]  # data/models.yaml
     top_models: Mapping[str, Any]  # data/top_models.yaml
     started_at: float  # Unix seconds
@@ -116,6 +118,7 @@ class Gateway:
     learned: Learned = field(factory=Learned)
     budgets: dict[str, RetryBudget] = field(factory=dict)
     turns: dict[str, int] = field(factory=dict)
+    chores: set[asyncio.Task[None]] = field(factory=set)  # what is still to be stored of exchanges that have ended
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
     key_seen_valid: dict[str, bool] = field(factory=dict)  # provider -> what traffic last showed
     reload_problems: list[str] = field(factory=list)
@@ -135,6 +138,12 @@ class Gateway:
             exchange = partial(self.upstream.post_form, f"{provider} token")
             self.token_files[oauth] = TokenFile(oauth, self.clock, exchange, self.logs.log.warning)
         return self.token_files[oauth]
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for."""
+        task = asyncio.create_task(work)
+        self.chores.add(task)
+        task.add_done_callback(self.chores.discard)
 
     def turn(self, alias: str) -> int:
         """Count an exchange of a route, for round robin."""

@@ -7,6 +7,7 @@ goes up to dispatch, and the client never hears of it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -26,6 +27,8 @@ STREAM_HEADERS = {
 }
 # Once the model has finished only the usage and the end can follow (TRANSLATION.md 7.7).
 AFTER_FINISH = 5.0
+# For so long the end of a body is waited for that has nothing left to say.
+LAST_WORD = 0.05
 # Held back before the first content: a role, a ping, a few comments. More than this is no beginning.
 MOST_HELD = 1024 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
@@ -47,14 +50,15 @@ class Outlet:
     keepalive: float
     write_timeout: float
     commit_at: float | None  # loop time at which the head goes out, whatever the upstream does
+    status: int = 200
     send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
     wrote: float = field(default=0.0, init=False)  # loop time of the last write
     _response: web.StreamResponse | None = field(default=None, init=False)
 
     async def open(self, headers: dict[str, str]) -> None:
-        """Send status 200 and `headers`; the way back to another status is closed."""
+        """Send the status and `headers`; the way back to another status is closed."""
         if self._response is None:
-            self._response = web.StreamResponse(headers=headers | self.headers)
+            self._response = web.StreamResponse(status=self.status, headers=headers | self.headers)
             await self._response.prepare(self.request)
             self.exchange.step(Step.OPEN)
             self.send = self._response.write
@@ -142,6 +146,7 @@ class Stream:
     reply_headers: dict[str, str]
     cutter: Cutter = field(factory=FrameCutter)
     reopen: Callable[[bytes], Coroutine[Any, Any, Opened]] | None = None  # asks again, for a reply that paused
+    ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None  # what has to be done before the end is told
     _held: bytes = field(default=b"", init=False)
     _heard: float = field(default=0.0, init=False)
 
@@ -199,11 +204,19 @@ class Stream:
                 if fault is not None:
                     raise fault
                 if lane.is_enough:
+                    if lane.is_finished:
+                        await self._hear_out(read)
                     return True
                 if lane.is_finished and not was_finished:
                     was_finished = True
                     timer.reschedule(self._next_look(self._heard))
         return True
+
+    async def _hear_out(self, read: Callable[[], Awaitable[bytes]]) -> None:
+        """Nothing that may still come is wanted but the end, without which the connection cannot be used again."""
+        with suppress(UpstreamFault), self.opened.faults(), suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await read()
 
     async def _write_slowly(self, out: bytes, timer: asyncio.Timeout) -> None:
         """Write to a client that reads slowly: this write may wait, and no timer of ours may cancel it.
@@ -249,11 +262,14 @@ class Stream:
             self._held += self.lane.feed(tail)
         out = self._held + self.lane.end()
         self._held = b""
-        if self.outlet.exchange.is_spoken:
+        is_spoken = self.outlet.exchange.is_spoken
+        if not is_spoken and self.lane.is_empty and not self.accept_empty:
+            raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
+        if self.ending is not None:
+            out = await self.ending(out)
+        if is_spoken:
             if out:
                 await self.outlet.write(out)
-        elif self.lane.is_empty and not self.accept_empty:
-            raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
         else:
             await self._speak(out)
         self.outlet.exchange.step(Step.END)
@@ -279,9 +295,16 @@ class Stream:
         return False
 
 
-async def tell(outlet: Outlet, lane: Lane, error: GatewayError) -> web.StreamResponse:
+async def tell(
+    outlet: Outlet,
+    lane: Lane,
+    error: GatewayError,
+    ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None,
+) -> web.StreamResponse:
     """Say an error inside a reply whose head is out. What has no words for it is cut off, never ended cleanly."""
     said = lane.fail(error, outlet.exchange.id)
+    if ending is not None:
+        said = await ending(said)
     if not said:
         outlet.cut()
         raise ClientGone

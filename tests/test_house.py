@@ -14,10 +14,11 @@ FLOORS: list[set[str]] = [
     {"__init__", "errors", "clock", "redact", "wire"},
     {"config", "mock"},
     {"load", "health", "limits", "exchange", "capabilities", "recall", "repair", "tokenizer"},
-    {"files", "lanes", "routing", "schedule", "metrics", "keys", "http_client", "systemd", "answer"},
-    {"upstream", "store", "credentials", "logs", "listener", "sources", "oauth"},
+    {"files", "question", "routing", "schedule", "metrics", "keys", "http_client", "systemd", "answer"},
+    {"upstream", "lanes", "store", "credentials", "logs", "listener", "sources", "oauth"},
     {"parts"},
-    {"relay", "report"},
+    {"relay", "report", "keeping"},
+    {"inquiry"},
     {"attempt", "catalogue"},
     {"dispatch"},
     {"middleware"},
@@ -37,6 +38,7 @@ PURE = {
     "exchange",
     "capabilities",
     "lanes",
+    "question",
     "recall",
     "repair",
     "routing",
@@ -47,7 +49,7 @@ IMPURE = {"aiohttp", "asyncio", "time", "random", "os", "socket", "logging", "st
 # Inside wire: what every dialect may use, and what stands on top of them all.
 WIRE_BASE = {
     "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "said", "unpack",
-    "arguments", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
+    "arguments", "counted", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
     "serial", "shape", "steering", "think", "toolbox",
 }  # fmt: skip
 

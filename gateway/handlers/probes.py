@@ -12,9 +12,12 @@ from gateway.credentials import hash_id
 from gateway.health import State
 from gateway.middleware.authenticate import is_operator
 from gateway.parts import GATEWAY, VISIT, Gateway, Snapshot
+from gateway.store import StoreState
 
 ENDPOINT_LIST = {
     "chat_completions": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
     "embeddings": "/v1/embeddings",
     "completions": "/v1/completions",
     "models": "/v1/models",
@@ -82,6 +85,8 @@ async def health(request: web.Request) -> web.Response:
         "providers": _providers(gateway, is_operator(request, visit)),
         "resting": {name: round(seconds, 1) for name, seconds in gateway.health.resting(gateway.clock.monotonic())},
     }
+    if gateway.responses.state is not StoreState.OK:
+        report["store"] = gateway.responses.state.value
     if gateway.reload_problems:
         report["reload_problems"] = (
             gateway.reload_problems if is_operator(request, visit) else len(gateway.reload_problems)
@@ -113,7 +118,8 @@ def health_status(gateway: Gateway) -> str:
     resting = any(
         gateway.health.state(target.name, now) is not State.LIVE for route in routes for target in route.targets
     )
-    return "healthy" if all_live and not resting and not gateway.reload_problems else "degraded"
+    is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
+    return "healthy" if all_live and not resting and is_whole else "degraded"
 
 
 def _has_live_target(snapshot: Snapshot) -> bool:

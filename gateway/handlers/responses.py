@@ -1,36 +1,57 @@
-"""What stands around `POST /v1/responses`. No response is kept: every id is unknown."""
+"""`POST /v1/responses`, and what stands around it."""
 
-import msgspec
 from aiohttp import web
 
-from gateway.errors import UnknownResponse, UpgradeRequired
+from gateway.dispatch import Dispatch
+from gateway.errors import UpgradeRequired
 from gateway.exchange import Step
-from gateway.handlers.bodies import read_body
-from gateway.handlers.count_tokens import estimate_input
-from gateway.handlers.generate import resolve
+from gateway.handlers.background import RUNS
+from gateway.handlers.bodies import read_json_body
+from gateway.handlers.conversations import prepare
+from gateway.handlers.generate import make_inquiry, resolve
+from gateway.handlers.stored import tell_run
+from gateway.inquiry import Inquiry
+from gateway.keeping import Keeping
 from gateway.parts import GATEWAY, VISIT
 from gateway.wire.json_body import JsonBody
-from gateway.wire.openai_responses import read_request
+from gateway.wire.node import Node
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Answer one call, with what is stored before it, and store the answer. Under /pt the provider does all that."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    server = visit.snapshot.config.server
+    body = await read_json_body(request, server.max_body, server.timeouts.body)
+    resolved, wants_long_context = resolve(request, visit, body)
+    visit.exchange.is_stream = body.flag("stream")
+    prepared = None
+    if visit.endpoint.mode != "pt":
+        prepared = await prepare(gateway, visit, body)
+        body = prepared.body
+    inquiry = make_inquiry(request, gateway, visit, visit.endpoint.dialect, body, resolved)
+    inquiry.question.wants_long_context = wants_long_context
+    inquiry.status = visit.snapshot.config.compat.responses_created_status
+    if prepared is not None:
+        inquiry.keeping = prepared.keeping
+        inquiry.question.home, inquiry.question.readable = prepared.home, prepared.readable
+        inquiry.question.plain_include = prepared.plain_include
+        if prepared.keeping is not None and prepared.keeping.is_background:
+            return await _begin(request, inquiry, prepared.keeping, prepared.body)
+    return await Dispatch(inquiry).run()
+
+
+async def _begin(request: web.Request, inquiry: Inquiry, keeping: Keeping, body: JsonBody) -> web.StreamResponse:
+    """Let a response run on in the background: answer with it as it is queued, or stream what it says."""
+    visit = request[VISIT]
+    is_stream, inquiry.question.is_stream = visit.exchange.is_stream, True
+    echo = {name: Node(body.members).value(name) for name in body.members if name != "input"}
+    run = await request.app[RUNS].begin(inquiry, keeping, echo)
+    if is_stream:
+        return await tell_run(request, run, after=-1, status=inquiry.status)
+    visit.exchange.step(Step.ESTIMATE)
+    return web.Response(status=inquiry.status, body=run.body, content_type="application/json")
 
 
 async def refuse_websocket(request: web.Request) -> web.Response:
     """GET /v1/responses: Codex asks for a WebSocket here; any clean refusal makes it use POST."""
     raise UpgradeRequired("Responses are served over HTTP here: POST to this path")
-
-
-async def find_none(request: web.Request) -> web.Response:
-    """GET, DELETE, cancel, input_items of one response: none is stored."""
-    raise UnknownResponse(f"Response with id '{request.match_info['id'][:100]}' not found.")
-
-
-async def count_input(request: web.Request) -> web.Response:
-    """POST /v1/responses/input_tokens: an estimate."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
-    server = visit.snapshot.config.server
-    body = await read_body(request, server.max_body, server.timeouts.body)
-    resolve(request, visit, body)
-    assert isinstance(body, JsonBody)
-    tokens = await estimate_input(gateway, read_request(body))
-    visit.exchange.step(Step.ESTIMATE)
-    said = msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
-    return web.Response(body=said, content_type="application/json", headers={"x-gateway-usage": "estimated"})

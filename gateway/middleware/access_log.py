@@ -41,6 +41,8 @@ OUTCOMES: dict[type[GatewayError], str] = {
     errors.RateLimited: "rate_limited",
     errors.Unavailable: "unavailable",
     errors.ShuttingDown: "shutting_down",
+    errors.StoreUnavailable: "store_unavailable",
+    errors.StorageFull: "storage_full",
     errors.NoTargetLeft: "no_target",
 }
 
@@ -84,7 +86,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     finally:
         if request.content.is_eof():
             protocol.request_ends()
-        _close(gateway, visit)
+        close_books(gateway, visit)
 
 
 def client_address(request: web.Request, trusted: tuple[Network, ...]) -> str:
@@ -121,7 +123,7 @@ def _leave(exchange: Exchange) -> None:
         exchange.step(Step.LEAVE)
 
 
-def _close(gateway: Gateway, visit: Visit) -> None:
+def close_books(gateway: Gateway, visit: Visit) -> None:
     """Count the exchange and write its line: what is in it is written here and nowhere else."""
     exchange = visit.exchange
     now = gateway.clock.monotonic()
@@ -144,6 +146,10 @@ def _close(gateway: Gateway, visit: Visit) -> None:
         line["key"] = visit.owner.name
     if exchange.alias:
         line |= _route_members(exchange)
+    if exchange.response:
+        line["response"] = exchange.response
+    if exchange.is_stored is not None:
+        line["stored"] = exchange.is_stored
     if exchange.usage is not None:
         line |= _usage_members(exchange.usage)
     if exchange.error is not None:

@@ -32,6 +32,10 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         request.app[GATEWAY].logs.log.exception("bug", id=visit.exchange.id, endpoint=visit.endpoint.name)
         error = InternalError("Internal error of the gateway")
     visit.exchange.error = error
+    if visit.exchange.is_open:  # there is no second head: what was begun ends here
+        if request.transport is not None:
+            request.transport.abort()
+        raise ClientGone
     return _response(request, visit, error, more)
 
 

@@ -175,13 +175,6 @@ async def test_the_next_target_answers(running: Running, provider: Providers) ->
     assert provider("ant").seen
 
 
-async def test_storing_is_not_promised(running: Running) -> None:
-    async with running.post("/v1/responses", {"model": "chat", "input": "Hi", "store": True}) as answer:
-        assert (await answer.json())["store"] is False and answer.headers["x-gateway-dropped"] == "store"
-    async with running.post("/v1/responses", {"model": "strict", "input": "Hi", "store": True}) as answer:
-        assert answer.status == 400 and (await answer.json())["error"]["param"] == "store"
-
-
 @pytest.mark.parametrize("model", ["chat", "claude", "native"])
 async def test_input_on_the_chat_path(running: Running, provider: Providers, model: str) -> None:
     """17: read as Responses, answered as Chat."""
@@ -193,3 +186,30 @@ async def test_input_on_the_chat_path(running: Running, provider: Providers, mod
         data = await answer.read()
     assert data.endswith(b"data: [DONE]\n\n") and b'"usage"' not in data
     assert "input" not in provider("oai").seen[0].json if model == "chat" else True
+
+
+async def test_created_may_be_201(start: Start) -> None:
+    """`compat.responses_created_status` (seed 000): whole, streamed, in the background; a refusal keeps its own."""
+    running = await start(CONFIG + "compat: {responses_created_status: 201}\n")
+    for more in ({}, {"stream": True}, {"background": True}, {"background": True, "stream": True}):
+        async with running.post("/v1/responses", {"model": "chat", "input": "Hi", **more}) as answer:
+            assert answer.status == 201 and answer.reason == "Created"
+            await answer.read()
+    async with running.post("/v1/responses", {"model": "chat", "input": 5}) as answer:
+        assert answer.status == 400
+    assert (await running.chat("chat"))[0] == 200
+    assert [line["status"] for line in running.exchanges if line["endpoint"] == "responses"].count(201) == 4
+
+
+@ROUTES
+async def test_a_conversation_that_is_too_long(route: str, running: Running, provider: Providers) -> None:
+    """241: told by the code that Codex looks for; nobody else is asked."""
+    texts = {
+        "chat": {"message": "m", "code": "context_length_exceeded", "type": "invalid_request_error"},
+        "claude": {"type": "invalid_request_error", "message": "prompt is too long: 250000 tokens > 200000 maximum"},
+        "native": {"message": "m", "code": "context_length_exceeded", "type": "invalid_request_error"},
+    }
+    provider(UPSTREAMS[route]).will(status=400, error=texts[route])
+    async with running.post("/v1/responses", {"model": route, "input": "Hi"}) as answer:
+        assert answer.status == 400 and (await answer.json())["error"]["code"] == "context_length_exceeded"
+    assert len(provider(UPSTREAMS[route]).seen) == 1

@@ -1,0 +1,232 @@
+"""Responses that run on without their client: started, followed, cancelled (TRANSLATION.md 12.6).
+
+A run is an exchange of its own whose stream goes into frames that clients follow. What the store holds of it says
+whether it still runs: the lease is renewed as long as it does, here or at another gateway.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from attrs import define, evolve, field
+
+from gateway.dispatch import Dispatch
+from gateway.errors import BadRequest, GatewayError, InternalError, RateLimited, ShuttingDown, StorageFull
+from gateway.exchange import Exchange, State, Step
+from gateway.handlers.journal import Frames, Journal
+from gateway.inquiry import Inquiry
+from gateway.keeping import Keeping
+from gateway.middleware.access_log import close_books
+from gateway.parts import Gateway, Visit
+from gateway.store import StoreDown, StoredResponse
+from gateway.upstream import Deadline
+from gateway.wire.openai_responses.errors import error_object
+from gateway.wire.openai_responses.kept import marked
+from gateway.wire.openai_responses.objects import response_object
+
+LEASE_S, RENEW_S = 30.0, 8.0
+KEPT_S, MOST_KEPT = 300.0, 64 * 1024 * 1024  # the frames of runs that have ended: seconds, and bytes of all together
+POLL_S = 1.0  # how often another gateway's run is looked at
+SHARE = 8  # one key's runs may be one of so many exchanges that `server.max_concurrent` allows
+Key = tuple[str, str]  # owner, id
+
+
+@define
+class Run:
+    """One response that runs here, or has just ended: then nothing of it is left but what it has said."""
+
+    gateway: Gateway
+    body: bytes  # the response object as last stored
+    frames: Frames = field(factory=Frames, init=False)
+    ended: float | None = field(default=None, init=False)  # monotonic
+    _work: asyncio.Task[web.StreamResponse] | None = field(default=None, init=False)
+    _watching: asyncio.Task[None] | None = field(default=None, init=False)
+    _is_cancelled: bool = field(default=False, init=False)
+
+    async def begin(self, inquiry: Inquiry, keeping: Keeping) -> None:
+        """Store it as queued, and let it run. Raises StorageFull."""
+        try:
+            await keeping.write(self._record(keeping, "queued"))
+        except StoreDown:
+            raise StorageFull from None
+        self._work = asyncio.create_task(Dispatch(inquiry).run())
+        self.gateway.exchanges[inquiry.visit.exchange.id] = self._work
+        self._watching = asyncio.create_task(self._watch(self._work, inquiry, keeping))
+
+    def cancel(self) -> None:
+        """End it: its owner wants no more of it."""
+        self._is_cancelled = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _watch(self, work: asyncio.Task[web.StreamResponse], inquiry: Inquiry, keeping: Keeping) -> None:
+        exchange = inquiry.visit.exchange
+        renewing = asyncio.create_task(self._renew(keeping))
+        await asyncio.wait({work})
+        renewing.cancel()
+        error = self._fault_of(work, exchange)
+        if error is not None:
+            exchange.error, exchange.status = error, error.status
+        else:
+            exchange.status = 499 if self._is_cancelled else 200
+        if not self.frames.has_end:
+            await self._say_end(inquiry, keeping, error)
+        self.frames.end()
+        self.ended = self.gateway.clock.monotonic()
+        self._work = None
+        self.gateway.exchanges.pop(exchange.id, None)
+        close_books(self.gateway, inquiry.visit)
+
+    def _fault_of(self, work: asyncio.Task[web.StreamResponse], exchange: Exchange) -> GatewayError | None:
+        """What went wrong, as it is told."""
+        error = asyncio.CancelledError() if work.cancelled() else work.exception()
+        if isinstance(error, asyncio.CancelledError):
+            is_open = exchange.state not in (State.ENDED, State.FAILED)
+            if is_open:
+                exchange.step(Step.LEAVE if self._is_cancelled or exchange.is_open else Step.CUT)
+            return None if self._is_cancelled else ShuttingDown()
+        if error is None or isinstance(error, GatewayError):
+            return error or exchange.error
+        self.gateway.logs.log.error("bug", id=exchange.id, endpoint=exchange.endpoint, exc_info=error)
+        return InternalError("Internal error of the gateway")
+
+    async def _say_end(self, inquiry: Inquiry, keeping: Keeping, error: GatewayError | None) -> None:
+        """The end of a run that could not say it itself: what was said so far, as failed or as cancelled."""
+        lane = inquiry.lane or inquiry.make_lane()
+        if error is None:
+            self.frames.add_end("cancelled", self._marked("cancelled"))
+            return
+        self.body = marked(self._marked("failed"), {"error": msgspec.json.encode(error_object(error))})
+        if not self.frames.is_begun:
+            self.frames.add_beginning(self._marked("in_progress"))
+        self.frames.add(lane.fail(error, inquiry.visit.exchange.id))
+        with suppress(StoreDown):  # its lease runs out all the same
+            await keeping.store.put(keeping.record(self.body, "failed", last=self.frames.last), only_running=True)
+
+    async def _renew(self, keeping: Keeping) -> None:
+        """Show the store that this runs; notice when it was cancelled or deleted from elsewhere."""
+        while not keeping.is_over:
+            with suppress(StoreDown):
+                if not await keeping.store.put(self._record(keeping, "in_progress"), only_running=True):
+                    found = await keeping.store.get(keeping.owner, keeping.id, self.gateway.clock.time())
+                    if not keeping.is_over and (found is None or found.status == "cancelled"):
+                        self.cancel()
+                        return
+            await self.gateway.clock.sleep(RENEW_S)
+
+    def _record(self, keeping: Keeping, status: str) -> StoredResponse:
+        self.body = self._marked(status)
+        return keeping.record(self.body, status, self.gateway.clock.time() + LEASE_S)
+
+    def _marked(self, status: str) -> bytes:
+        return marked(self.body, {"status": msgspec.json.encode(status)})
+
+
+@define
+class Runs:
+    """All that run here, or have just ended."""
+
+    gateway: Gateway
+    _runs: dict[Key, Run] = field(factory=dict, init=False)
+
+    async def begin(self, inquiry: Inquiry, keeping: Keeping, members: dict[str, Any]) -> Run:
+        """Start a response; `members` are those of its request. Raises RateLimited, StorageFull, BadRequest."""
+        self._check_share(keeping.owner, inquiry.visit.snapshot.config.server.max_concurrent)
+        _check_sayable(inquiry)
+        body = response_object(members, keeping.id, int(self.gateway.clock.time()), inquiry.question.model)
+        run = Run(self.gateway, marked(msgspec.json.encode(body), keeping.marks))
+        keeping.begun = marked(run.body, {"status": b'"in_progress"'})
+        visit = _own_visit(inquiry.visit, self.gateway)
+        server, now = visit.snapshot.config.server, asyncio.get_running_loop().time()
+        own = evolve(
+            inquiry,
+            visit=visit,
+            keeping=keeping,
+            commit_at=None,
+            # Its client's patience is not its own.
+            deadline=Deadline(now + server.timeouts.total, server.timeouts.total),
+            first_byte=visit.endpoint.first_byte,
+        )
+        own.listen_with(
+            Journal(
+                request=inquiry.request,
+                exchange=visit.exchange,
+                headers={},
+                ping=b"",
+                keepalive=server.keepalive,
+                write_timeout=server.timeouts.write,
+                commit_at=None,
+                frames=run.frames,
+            )
+        )
+        self._runs[keeping.owner, keeping.id] = run
+        try:
+            await run.begin(own, keeping)
+        except StorageFull:
+            del self._runs[keeping.owner, keeping.id]
+            raise
+        return run
+
+    def get(self, owner: str, name: str) -> Run | None:
+        """A run of this gateway."""
+        return self._runs.get((owner, name))
+
+    def cancel(self, owner: str, name: str) -> None:
+        """End a run, if it is one of this gateway and has not ended."""
+        run = self._runs.get((owner, name))
+        if run is not None and run.ended is None:
+            run.cancel()
+
+    @property
+    def running(self) -> int:
+        """How many have not ended."""
+        return sum(run.ended is None for run in self._runs.values())
+
+    def forget(self) -> None:
+        """Let go of what has ended a while ago; the store still has it."""
+        ended = [(run.ended, key) for key, run in self._runs.items() if run.ended is not None]
+        size = sum(self._runs[key].frames.size for _, key in ended)
+        for at, key in sorted(ended):
+            if at >= self.gateway.clock.monotonic() - KEPT_S and size <= MOST_KEPT:
+                break
+            size -= self._runs.pop(key).frames.size
+
+    def _check_share(self, owner: str, most: int) -> None:
+        self.forget()
+        share = max(1, most // SHARE)
+        if sum(run.ended is None for (other, _), run in self._runs.items() if other == owner) >= share:
+            words = f"{share} responses of this key run in the background already: wait for one of them"
+            raise RateLimited(words, retry_after=5)
+
+
+RUNS = web.AppKey("runs", Runs)
+
+
+def _check_sayable(inquiry: Inquiry) -> None:
+    """Refuse at once what no target could be asked. Raises BadRequest."""
+    refusals = []
+    for target in inquiry.resolved.route.targets:
+        try:
+            if inquiry.way(target) is not None:
+                return
+        except BadRequest as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
+
+
+def _own_visit(visit: Visit, gateway: Gateway) -> Visit:
+    """The run's own exchange: the client's ends with the first answer."""
+    told = visit.exchange
+    exchange = Exchange(
+        id=f"{told.id}-run",
+        started=gateway.clock.monotonic(),
+        endpoint=told.endpoint,
+        alias=told.alias,
+        label=told.label,
+        is_stream=True,
+        response=told.response,
+    )
+    return evolve(visit, exchange=exchange, reply_headers={})

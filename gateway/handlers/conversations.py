@@ -1,0 +1,250 @@
+"""What a Responses request rests on: stored responses before it, and items that it refers to."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from attrs import evolve, frozen
+
+from gateway.attempt import printable
+from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
+from gateway.keeping import Keeping
+from gateway.parts import Gateway, Visit
+from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown
+from gateway.wire.json_body import JsonBody, raw
+from gateway.wire.openai_responses.history import (
+    Item,
+    anonymous,
+    check_answered,
+    place_of,
+    read_items,
+    stored_items,
+    write_items,
+)
+
+SEALED = "reasoning.encrypted_content"
+MOST_ID = 200
+MOST_REFERENCES = 1000
+_OURS = ("previous_response_id", "background")
+_BAD_PREVIOUS = frozenset({"failed", "cancelled"})
+
+
+@frozen
+class Prepared:
+    """A request that needs no store any more; the last four are those of `Question`."""
+
+    body: JsonBody
+    keeping: Keeping | None
+    plain_include: bytes | None = None
+    home: str = ""
+    readable: Callable[[str], JsonBody] | None = None
+
+
+@frozen
+class _Said:
+    """An item of the past, and the provider that answered then."""
+
+    item: Item
+    provider: str
+
+
+def owner_of(visit: Visit) -> str:
+    """Whose responses a client sees: its key's, or those of all who need none."""
+    return visit.owner.name if visit.owner is not None else ""
+
+
+async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: bool = True) -> Prepared:
+    """Join what is stored with what is asked. Raises BadRequest in the words of the real API, StoreUnavailable."""
+    previous = _previous(body)
+    is_background = may_store and body.flag("background")
+    wants_store = may_store and body.get("store", bool, "a boolean") is not False
+    if is_background and not wants_store:
+        raise BadRequest("Background responses need storage", param="background", code="background_not_supported")
+    is_demanded = wants_store and body.has("store")
+    if is_demanded or is_background:
+        _check_room(gateway)
+    own, limit = read_items(body), visit.snapshot.config.server.max_body
+    with reached():
+        links = await _links(gateway, visit, previous)
+        given = await _resolved(gateway, owner_of(visit), own, links, limit)
+    past = [
+        _Said(item, link.maker.partition(":")[0])
+        for link in links
+        for item in anonymous([*stored_items(link.input), *stored_items(link.output)])
+    ]
+    everything = [*(one.item for one in past), *given]
+    check_answered(everything if past else ())
+    members, plain_include = _members(body, is_background=is_background, is_stored=wants_store)
+    is_joined = bool(links) or given is not own
+    whole = _put_input(body, members, everything, limit) if is_joined else evolve(body, members=members)
+    keeping = None
+    if wants_store:
+        added = write_items(given)
+        keeping = Keeping(
+            store=gateway.responses,
+            clock=gateway.clock,
+            owner=owner_of(visit),
+            id=f"resp_{secrets.token_hex(20)}",  # on an open gateway it is all that keeps others out
+            previous=previous,
+            ttl=visit.snapshot.config.store.ttl,
+            input=added,
+            joined=bytes(whole.members["input"]) if past else added,
+            given=tuple(item.id for item in given if item.id is not None),
+            is_demanded=is_demanded,
+            is_background=is_background,
+            exchange=visit.exchange,
+        )
+        visit.exchange.response = keeping.id
+    if not is_joined:
+        return Prepared(whole, keeping, plain_include)
+
+    def readable(provider: str) -> JsonBody:
+        kept = [one.item for one in past if one.provider == provider or not one.item.is_sealed]
+        return whole if len(kept) == len(past) else _put_input(body, members, [*kept, *given], limit)
+
+    return Prepared(whole, keeping, plain_include, links[-1].maker if links else "", readable)
+
+
+def _members(body: JsonBody, *, is_background: bool, is_stored: bool) -> tuple[dict[str, msgspec.Raw], bytes | None]:
+    """The members that providers are sent, but for the input, and `include` as it was if it was added to.
+
+    Nothing is stored there: the conversation is ours, and encrypted reasoning travels in it.
+    """
+    members = {name: value for name, value in body.members.items() if name not in _OURS}
+    more: dict[str, bytes] = {"stream": raw(True)} if is_background else {}
+    plain = None
+    if is_stored:
+        wanted = body.get("include", list[Any], "an array") or []
+        more["store"] = raw(False)
+        if SEALED not in wanted:
+            more["include"], plain = raw([*wanted, SEALED]), raw(wanted)
+    return members | JsonBody.of(more).members, plain
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Around what cannot be answered without the store."""
+    try:
+        yield
+    except StoreDown:  # the store has told it
+        raise StoreUnavailable from None
+
+
+def unknown(name: str) -> UnknownResponse:
+    """No such response for this owner: the real API's words."""
+    return UnknownResponse(f"Response with id '{printable(name)}' not found.")
+
+
+def _check_room(gateway: Gateway) -> None:
+    """Refuse what must be stored and cannot be, before a provider has been paid for it."""
+    try:
+        gateway.responses.check_room()
+    except StoreDown:
+        raise StorageFull from None
+
+
+def _previous(body: JsonBody) -> str | None:
+    previous = body.text("previous_response_id")
+    if body.has("conversation"):
+        if previous is not None:
+            raise BadRequest(
+                "Mutually exclusive parameters: 'previous_response_id' and 'conversation'", param="conversation"
+            )
+        raise BadRequest("Conversations are not kept here: use previous_response_id", param="conversation")
+    if previous is not None and not previous.startswith("resp"):
+        raise BadRequest(
+            f"Invalid 'previous_response_id': '{printable(previous)}'. Expected an ID that begins with 'resp'.",
+            param="previous_response_id",
+            code="invalid_value",
+        )
+    return previous
+
+
+async def _links(gateway: Gateway, visit: Visit, previous: str | None) -> list[Link]:
+    """The chain that ends in `previous`."""
+    if previous is None:
+        return []
+    config, now = visit.snapshot.config, gateway.clock.time()
+    # It outlives the response that will stand on it, however long that takes.
+    expires = now + config.server.timeouts.total + config.store.ttl
+    try:
+        links = await gateway.responses.chain(owner_of(visit), previous, now, expires, config.server.max_body)
+    except ChainTooLong:
+        raise _too_long(config.server.max_body) from None
+    if not links:
+        raise BadRequest(
+            f"Previous response with id '{printable(previous)}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    if len(links) >= MOST_LINKS:
+        raise _too_long(config.server.max_body)
+    last = links[-1]
+    if last.status in (*RUNNING, *_BAD_PREVIOUS):
+        raise BadRequest(
+            f"Previous response with id '{printable(previous)}' is {last.status}: it cannot be continued.",
+            param="previous_response_id",
+            code="invalid_value",
+        )
+    return links
+
+
+async def _resolved(gateway: Gateway, owner: str, own: list[Item], links: list[Link], most: int) -> list[Item]:
+    """The request's items, with references replaced by what they refer to; what the chain holds is not said twice."""
+    names = {item.id or "" for item in own if item.kind == "item_reference"}
+    if not names:
+        return own
+    if len(names) > MOST_REFERENCES:
+        raise BadRequest(
+            f"'input' refers to {len(names)} items: at most {MOST_REFERENCES} are looked up", param="input"
+        )
+    held = {name for link in links for name in link.items}
+    known: dict[str, Item | None] = {}
+    found: list[Item] = []
+    size = 0
+    for index, item in enumerate(own):
+        if item.kind != "item_reference":
+            found.append(item)
+            continue
+        name = item.id or ""
+        if name in held:
+            continue
+        if name not in known:
+            known[name] = await _look_up(gateway, owner, name)
+        match = known[name]
+        if match is None:
+            raise BadRequest(
+                f"Item with id '{printable(name)}' not found. Items are not persisted when store is set to false.",
+                param=f"input[{index}].id",
+            )
+        found.append(match)
+        size += len(match.raw)
+        if size > most:
+            raise _too_long(most)
+    return found
+
+
+async def _look_up(gateway: Gateway, owner: str, name: str) -> Item | None:
+    """A stored item by its id, or by the one that it was listed with."""
+    now = gateway.clock.time()
+    if (place := place_of(name)) is not None:
+        response, part, index = place
+        stored = await gateway.responses.get(owner, response, now)
+        items = stored_items(b"[]" if stored is None else stored.input if part == "i" else stored.output)
+        return items[index].alone() if index < len(items) else None
+    holder = await gateway.responses.holder(owner, name[:MOST_ID], now)
+    items = [*stored_items(holder.output), *stored_items(holder.input)] if holder is not None else []
+    return next((item.alone() for item in items if item.id == name), None)
+
+
+def _too_long(most: int) -> TooLarge:
+    return TooLarge(f"The conversation has more than {MOST_LINKS} responses, or {most} bytes: begin a new one")
+
+
+def _put_input(body: JsonBody, members: dict[str, msgspec.Raw], items: list[Item], limit: int) -> JsonBody:
+    text = write_items(items)
+    if len(text) > limit:
+        raise _too_long(limit)
+    return evolve(body, members=members | JsonBody.of({"input": text}).members)

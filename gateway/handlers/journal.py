@@ -1,0 +1,127 @@
+"""What a background run says: numbered frames for whoever follows, and the outlet that its stream is written to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from attrs import define, field
+
+from gateway.exchange import Step
+from gateway.relay import Outlet
+from gateway.wire.openai_responses.kept import ENDS
+from gateway.wire.sse import FrameCutter, read_frame, write_event
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    sequence_number: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+@define
+class Frames:
+    """The frames of a stream with their numbers. `size` in bytes; `last` is the number of the newest."""
+
+    last: int = field(default=-1, init=False)
+    size: int = field(default=0, init=False)
+    has_end: bool = field(default=False, init=False)
+    _frames: list[tuple[int, bytes]] = field(factory=list, init=False)
+    _is_over: bool = field(default=False, init=False)
+    _more: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was said."""
+        return bool(self._frames)
+
+    def add(self, data: bytes) -> None:
+        """Add whole frames. What has no number is counted; comments are nobody's."""
+        cutter = FrameCutter()
+        for frame in (*cutter.feed(data), cutter.end()):
+            said = read_frame(frame).data if frame else None
+            if said is None:
+                continue
+            try:
+                event = _EVENT.decode(said)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                event = _Event()
+            number = event.sequence_number
+            self.last = number if type(number) is int and number > self.last else self.last + 1
+            self.has_end = self.has_end or event.type in ENDS
+            self.size += len(frame)
+            self._frames.append((self.last, frame))
+        self._wake()
+
+    def add_beginning(self, response: bytes) -> None:
+        """Say `response.created`."""
+        self.add(self._event("response.created", response))
+
+    def add_end(self, status: str, response: bytes) -> None:
+        """Say the event that ends a stream with this status."""
+        self.add(self._event(f"response.{status}", response))
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self._is_over = True
+        self._wake()
+
+    async def follow(self, after: int, keepalive: float) -> AsyncIterator[bytes]:
+        """Yield the frames behind number `after`, and always the last; b"" in silence, until the end."""
+        at = 0
+        while True:
+            while at < len(self._frames):
+                number, frame = self._frames[at]
+                at += 1
+                if number > after or (self._is_over and at == len(self._frames)):
+                    yield frame
+            if self._is_over:
+                return
+            more = self._more
+            try:
+                async with asyncio.timeout(keepalive):
+                    await more.wait()
+            except TimeoutError:
+                yield b""
+
+    def _event(self, kind: str, response: bytes) -> bytes:
+        said = {"type": kind, "sequence_number": self.last + 1, "response": msgspec.Raw(response)}
+        return write_event(kind, msgspec.json.encode(said))
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
+@define
+class Journal(Outlet):
+    """The client's end of a stream that no client has to hold."""
+
+    frames: Frames = field(kw_only=True)
+
+    async def open(self, headers: dict[str, str]) -> None:
+        if self.send is None:
+            self.exchange.step(Step.OPEN)
+            self.send = self.write
+
+    async def write(self, data: bytes) -> None:
+        self.frames.add(data)
+        self.wrote = asyncio.get_running_loop().time()
+
+    async def beat(self, now: float) -> None:
+        self.wrote = now
+
+    def next_beat(self, now: float) -> float:
+        return now + self.keepalive
+
+    def buffered(self) -> int:
+        return 0
+
+    async def close(self) -> web.StreamResponse:
+        return web.Response()
+
+    def cut(self) -> None:
+        """There is no connection."""

@@ -1,0 +1,181 @@
+"""Stored responses by their id: shown, replayed, listed, cancelled, deleted. Another key's are not there (404)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import msgspec
+from aiohttp import web
+from attrs import evolve
+
+from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavailable
+from gateway.exchange import Step
+from gateway.handlers.background import POLL_S, RUNS, Run
+from gateway.handlers.conversations import owner_of, reached, unknown
+from gateway.parts import GATEWAY, VISIT
+from gateway.relay import STREAM_HEADERS, Outlet, tell
+from gateway.store import ChainTooLong, StoredResponse
+from gateway.wire.dialect import Asked
+from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.openai_responses.history import MOST_LISTED, USUALLY_LISTED, listed, page, unrepeated
+from gateway.wire.openai_responses.kept import marked, replay
+
+# What is left of a run whose gateway has stopped.
+INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gateway that ran this response has stopped"})
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """GET: the response object, or with `stream=true` the events that build it."""
+    found = await _find(request)
+    is_stream, after = _flag(request, "stream"), _number(request, "starting_after", -1)
+    if not is_stream:
+        request[VISIT].exchange.step(Step.ESTIMATE)
+        return _json(whole_of(found))
+    if (run := request.app[RUNS].get(found.owner, found.id)) is not None:
+        return await tell_run(request, run, after)
+    return await _tell(request, _replayed(request, found, after))
+
+
+async def tell_run(request: web.Request, run: Run, after: int, status: int = 200) -> web.StreamResponse:
+    """Stream what a run says, from behind `after` on. A client that leaves leaves the run alone."""
+    return await _tell(request, run.frames.follow(after, request[VISIT].snapshot.config.server.keepalive), status)
+
+
+async def _tell(request: web.Request, frames: AsyncIterator[bytes], status: int = 200) -> web.StreamResponse:
+    visit, gateway = request[VISIT], request.app[GATEWAY]
+    server = visit.snapshot.config.server
+    outlet = Outlet(
+        request=request,
+        exchange=visit.exchange,
+        headers=visit.reply_headers,
+        ping=OPENAI_RESPONSES.ping,
+        keepalive=server.keepalive,
+        write_timeout=server.timeouts.write,
+        commit_at=None,
+        status=status,
+    )
+    await outlet.open(STREAM_HEADERS)
+    try:
+        async for frame in frames:
+            await outlet.write(frame or outlet.ping)
+    except GatewayError as error:
+        visit.exchange.error = error
+    except asyncio.CancelledError:
+        if not gateway.is_cutting:
+            raise
+        visit.exchange.error = ShuttingDown()
+    if visit.exchange.error is None:
+        visit.exchange.step(Step.END)
+        return await outlet.close()
+    visit.exchange.step(Step.GIVE_UP)
+    return await tell(outlet, OPENAI_RESPONSES.watch(Asked()), visit.exchange.error)
+
+
+async def _replayed(request: web.Request, found: StoredResponse, after: int) -> AsyncIterator[bytes]:
+    """The events of a response; b"" while it runs at another gateway. Raises UnknownResponse once it is gone."""
+    while found.is_running:
+        yield b""
+        await asyncio.sleep(POLL_S)
+        with suppress(StoreUnavailable):
+            found = await _find(request)
+    for frame in replay(whole_of(found), after, found.last):
+        yield frame
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE: gone for its owner; what a later response stands on stays for that one alone."""
+    gateway, name = request.app[GATEWAY], request.match_info["id"]
+    with reached():
+        is_gone = await gateway.responses.delete(owner_of(request[VISIT]), name, gateway.clock.time())
+    if not is_gone:
+        raise unknown(name)
+    request.app[RUNS].cancel(owner_of(request[VISIT]), name)
+    request[VISIT].exchange.step(Step.ESTIMATE)
+    return _json(msgspec.json.encode({"id": name, "object": "response", "deleted": True}))
+
+
+async def list_input(request: web.Request) -> web.Response:
+    """GET …/input_items: what was asked, and all before it, newest first (SDK type InputItemListParams)."""
+    found = await _find(request)
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    limit = _number(request, "limit", USUALLY_LISTED)
+    if not 1 <= limit <= MOST_LISTED:
+        raise BadRequest(f"'limit' must be from 1 to {MOST_LISTED}, not {limit}", param="limit", code="invalid_value")
+    order = request.query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise BadRequest("'order' must be asc or desc", param="order", code="invalid_value")
+    most = visit.snapshot.config.server.max_body
+    with reached():
+        try:
+            links = await gateway.responses.chain(found.owner, found.id, gateway.clock.time(), 0.0, most)
+        except ChainTooLong:
+            links = []
+    items = unrepeated(
+        pair
+        for link in links or [found.link]
+        for pair in listed(link.id, link.input, b"[]" if link.id == found.id else link.output)
+    )
+    visit.exchange.step(Step.ESTIMATE)
+    after, before = request.query.get("after"), request.query.get("before")
+    return _json(page(items, limit, is_rising=order == "asc", after=after, before=before))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST …/cancel: only of what runs in the background; again and again is once."""
+    found = await _find(request)
+    if not msgspec.json.decode(found.body).get("background"):
+        raise BadRequest("Only responses created with background=true can be cancelled.")
+    if found.is_running:
+        found = await _end(request, found, "cancelled", b"null")
+        if found.status == "cancelled":
+            request.app[RUNS].cancel(found.owner, found.id)
+    request[VISIT].exchange.step(Step.ESTIMATE)
+    return _json(whole_of(found))
+
+
+async def _end(request: web.Request, found: StoredResponse, status: str, error: bytes) -> StoredResponse:
+    """Write the end of a run into the store, unless it has ended meanwhile; return what stands there."""
+    body = marked(found.body, {"status": msgspec.json.encode(status), "error": error})
+    gateway = request.app[GATEWAY]
+    with reached():
+        if await gateway.responses.put(evolve(found, status=status, body=body), only_running=True):
+            return evolve(found, status=status, body=body)
+        return await gateway.responses.get(found.owner, found.id, gateway.clock.time()) or found
+
+
+async def _find(request: web.Request) -> StoredResponse:
+    gateway, name = request.app[GATEWAY], request.match_info["id"]
+    with reached():
+        found = await gateway.responses.get(owner_of(request[VISIT]), name, gateway.clock.time())
+    if found is None:
+        raise unknown(name)
+    run = request.app[RUNS].get(found.owner, found.id)
+    is_here = run is not None and run.ended is None
+    if found.is_running and not is_here and found.lease < gateway.clock.time():
+        return await _end(request, found, "failed", INTERRUPTED)
+    return found
+
+
+def whole_of(stored: StoredResponse) -> bytes:
+    """The response object as it was told."""
+    return marked(stored.body, {"output": stored.output})
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise BadRequest(f"'{name}' must be true or false", param=name, code="invalid_value")
+    return text in ("true", "1")
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.removeprefix("-").isdecimal() or len(text) > 15:
+        raise BadRequest(f"'{name}' must be a whole number", param=name, code="invalid_value")
+    return int(text)

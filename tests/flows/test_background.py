@@ -1,0 +1,295 @@
+"""Responses that run in the background: polled, followed, cancelled, failed; on every kind of upstream and store."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.handlers import background
+from gateway.store import StoreDown
+from gateway.store.memory import MemoryResponses
+from tests.conftest import Running, Start, eventually
+from tests.flows.test_stored import CONFIG, KEYS, MODELS, A, B, Providers, ask, call, running
+from tests.wire.grammar import read_responses
+
+__all__ = ["running"]
+
+
+async def ended(running: Running, name: str) -> dict[str, Any]:
+    """The response once it runs no more."""
+    for _ in range(200):
+        status, said = await call(running, "GET", name)
+        assert status == 200
+        if said["status"] not in ("queued", "in_progress"):
+            found: dict[str, Any] = said
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("it runs for ever")
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_the_background(running: Running, provider: Providers, model: str) -> None:
+    """It runs on without its client, and is gone on with like any other."""
+    provider(MODELS[model]).will(latency=0.1)
+    status, said = await ask(running, model, background=True)
+    assert status == 200 and said["status"] == "queued" and said["background"] is True and said["output"] == []
+    status, error = await ask(running, model, previous_response_id=said["id"])
+    assert status == 400 and "cannot be continued" in error["error"]["message"]
+    final = await ended(running, said["id"])
+    assert final["status"] == "completed" and final["background"] is True and final["id"] == said["id"]
+    assert final["output"][-1]["content"][0]["text"].startswith("Hello")
+    status, again = await call(running, "POST", f"{said['id']}/cancel")
+    assert (status, again) == (200, final)
+    assert (await ask(running, model, previous_response_id=said["id"]))[0] == 200
+    assert [line["outcome"] for line in running.exchanges if line["id"].endswith("-run")] == ["ok"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_background_stream_is_picked_up_again(running: Running, provider: Providers, model: str) -> None:
+    """265: the client leaves, and comes back for what it has missed."""
+    provider(MODELS[model]).will(pace=0.03)
+    body = {"model": model, "input": "Hi", "background": True, "stream": True}
+    async with running.post("/v1/responses", body) as answer:
+        begin = b""
+        while begin.count(b"\n\n") < 4:
+            begin += await answer.content.readany()
+        begin = b"".join(frame + b"\n\n" for frame in begin.split(b"\n\n")[:-1])
+    first = json.loads(begin.split(b"\n\n")[0].split(b"data: ")[1])["response"]["id"]
+    last = begin.count(b"event: ") - 1
+    async with running.session.get(f"{running.url}/v1/responses/{first}?stream=true&starting_after={last}") as answer:
+        rest = await answer.read()
+    told, final = read_responses(begin + rest)
+    assert told.text.startswith("Hello") and await call(running, "GET", first) == (200, final)
+
+
+async def test_a_background_run_is_cancelled(running: Running, provider: Providers) -> None:
+    """The upstream is let go at once; cancelled is cancelled."""
+    provider("oai").will(latency=30)
+    _, said = await ask(running, "chat", background=True)
+    await asyncio.sleep(0.1)
+    status, final = await call(running, "POST", f"{said['id']}/cancel")
+    assert status == 200 and final["status"] == "cancelled"
+    await eventually(lambda: not running.gateway.exchanges)
+    assert await call(running, "GET", said["id"]) == (200, final)
+    assert await call(running, "POST", f"{said['id']}/cancel") == (200, final)
+    async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true") as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"fault": "truncate", "after": 3}, {"status": 400}])
+async def test_a_background_run_fails(running: Running, provider: Providers, fault: dict[str, Any]) -> None:
+    """The response says so, and so do its events."""
+    provider("oai").will(**fault)
+    _, said = await ask(running, "chat", background=True)
+    final = await ended(running, said["id"])
+    assert final["status"] == "failed" and final["error"]["code"] and final["error"]["message"]
+    async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true") as answer:
+        assert b"event: response.failed" in await answer.read()
+
+
+async def test_the_background_needs_storage(running: Running, provider: Providers) -> None:
+    """264: before any provider is asked."""
+    status, error = await ask(running, background=True, store=False)
+    assert (status, error["error"]["code"]) == (400, "background_not_supported")
+    assert not provider("oai").seen
+
+
+async def events(running: Running, name: str, more: str = "") -> list[Any]:
+    """The events of a stored response."""
+    async with running.session.get(f"{running.url}/v1/responses/{name}?stream=true{more}") as answer:
+        assert answer.status == 200
+        lines = (await answer.read()).decode().splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+async def test_a_bad_request_is_refused_at_once(running: Running, provider: Providers) -> None:
+    """Not as a run that fails later."""
+    for more in ({"input": [{"role": "nobody", "content": "x"}]}, {"temperature": "x"}, {"reasoning": "high"}):
+        status, error = await ask(running, "chat", background=True, **{"said": "Hi"} | more)
+        assert status == 400 and error["error"]["param"]
+    status, said = await ask(running, "native", background=True, reasoning="high", text=[1])
+    assert status == 200 and said["reasoning"] == {"effort": None, "summary": None}
+    assert not provider("oai").seen
+
+
+async def test_the_clients_patience_is_not_the_runs(running: Running, provider: Providers) -> None:
+    """The SDK tells its own timeout; a run goes on for longer."""
+    provider("oai").will(latency=1.5)
+    headers = {"x-stainless-timeout": "1", "x-stainless-read-timeout": "1"}
+    _, said = await ask(running, "chat", background=True, headers=headers)
+    assert (await ended(running, said["id"]))["status"] == "completed"
+
+
+async def test_one_key_does_not_take_the_gateway(start: Start, provider: Providers) -> None:
+    """A share for each; stored responses are read, and runs cancelled, when the gateway is full."""
+    text = CONFIG.replace("STORE", "memory:").replace('["127.0.0.1:0"]', '["127.0.0.1:0"], max_concurrent: 8')
+    running = await start(text + KEYS)
+    provider("oai").will(latency=30)
+    status, said = await ask(running, "chat", background=True, headers=A)
+    assert status == 200
+    status, error = await ask(running, "chat", background=True, headers=A)
+    assert (status, error["error"]["code"]) == (429, "rate_limit_exceeded")
+    status, other = await ask(running, "chat", background=True, headers=B)
+    assert status == 200
+    for name, headers in ((said["id"], A), (other["id"], B)):
+        assert (await call(running, "POST", f"{name}/cancel", headers=headers))[0] == 200
+    await eventually(lambda: not running.gateway.exchanges)
+    assert (await ask(running, "chat", background=True, headers=A))[0] == 200
+
+
+async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its frames for a while, within bounds; everything else at once. The store still tells it."""
+    runs = running.app[background.RUNS]
+    names = []
+    for _ in range(3):
+        _, said = await ask(running, "chat", background=True, instructions="x" * 100_000)
+        await ended(running, said["id"])
+        names.append(said["id"])
+    await eventually(lambda: runs.running == 0)
+    run = runs.get("", names[0])
+    assert run is not None and run._work is None and run.frames.size < 400_000
+    monkeypatch.setattr(background, "MOST_KEPT", run.frames.size)
+    runs.forget()
+    assert [runs.get("", name) is not None for name in names] == [False, False, True]
+    assert (await events(running, names[0]))[-1]["type"] == "response.completed"
+    monkeypatch.setattr(background, "KEPT_S", -1)
+    runs.forget()
+    assert runs.get("", names[2]) is None
+
+
+async def test_frames_without_numbers_are_counted(running: Running, provider: Providers) -> None:
+    """Some servers leave them out, or say null."""
+    told: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": []}},
+        {
+            "type": "response.output_text.delta",
+            "delta": "Hi",
+            "item_id": "m",
+            "output_index": 0,
+            "sequence_number": None,
+        },
+        {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}},
+    ]
+    frames = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in told]
+    provider("rsp").will(frames=frames)
+    _, said = await ask(running, "native", background=True)
+    assert (await ended(running, said["id"]))["status"] == "completed"
+    assert [event["type"] for event in await events(running, said["id"])] == [one["type"] for one in told]
+    assert [event["type"] for event in await events(running, said["id"], "&starting_after=1")] == [told[2]["type"]]
+
+
+async def test_the_end_is_always_told(running: Running, provider: Providers) -> None:
+    """265: to who asks for more than there is, here or after the journal is gone."""
+    _, said = await ask(running, "chat", background=True)
+    await ended(running, said["id"])
+    live = await events(running, said["id"])
+    for after in (len(live) - 2, len(live) - 1, 99_999):
+        assert [event["type"] for event in await events(running, said["id"], f"&starting_after={after}")] == [
+            "response.completed"
+        ]
+    running.app[background.RUNS]._runs.clear()  # as at another gateway
+    for after in (5, len(live) - 3, len(live) - 2, len(live) - 1, 99_999):
+        rest = await events(running, said["id"], f"&starting_after={after}")
+        assert rest[-1]["type"] == "response.completed"
+        assert all(event["sequence_number"] > after for event in rest)
+    rest = await events(running, said["id"], f"&starting_after={len(live) - 3}")
+    assert [event["type"] for event in rest] == [event["type"] for event in live[-2:]]
+    text = "".join(event.get("delta", "") for event in await events(running, said["id"], "&starting_after=3"))
+    assert text.startswith("Hello")
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_cancelled_stream_ends(running: Running, provider: Providers, model: str) -> None:
+    """With the cancelled response, for who follows and for who comes later."""
+    provider(MODELS[model]).will(pace=0.05)
+    body = {"model": model, "input": "Hi", "background": True, "stream": True}
+    async with running.post("/v1/responses", body) as answer:
+        begin = await answer.content.readuntil(b"\n\n")
+        name = json.loads(begin.split(b"data: ")[1])["response"]["id"]
+        assert (await call(running, "POST", f"{name}/cancel"))[1]["status"] == "cancelled"
+        rest = await answer.read()
+    assert rest.count(b"event: response.cancelled") == 1 and rest.endswith(b"\n\n")
+    last = (await events(running, name))[-1]
+    assert last["type"] == "response.cancelled" and last["response"]["id"] == name
+
+
+async def test_a_failure_is_told_as_it_is_stored(running: Running, provider: Providers) -> None:
+    """Before the first word, and after some."""
+    provider("oai").will(status=500, times=4)
+    _, said = await ask(running, "chat", background=True)
+    final = await ended(running, said["id"])
+    told = await events(running, said["id"])
+    assert [event["type"] for event in told] == ["response.created", "error", "response.failed"]
+    assert told[-1]["response"]["id"] == said["id"] and told[-1]["response"]["error"] == final["error"]
+    provider("oai").server.script.rules.clear()
+    running.gateway.health = type(running.gateway.health)(running.gateway.snapshot.config.breaker)
+    for (model, name), after in zip(MODELS.items(), (4, 6, 14), strict=True):
+        provider(name).will(reply="parallel_tools", fault="truncate", after=after)
+        _, said = await ask(running, model, background=True)
+        final = await ended(running, said["id"])
+        told = await events(running, said["id"])
+        assert final["status"] == "failed" and final["id"] == said["id"] and final["background"] is True
+        assert told[-1]["response"] == final and final["output"], model
+
+
+async def test_deleted_is_cancelled(running: Running, provider: Providers) -> None:
+    """Nobody can want it any more."""
+    provider("oai").will(latency=30)
+    _, said = await ask(running, "chat", background=True)
+    assert (await call(running, "DELETE", said["id"]))[0] == 200
+    await eventually(lambda: not running.gateway.exchanges)
+    assert (await call(running, "GET", said["id"]))[0] == 404
+
+
+async def test_a_run_that_lives_here_is_not_dead(
+    running: Running, provider: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its lease says: the store may have been away."""
+    monkeypatch.setattr(background, "LEASE_S", -100.0)
+    provider("oai").will(latency=0.5)
+    _, said = await ask(running, "chat", background=True)
+    assert (await call(running, "GET", said["id"]))[1]["status"] in ("queued", "in_progress")
+    assert (await ended(running, said["id"]))["status"] == "completed"
+
+
+async def test_what_is_followed_elsewhere_may_be_deleted(start: Start, provider: Providers) -> None:
+    """Two gateways on one store: who follows at the other one is told that it is gone."""
+    text = CONFIG.replace("STORE", "memory:")
+    one, two = await start(text), await start(text)
+    two.gateway.responses.store = one.gateway.responses.store
+    provider("oai").will(latency=30)
+    _, said = await ask(one, "chat", background=True)
+    async with two.session.get(f"{two.url}/v1/responses/{said['id']}?stream=true") as answer:
+        assert (await answer.content.readuntil(b"\n\n")).startswith(b":")
+        assert (await call(one, "DELETE", said["id"]))[0] == 200
+        rest = await answer.read()
+    assert b"event: error" in rest and b"not found" in rest
+    assert isinstance(one.gateway.responses.store, MemoryResponses)
+
+
+async def test_a_run_goes_on_while_its_end_cannot_be_stored(
+    running: Running, provider: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store blinks at the wrong moment: what was paid for is not lost."""
+    watched = running.gateway.responses
+    provider("oai").will(latency=0.3)
+    _, said = await ask(running, "chat", background=True)
+    broken: Any = _Broken()
+    whole, watched.store = watched.store, broken
+    await eventually(lambda: broken.asked > 0)
+    watched.store = whole
+    for _ in range(100):
+        status, final = await call(running, "GET", said["id"])
+        if status == 200 and final["status"] == "completed":
+            break
+        await asyncio.sleep(0.05)
+    assert final["status"] == "completed" and final["store"] is True
+
+
+class _Broken:
+    asked = 0
+
+    async def put(self, *_: Any, **__: Any) -> bool:
+        self.asked += 1
+        raise StoreDown("away")

@@ -1,0 +1,405 @@
+"""Stored responses over real sockets, on every kind of upstream and store. The numbers are those of the edge cases."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.mock import responses
+from tests.conftest import FakeClock, Provider, Running, Start, eventually
+from tests.wire.grammar import read_responses
+
+Providers = Callable[[str], Provider]
+CONFIG = """
+server: {listen: ["127.0.0.1:0"]}
+store: {url: "STORE"}
+providers:
+  oai: {base_url: "MOCK/oai/v1", speaks: [openai_chat]}
+  ant: {base_url: "MOCK/ant/v1", speaks: [anthropic_messages]}
+  rsp: {base_url: "MOCK/rsp/v1", speaks: [openai_responses]}
+routes: {chat: "oai:m", claude: "ant:m", native: "rsp:m"}
+"""
+KEYS = """
+keys:
+  a: {secret: {env: KEY}}
+  b: {secret: {env: OTHER}}
+"""
+MODELS = {"chat": "oai", "claude": "ant", "native": "rsp"}
+A, B = {"Authorization": "Bearer gwk_client-key"}, {"Authorization": "Bearer gwk_other-key"}
+
+
+@pytest.fixture(params=["memory:", "sqlite:state.db"])
+async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:
+    return await start(CONFIG.replace("STORE", request.param), state_dir=str(tmp_path))
+
+
+async def ask(running: Running, model: str = "chat", said: Any = "Hi", **more: Any) -> tuple[int, Any]:
+    headers = more.pop("headers", {})
+    async with running.post("/v1/responses", {"model": model, "input": said} | more, headers=headers) as answer:
+        return answer.status, await answer.json()
+
+
+async def ask_stream(running: Running, model: str, **more: Any) -> Any:
+    """(every event, the last response) of a streamed reply, after the grammar has been checked."""
+    async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True} | more) as answer:
+        assert answer.status == 200
+        return read_responses(await answer.read())
+
+
+async def call(running: Running, method: str, path: str, **more: Any) -> tuple[int, Any]:
+    async with running.session.request(method, f"{running.url}/v1/responses/{path}", **more) as answer:
+        return answer.status, await answer.json()
+
+
+def turns(sent: dict[str, Any]) -> list[str]:
+    """The texts that an upstream was sent, in order."""
+    found = []
+    for message in sent.get("messages") or sent["input"]:
+        content = message["content"]
+        found.append(content if isinstance(content, str) else content[0]["text"])
+    return found
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_what_was_answered_can_be_got(running: Running, model: str) -> None:
+    """253, 262: the same object; deleted, it is gone."""
+    status, said = await ask(running, model, metadata={"a": "b"})
+    assert (status == 200 and said["store"] is True and said["metadata"] == {"a": "b"}) or model == "native"
+    assert said["id"].startswith("resp_") and "mock" not in said["id"]
+    assert await call(running, "GET", said["id"]) == (200, said)
+    gone = {"id": said["id"], "object": "response", "deleted": True}
+    assert await call(running, "DELETE", said["id"]) == (200, gone)
+    for method, path in (("GET", said["id"]), ("DELETE", said["id"]), ("GET", f"{said['id']}/input_items")):
+        status, error = await call(running, method, path)
+        assert status == 404 and error["error"]["message"] == f"Response with id '{said['id']}' not found."
+        assert error["error"]["type"] == "invalid_request_error" and error["error"]["code"] is None
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_stream_is_stored_before_its_end_is_told(running: Running, model: str) -> None:
+    """The id is the same from the first event to the store."""
+    told, final = await ask_stream(running, model)
+    assert final["store"] is True and final["id"].startswith("resp_") and final["id"] != "resp_mock"
+    assert await call(running, "GET", final["id"]) == (200, final)
+    del told
+
+
+async def test_nothing_is_stored_that_should_not_be(running: Running, provider: Providers) -> None:
+    """254, 257: and its id cannot be gone on with."""
+    _, said = await ask(running, "native", store=False)
+    assert (await call(running, "GET", said["id"]))[0] == 404
+    assert provider("rsp").seen[0].json == {"model": "m", "input": "Hi", "store": False}
+    status, error = await ask(running, "chat", previous_response_id=said["id"])
+    assert status == 400 and error["error"]["code"] == "previous_response_not_found"
+    assert error["error"]["param"] == "previous_response_id"
+    status, error = await ask(running, "chat", previous_response_id="msg_1")
+    assert status == 400 and error["error"]["code"] == "invalid_value"
+    assert not provider("oai").seen
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_chain_of_three(running: Running, provider: Providers, model: str) -> None:
+    """255, 256: items in order, instructions are not carried over."""
+    _, first = await ask(running, model, "one", instructions="A")
+    _, second = await ask(running, model, "two", previous_response_id=first["id"])
+    _, third = await ask_stream(running, model, input="three", previous_response_id=second["id"])
+    assert third["previous_response_id"] == second["id"]
+    sent = provider(MODELS[model]).seen[-1].json
+    texts = turns(sent)
+    assert texts[0::2] == ["one", "two", "three"] and len(texts) == 5
+    assert "A" not in texts and sent.get("instructions") is None and sent.get("system") is None
+    assert "previous_response_id" not in sent
+
+
+async def test_a_chain_may_change_its_model(running: Running, provider: Providers) -> None:
+    """What one provider has said the next one reads."""
+    previous = None
+    for model in ("chat", "native", "claude", "chat"):
+        _, said = await ask(running, model, f"to {model}", previous_response_id=previous)
+        previous = said["id"]
+    assert [text for text in turns(provider("oai").seen[-1].json) if text.startswith("to ")] == [
+        "to chat",
+        "to native",
+        "to claude",
+        "to chat",
+    ]
+
+
+async def test_a_middle_link_may_be_deleted(running: Running, provider: Providers) -> None:
+    """What stands on it goes on; it itself is gone."""
+    _, first = await ask(running, "chat", "one")
+    _, second = await ask(running, "chat", "two", previous_response_id=first["id"])
+    assert (await call(running, "DELETE", first["id"]))[0] == 200
+    assert (await call(running, "GET", first["id"]))[0] == 404
+    assert (await ask(running, "chat", "x", previous_response_id=first["id"]))[0] == 400
+    assert (await ask(running, "chat", "three", previous_response_id=second["id"]))[0] == 200
+    assert turns(provider("oai").seen[-1].json)[0] == "one"
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:state.db"])
+async def test_another_keys_responses_are_not_there(start: Start, tmp_path: Path, url: str) -> None:
+    """258: the same words as for an id that never was."""
+    running = await start(CONFIG.replace("STORE", url) + KEYS, state_dir=str(tmp_path))
+    _, said = await ask(running, headers=A)
+    _, none = await call(running, "GET", "resp_0", headers=B)
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        status, error = await call(running, method, said["id"] + path, headers=B)
+        assert status == 404
+        assert error["error"]["message"] == none["error"]["message"].replace("resp_0", said["id"])
+    status, error = await ask(running, previous_response_id=said["id"], headers=B)
+    assert (status, error["error"]["code"]) == (400, "previous_response_not_found")
+    reference = [{"type": "item_reference", "id": said["output"][0]["id"]}]
+    assert (await ask(running, "chat", reference, headers=B))[0] == 400
+    assert (await ask(running, "chat", reference, headers=A))[0] == 200
+    assert (await call(running, "GET", said["id"], headers=A))[0] == 200
+
+
+async def test_open_calls_have_to_be_answered(running: Running, provider: Providers) -> None:
+    """260: before any provider is asked; with the output it goes on."""
+    tools = [{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}]
+    for model, name in MODELS.items():
+        provider(name).will(reply="tools")
+        _, said = await ask(running, model, tools=tools)
+        call_id = next(item["call_id"] for item in said["output"] if item["type"] == "function_call")
+        asked = len(provider(name).seen)
+        status, error = await ask(running, model, previous_response_id=said["id"])
+        assert status == 400 and error["error"]["param"] == "input"
+        assert error["error"]["message"] == f"No tool output found for function call {call_id}."
+        assert len(provider(name).seen) == asked
+
+        output = [{"type": "function_call_output", "call_id": call_id, "output": "22"}]
+        status, _ = await ask(running, model, output, previous_response_id=said["id"], tools=tools)
+        assert status == 200
+
+
+async def test_the_list_of_input_items(running: Running) -> None:
+    """261: newest first, cursors are exclusive, what came before is in it."""
+    _, first = await ask(running, "chat", "one")
+    given = [{"role": "user", "content": f"{number}"} for number in range(24)]
+    _, second = await ask(running, "chat", given, previous_response_id=first["id"])
+    path = f"{second['id']}/input_items"
+    status, page = await call(running, "GET", path)
+    assert status == 200 and page["object"] == "list" and len(page["data"]) == 20 and page["has_more"]
+    assert page["data"][0]["content"] == [{"type": "input_text", "text": "23"}]
+    assert all(item["id"] and item["status"] == "completed" for item in page["data"])
+    assert (page["first_id"], page["last_id"]) == (page["data"][0]["id"], page["data"][-1]["id"])
+    _, rest = await call(running, "GET", f"{path}?after={page['last_id']}")
+    assert len(rest["data"]) == 6 and not rest["has_more"]
+    assert [item["role"] for item in rest["data"]][-2:] == ["assistant", "user"]
+    _, rising = await call(running, "GET", f"{path}?order=asc&limit=100")
+    assert [item["id"] for item in rising["data"]] == [item["id"] for item in page["data"] + rest["data"]][::-1]
+    for bad in ("limit=0", "limit=101", "limit=x", "order=up", "after=msg_none"):
+        assert (await call(running, "GET", f"{path}?{bad}"))[0] == 400
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("sample", ["", "tools", "reasoning", "refusal"])
+async def test_a_stored_response_is_streamed_again(
+    running: Running, provider: Providers, model: str, sample: str
+) -> None:
+    """265: events that build the same object, from any number on."""
+    if sample:
+        provider(MODELS[model]).will(reply=sample)
+    _, said = await ask(running, model)
+    async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true") as answer:
+        whole = await answer.read()
+    _, final = read_responses(whole)
+    assert final == said
+    async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true&starting_after=1") as answer:
+        rest = await answer.read()
+    assert whole.endswith(rest) and b'"sequence_number":2' in rest.split(b"\n\n")[0]
+
+
+async def test_cancel_is_for_the_background(running: Running) -> None:
+    """263: a foreground response was never to be cancelled."""
+    _, said = await ask(running)
+    status, error = await call(running, "POST", f"{said['id']}/cancel")
+    assert status == 400 and "background=true" in error["error"]["message"]
+
+
+async def test_a_conversation_id_is_refused(running: Running) -> None:
+    """259: OpenAI's conversations live at OpenAI."""
+    _, said = await ask(running)
+    for more in ({"conversation": "conv_1"}, {"conversation": "conv_1", "previous_response_id": said["id"]}):
+        status, error = await ask(running, **more)
+        assert status == 400 and error["error"]["param"] == "conversation"
+
+
+async def test_responses_are_kept_as_long_as_they_are_used(start: Start, tmp_path: Path) -> None:
+    """A conversation does not lose its beginning while it goes on; what nobody uses goes."""
+    for url in ("memory:", "sqlite:state.db"):
+        clock = FakeClock()
+        text = CONFIG.replace('"STORE"', f'"{url}", ttl: 1h')
+        running = await start(text, clock=clock.clock(), state_dir=str(tmp_path))
+        _, first = await ask(running, "chat", "one")
+        _, other = await ask(running, "chat", "other")
+        clock.now += 3000
+        _, second = await ask(running, "chat", "two", previous_response_id=first["id"])
+        clock.now += 3000
+        assert (await ask(running, "chat", "three", previous_response_id=second["id"]))[0] == 200
+        assert (await call(running, "GET", other["id"]))[0] == 404
+        await running.gateway.responses.sweep(clock.now)
+        assert (await call(running, "GET", first["id"]))[0] == 200
+
+
+async def test_concurrent_writers(running: Running) -> None:
+    """All are stored; none waits for ever."""
+    answers = await asyncio.gather(*(ask(running, "chat", f"{number}") for number in range(40)))
+    assert len({said["id"] for _, said in answers}) == 40
+    for _, said in answers:
+        assert (await call(running, "GET", said["id"]))[0] == 200
+    assert json.dumps(answers)
+
+
+async def test_items_that_were_listed_can_be_referred_to(running: Running, provider: Providers) -> None:
+    """By the ids of the list, also those that the gateway has given them; each is looked up once."""
+    given = [{"role": "user", "content": "one"}, {"role": "user", "content": "two", "id": "msg_mine"}]
+    _, said = await ask(running, "chat", given)
+    _, page = await call(running, "GET", f"{said['id']}/input_items?order=asc")
+    names = [item["id"] for item in page["data"]]
+    assert names[1] == "msg_mine" and all(len(name) <= 64 for name in names)
+    references = [{"type": "item_reference", "id": names[0]}] * 3
+    status, _ = await ask(running, "chat", [*references, {"role": "user", "content": "x"}])
+    assert status == 200 and turns(provider("oai").seen[-1].json) == ["one\none\none\nx"]
+    status, _ = await ask(running, "chat", [{"type": "item_reference", "id": "msg_mine"}])
+    assert status == 200 and turns(provider("oai").seen[-1].json) == ["two"]
+    for name in (names[0][:-1] + "9", names[0].replace("_i0", "_o9"), "msg_none", "x" * 500):
+        status, error = await ask(running, "chat", [{"type": "item_reference", "id": name}])
+        assert status == 400 and error["error"]["param"] == "input[0].id"
+
+
+async def test_the_input_is_bounded(running: Running, provider: Providers) -> None:
+    """References, items and bytes: refused before they cost anything."""
+    many = [{"type": "item_reference", "id": f"msg_{number}"} for number in range(1001)]
+    status, error = await ask(running, "chat", many)
+    assert status == 400 and "1001 items" in error["error"]["message"]
+    status, error = await ask(running, "chat", [{"role": "user", "content": "x"}] * 20_001)
+    assert status == 400 and "20001 items" in error["error"]["message"]
+    assert not provider("oai").seen
+
+
+async def test_a_conversation_is_bounded(start: Start, provider: Providers) -> None:
+    """Joined, it may not be larger than a request; what it refers to counts as often as it is said."""
+    text = CONFIG.replace("STORE", "memory:").replace('["127.0.0.1:0"]', '["127.0.0.1:0"], max_body: 20KiB')
+    running = await start(text)
+    _, said = await ask(running, "chat", "x" * 8000)
+    _, again = await ask(running, "chat", "y" * 8000, previous_response_id=said["id"])
+    asked = len(provider("oai").seen)
+    status, error = await ask(running, "chat", "z" * 8000, previous_response_id=again["id"])
+    assert (status, error["error"]["code"]) == (413, "request_too_large")
+    assert "begin a new one" in error["error"]["message"]
+    _, page = await call(running, "GET", f"{said['id']}/input_items")
+    references = [{"type": "item_reference", "id": page["data"][0]["id"]}] * 3
+    assert (await ask(running, "chat", references))[0] == 413
+    assert len(provider("oai").seen) == asked
+
+
+async def test_ids_that_repeat_are_paged_all_the_same(running: Running) -> None:
+    """Clients and providers use one twice; nothing is left out of the list."""
+    given = [{"role": "user", "content": f"{number}", "id": "msg_same"} for number in range(6)]
+    _, said = await ask(running, "native", given)
+    _, last = await ask(running, "native", "x", previous_response_id=said["id"])
+    found: list[Any] = []
+    after = ""
+    while True:
+        _, page = await call(running, "GET", f"{last['id']}/input_items?order=asc&limit=2{after}")
+        found += page["data"]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['last_id']}"
+    assert [item["content"][0]["text"] for item in found[:6]] == [str(number) for number in range(6)]
+    assert len({item["id"] for item in found}) == len(found) == 8
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider: Providers, model: str) -> None:
+    """A stream that its client leaves is stored as far as it went (TRANSLATION.md 7.12)."""
+    provider(MODELS[model]).will(reply="parallel_tools", pace=0.03)
+    body = {"model": model, "input": "Hi", "stream": True}
+    async with running.post("/v1/responses", body) as answer:
+        begin = b""
+        while b"response.output_item.done" not in begin:
+            begin += await answer.content.readany()
+        answer.close()
+    name = json.loads(begin.split(b"data: ")[1].split(b"\n")[0])["response"]["id"]
+    await eventually(lambda: not running.gateway.exchanges and not running.gateway.chores)
+    status, kept = await call(running, "GET", name)
+    assert (status, kept["status"]) == (200, "incomplete")
+    assert kept["output"][0]["content"][0]["text"] == "Let me look."
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_what_breaks_off_is_kept_as_failed(running: Running, provider: Providers, model: str) -> None:
+    """With the id that the client knows, and with what it was told."""
+    provider(MODELS[model]).will(reply="parallel_tools", fault="truncate", after=14 if model == "native" else 7)
+    async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True}) as answer:
+        frames = [json.loads(line[6:]) for line in (await answer.read()).splitlines() if line.startswith(b"data: ")]
+    assert [frame["type"] for frame in frames[-2:]] == ["error", "response.failed"]
+    final = frames[-1]["response"]
+    assert final["id"] == frames[0]["response"]["id"] and final["output"] and final["store"] is True
+    assert await call(running, "GET", final["id"]) == (200, final)
+    status, error = await ask(running, model, previous_response_id=final["id"])
+    assert status == 400 and "is failed" in error["error"]["message"]
+
+
+@pytest.mark.parametrize("odd", [{"output": None}, {"status": None}, {"output": [None]}, {"output": 5}, {"status": 5}])
+async def test_odd_replies_are_told_all_the_same(running: Running, provider: Providers, odd: dict[str, Any]) -> None:
+    """What cannot be stored is not; the answer is the provider's."""
+    whole = {"id": "r", "object": "response", "status": "completed", "output": [], "usage": None} | odd
+    begun = {"type": "response.created", "sequence_number": 0, "response": whole | {"status": "in_progress"}}
+    said = {"type": "response.output_text.delta", "sequence_number": 1, "item_id": "m", "delta": "Hi"}
+    end = {"type": "response.completed", "sequence_number": 2, "response": whole}
+    frames = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in (begun, said, end)]
+    provider("rsp").will(frames=frames, times=1)
+    async with running.post("/v1/responses", {"model": "native", "input": "Hi", "stream": True}) as answer:
+        told = await asyncio.wait_for(answer.read(), 2)
+    assert told.count(b"event: response.completed") == 1
+    provider("rsp").will(body=json.dumps(whole))
+    status, reply = await ask(running, "native")
+    assert status in (200, 502) and (status == 502 or reply["store"] in (True, False))
+
+
+async def test_an_upstream_that_does_not_close(running: Running, provider: Providers) -> None:
+    """The last event is the last: nobody waits for the end of the body."""
+    whole = len(list(responses.events({"model": "m", "input": "Hi"}, "", "")))
+    provider("rsp").will(fault="stall_in_body", after=whole)
+    started = asyncio.get_running_loop().time()
+    _, final = await ask_stream(running, "native")
+    assert final["status"] == "completed" and asyncio.get_running_loop().time() - started < 1
+    assert (await call(running, "GET", final["id"]))[0] == 200
+
+
+async def test_a_beginning_that_is_deleted_meanwhile(running: Running, provider: Providers) -> None:
+    """What was told as stored can be gone on with: it keeps the whole conversation itself."""
+    _, first = await ask(running, "chat", "one")
+    provider("oai").will(latency=0.3)
+    asking = asyncio.create_task(ask(running, "chat", "two", previous_response_id=first["id"]))
+    await eventually(lambda: len(provider("oai").seen) == 2)
+    assert (await call(running, "DELETE", first["id"]))[0] == 200
+    _, second = await asking
+    assert second["store"] is True
+    status, _ = await ask(running, "chat", "three", previous_response_id=second["id"])
+    assert status == 200 and turns(provider("oai").seen[-1].json)[0::2] == ["one", "two", "three"]
+    _, page = await call(running, "GET", f"{second['id']}/input_items?order=asc")
+    assert [item["role"] for item in page["data"]] == ["user", "assistant", "user"]
+
+
+async def test_the_log_says_what_was_stored(running: Running) -> None:
+    """By the id that the client knows."""
+    _, said = await ask(running)
+    await ask(running, store=False)
+    lines = [line for line in running.exchanges if line["endpoint"] == "responses"]
+    assert (lines[0]["response"], lines[0]["stored"]) == (said["id"], True) and "response" not in lines[1]
+
+
+async def test_a_form_is_no_request(running: Running) -> None:
+    """415, not a bug."""
+    for path in ("/v1/responses", "/v1/responses/input_tokens", "/v1/messages/count_tokens", "/v1/chat/completions"):
+        with aiohttp.MultipartWriter("form-data") as form:
+            form.append("x")
+        async with running.session.post(running.url + path, data=form) as answer:
+            assert answer.status in (400, 415), path

@@ -1,0 +1,204 @@
+"""Stores that outlive a process: two gateways on one Redis, and SQLite under `kill -9`."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.store.sqlite import SqliteResponses
+from tests.conftest import Provider, Start, eventually
+from tests.flows.processes import Run
+from tests.flows.test_stored import CONFIG, ask, call, turns
+from tests.redis_server import Redis, server, with_redis
+
+__all__ = ["server"]
+
+
+async def test_a_full_disk_costs_the_storing_only(start: Start, tmp_path: Path) -> None:
+    """507 for `store: true`; an answer without it; what is stored is read. Room again, and it is stored again."""
+    running = await start(CONFIG.replace("STORE", "sqlite:state.db"), state_dir=str(tmp_path))
+    _, kept = await ask(running)
+    watched = running.gateway.responses
+    store = watched.store
+    assert isinstance(store, SqliteResponses)
+    await store._write(store._change, "PRAGMA max_page_count=1", ())
+    big = "x" * 100_000
+    status, error = await ask(running, said=big, store=True)
+    assert (status, error["error"]["code"]) == (507, "insufficient_storage")
+    status, said = await ask(running, said=big)
+    assert status == 200 and said["store"] is False
+    status, error = await ask(running, said=big, background=True)
+    assert status == 507
+    async with running.post("/v1/responses", {"model": "chat", "input": big, "stream": True}) as answer:
+        assert b'"store":false' in (await answer.read()).split(b"\n\n")[-2]
+    assert (await call(running, "GET", kept["id"]))[0] == 200
+    await store._write(store._change, "PRAGMA max_page_count=1000000", ())
+    await _until_ok(lambda: ask(running, said=big, store=True))
+    assert [line["state"] for line in running.log if line["event"] == "store"] == ["full", "ok"]
+
+
+KILLED = """
+server: {listen: ["127.0.0.1:PORT"]}
+store: {url: "sqlite:FOLDER/state.db"}
+providers: {one: {base_url: MOCK/one/v1, speaks: [openai_chat]}}
+routes: {both: "one:m"}
+"""
+
+
+@pytest.mark.slow
+async def test_nothing_acknowledged_is_lost(run: Run, folder: Path) -> None:
+    """200 stored, then killed in full traffic, three times: all that was told as stored is there."""
+    text = KILLED.replace("FOLDER", str(folder))
+    told: list[str] = []
+    for _ in range(3):
+        process = await asyncio.to_thread(run, text)
+        async with aiohttp.ClientSession() as session:
+            before = len(told)
+            asking = [asyncio.create_task(_keep_asking(session, process.url, told)) for _ in range(8)]
+            await eventually(partial(_has, told, before + 200), 60)
+            os.kill(process.popen.pid, signal.SIGKILL)
+            await asyncio.gather(*asking)
+        assert await process.ended() == -signal.SIGKILL
+    process = await asyncio.to_thread(run, text)
+    async with aiohttp.ClientSession() as session:
+        for name in told:
+            async with session.get(f"{process.url}/v1/responses/{name}") as answer:
+                assert answer.status == 200 and (await answer.json())["id"] == name
+    with sqlite3.connect(folder / "state.db") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _has(told: list[str], many: int) -> bool:
+    return len(told) >= many
+
+
+async def _keep_asking(session: aiohttp.ClientSession, url: str, told: list[str]) -> None:
+    is_stream = False
+    while True:
+        is_stream = not is_stream
+        body = {"model": "both", "input": "Hi", "store": True, "stream": is_stream}
+        try:
+            async with session.post(f"{url}/v1/responses", json=body) as answer:
+                said = await answer.read()
+        except aiohttp.ClientError:
+            return
+        if is_stream and b"event: response.completed" in said:
+            told.append(said.partition(b'"id":"')[2].partition(b'"')[0].decode())
+        elif not is_stream and answer.status == 200:
+            told.append((await answer.json())["id"])
+
+
+@with_redis
+async def test_two_gateways_on_one_redis(start: Start, server: Redis, provider: Callable[[str], Provider]) -> None:
+    """What one has stored the other reads, goes on with, cancels and deletes."""
+    text = CONFIG.replace("STORE", server.url)
+    one, two = await start(text), await start(text)
+    _, first = await ask(one, "chat", "one")
+    assert await call(two, "GET", first["id"]) == (200, first)
+    _, second = await ask(two, "claude", "two", previous_response_id=first["id"])
+    _, third = await ask(one, "chat", "three", previous_response_id=second["id"])
+    assert turns(provider("oai").seen[-1].json)[0::2] == ["one", "two", "three"]
+    assert (await call(two, "DELETE", third["id"]))[0] == 200
+    assert (await call(one, "GET", third["id"]))[0] == 404
+    provider("oai").will(latency=30)
+    _, run = await ask(one, "chat", background=True)
+    status, final = await call(two, "POST", f"{run['id']}/cancel")
+    assert (status, final["status"]) == (200, "cancelled")
+    assert (await call(one, "GET", run["id"]))[1]["status"] == "cancelled"
+
+
+@with_redis
+async def test_redis_goes_and_comes_back(start: Start, server: Redis) -> None:
+    """Clear errors, no crash, no restart; what needs no store is served all the while."""
+    running = await start(CONFIG.replace("STORE", server.url))
+    _, first = await ask(running)
+    server.end()
+    status, error = await call(running, "GET", first["id"])
+    assert (status, error["error"]["code"]) == (503, "service_unavailable")
+    assert "sesame" not in str(error)
+    assert (await ask(running, previous_response_id=first["id"]))[0] == 503
+    assert (await ask(running, store=True))[0] == 507
+    status, said = await ask(running)
+    assert status == 200 and said["store"] is False
+    assert (await running.chat("chat"))[0] == 200
+    server.begin()
+    await _until_ok(lambda: call(running, "GET", first["id"]))
+    assert (await ask(running, store=True))[1]["store"] is True
+    assert (await ask(running, previous_response_id=first["id"]))[0] == 200
+    assert "sesame" not in running.output.getvalue().decode()
+
+
+async def _until_ok(asking: Callable[[], Awaitable[tuple[int, Any]]]) -> None:
+    """A store that has failed is left alone for a second."""
+    for _ in range(100):
+        if (await asking())[0] == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the store did not come back")
+
+
+@pytest.mark.slow
+async def test_what_ran_when_the_gateway_was_killed_has_failed(
+    run: Run, folder: Path, provider: Callable[[str], Provider]
+) -> None:
+    """It could not say so itself: the lease says it, at once."""
+    provider("one").will(latency=60)
+    text = KILLED.replace("FOLDER", str(folder))
+    process = await asyncio.to_thread(run, text)
+    body = {"model": "both", "input": "Hi", "background": True}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{process.url}/v1/responses", json=body) as answer:
+            name = (await answer.json())["id"]
+        os.kill(process.popen.pid, signal.SIGKILL)
+        await process.ended()
+        process = await asyncio.to_thread(run, text)
+        async with session.get(f"{process.url}/v1/responses/{name}") as answer:
+            said = await answer.json()
+    assert (said["status"], said["error"]["code"]) == ("failed", "server_error")
+    process.popen.terminate()
+
+
+@pytest.mark.slow
+async def test_followers_are_told_that_the_gateway_stops(run: Run, provider: Callable[[str], Provider]) -> None:
+    """A run that is cut at the end of the drain ends with an event, and so do the streams of who follows it."""
+    provider("one").will(pace=1.0)
+    process = await asyncio.to_thread(
+        run, KILLED.replace("sqlite:FOLDER/state.db", "memory:").replace("]}", "], drain: 1s}", 1)
+    )
+    async with aiohttp.ClientSession() as session:
+        body = {"model": "both", "input": "Hi", "background": True, "stream": True}
+        async with session.post(f"{process.url}/v1/responses", json=body) as answer:
+            await answer.content.readuntil(b"\n\n")
+            process.popen.terminate()
+            rest = await answer.read()
+    assert b"event: error" in rest and b"shutting down" in rest
+    assert await process.ended(10) == 0
+    assert not process.has("bug")
+
+
+@with_redis
+@pytest.mark.slow
+async def test_a_run_outlives_a_redis_that_blinks(
+    start: Start, server: Redis, provider: Callable[[str], Provider]
+) -> None:
+    """Its end is stored when it is back."""
+    running = await start(CONFIG.replace("STORE", server.url))
+    provider("oai").will(latency=0.6)
+    _, said = await ask(running, "chat", background=True)
+    await asyncio.sleep(0.3)
+    server.end()
+    await asyncio.sleep(1)
+    server.begin()
+    for _ in range(100):
+        status, final = await call(running, "GET", said["id"])
+        if status == 200 and final["status"] == "completed":
+            break
+        await asyncio.sleep(0.1)
+    assert final["status"] == "completed"
