@@ -236,6 +236,7 @@ def test_the_example_of_the_product_page_holds() -> None:
     assert config.providers["example-host"].auth.secrets[0].value == "file-key-1"
 
 
+@pytest.mark.slow
 def test_every_shape_of_wrongness_is_survived() -> None:
     """Any YAML value anywhere gives problems or a configuration, never a traceback."""
     values: list[Any] = ["null", "[]", "{}", "x", "1", "true", "[[]]", "{a: {b: []}}", "2024-10-21"]

@@ -113,6 +113,7 @@ async def test_a_bad_request_is_refused_at_once(running: Running, provider: Prov
     assert not provider("oai").seen
 
 
+@pytest.mark.slow
 async def test_the_clients_patience_is_not_the_runs(running: Running, provider: Providers) -> None:
     """The SDK tells its own timeout; a run goes on for longer."""
     provider("oai").will(latency=1.5)
@@ -268,6 +269,7 @@ async def test_what_is_followed_elsewhere_may_be_deleted(start: Start, provider:
     assert isinstance(one.gateway.responses.store, MemoryResponses)
 
 
+@pytest.mark.slow
 async def test_a_run_goes_on_while_its_end_cannot_be_stored(
     running: Running, provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

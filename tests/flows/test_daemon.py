@@ -55,6 +55,7 @@ async def test_a_stream_is_finished_before_it_stops(
     assert await process.ended() == 0
 
 
+@pytest.mark.slow
 async def test_what_does_not_finish_is_cut_with_a_word(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
@@ -71,6 +72,7 @@ async def test_what_does_not_finish_is_cut_with_a_word(
     assert process.has("cut off")
 
 
+@pytest.mark.slow
 async def test_a_whole_reply_that_does_not_finish_is_a_503(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:

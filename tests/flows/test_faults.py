@@ -215,6 +215,7 @@ async def test_a_reply_beyond_the_limit_is_refused(start: Any, provider: Callabl
     assert status == 200 and len(str(said)) < 2000
 
 
+@pytest.mark.slow
 async def test_a_compressed_reply_is_unpacked(start: Any, provider: Callable[[str], Provider]) -> None:
     """A provider that compresses although it was asked not to is understood; a bomb is not unpacked."""
     import gzip

@@ -188,6 +188,7 @@ async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) 
     writer.close()
 
 
+@pytest.mark.slow
 async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
     """408, and the connection ends."""
     running = await start(SMALL)
@@ -200,6 +201,7 @@ async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
     assert raw.count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.slow
 async def test_100_continue_is_said_only_to_who_may_come_in(start: Start) -> None:
     """A refused client is not invited to send its body (RELIABILITY.md 19)."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n"

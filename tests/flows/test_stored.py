@@ -32,7 +32,7 @@ MODELS = {"chat": "oai", "claude": "ant", "native": "rsp"}
 A, B = {"Authorization": "Bearer gwk_client-key"}, {"Authorization": "Bearer gwk_other-key"}
 
 
-@pytest.fixture(params=["memory:", "sqlite:state.db"])
+@pytest.fixture(params=["sqlite:state.db", pytest.param("memory:", marks=pytest.mark.slow)])
 async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:
     return await start(CONFIG.replace("STORE", request.param), state_dir=str(tmp_path))
 
