@@ -44,6 +44,7 @@ from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.openai_responses.compacting import COMPACT
 from gateway.wire.openai_responses.counting import INPUT_TOKENS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +57,7 @@ LIMIT_CLASSES = {
 HANDLERS: dict[str, Handler] = {
     COUNT_TOKENS.name: count_tokens,
     INPUT_TOKENS.name: count_input,
+    COMPACT.name: responses.compact,
     OPENAI_RESPONSES.name: responses.create,
 }
 # Every /v1 path stands behind each of these (PRODUCT.md section 6).

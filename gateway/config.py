@@ -11,6 +11,7 @@ from attrs import field, frozen, validators
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
 StoreUrl = NewType("StoreUrl", str)
+ANONYMOUS = "anonymous"  # whose things are that are made without a key
 # Fields of wire.profile.Profile by name, only those that were written.
 ModelSettings = NewType("ModelSettings", dict[str, Any])
 MIB = 1024 * 1024

@@ -9,6 +9,7 @@ import msgspec
 from attrs import evolve, frozen
 
 from gateway.attempt import printable
+from gateway.config import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit
@@ -52,7 +53,7 @@ class _Said:
 
 def owner_of(visit: Visit) -> str:
     """Whose responses a client sees: its key's, or those of all who need none."""
-    return visit.owner.name if visit.owner is not None else ""
+    return visit.owner.name if visit.owner is not None else ANONYMOUS
 
 
 async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: bool = True) -> Prepared:

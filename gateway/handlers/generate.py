@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.attempt import printable
-from gateway.config import Seconds
+from gateway.config import ANONYMOUS, Seconds
 from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest
 from gateway.handlers.bodies import read_body, read_json_body
@@ -98,7 +98,7 @@ def make_inquiry(
         id=visit.exchange.id,
         now=int(gateway.clock.time()),
         monotonic=visit.exchange.started,
-        owner=visit.owner.name if visit.owner is not None else "anonymous",
+        owner=visit.owner.name if visit.owner is not None else ANONYMOUS,
         is_stream=is_stream,
         secret=gateway.secret,
         recall=gateway.recall,

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.dispatch import Dispatch
-from gateway.errors import UpgradeRequired
+from gateway.errors import BadRequest, UpgradeRequired
 from gateway.exchange import Step
 from gateway.handlers.background import RUNS
 from gateway.handlers.bodies import read_json_body
@@ -15,6 +15,7 @@ from gateway.keeping import Keeping
 from gateway.parts import GATEWAY, VISIT
 from gateway.wire.json_body import JsonBody
 from gateway.wire.node import Node
+from gateway.wire.openai_responses.compacting import COMPACT
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -37,6 +38,25 @@ async def create(request: web.Request) -> web.StreamResponse:
         inquiry.question.plain_include = prepared.plain_include
         if prepared.keeping is not None and prepared.keeping.is_background:
             return await _begin(request, inquiry, prepared.keeping, prepared.body)
+    return await Dispatch(inquiry).run()
+
+
+async def compact(request: web.Request) -> web.StreamResponse:
+    """Have a conversation made short by a provider that can; what is stored of it is joined before."""
+    gateway, visit = request.app[GATEWAY], request[VISIT]
+    server = visit.snapshot.config.server
+    body = await read_json_body(request, server.max_body, server.timeouts.body)
+    resolved, _ = resolve(request, visit, body)
+    providers = [visit.snapshot.config.providers[target.provider] for target in resolved.route.targets]
+    if not any(COMPACT.name in provider.speaks for provider in providers):
+        raise BadRequest(f"No provider of '{resolved.alias}' can compact conversations", code="unsupported")
+    prepared = None
+    if visit.endpoint.mode != "pt":
+        prepared = await prepare(gateway, visit, body, may_store=False)
+        body = prepared.body
+    inquiry = make_inquiry(request, gateway, visit, COMPACT, body, resolved)
+    if prepared is not None:
+        inquiry.question.home, inquiry.question.readable = prepared.home, prepared.readable
     return await Dispatch(inquiry).run()
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from gateway.config import LIMIT_CLASSES, Config, Provider
+from gateway.config import ANONYMOUS, LIMIT_CLASSES, Config, Provider
 from gateway.load.places import Path
 
 # Never from the file: credentials belong in `auth`, the rest is the HTTP library's business.
@@ -111,6 +111,8 @@ def _store_problem(url: str) -> str | None:
 def _check_keys(config: Config) -> Found:
     owners: dict[bytes, str] = {}
     for name, key in config.keys.items():
+        if name == ANONYMOUS:
+            yield ("keys", name), "this name stands for clients that show no key: use another one"
         if not key.secret:
             yield ("keys", name, "secret"), "at least one secret is needed"
         for secret in key.secret:

@@ -72,6 +72,16 @@ def whole(request: Mapping[str, Any], sample: str, text: str) -> dict[str, Any]:
     return said | {"output": items_of(request, sample, text), "usage": usage}
 
 
+def compacted(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A conversation made short: what the user said, and the rest sealed."""
+    given = request.get("input")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
+    users = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    sealed = {"id": "cmp_mock", "type": "compaction", "encrypted_content": SEALED}
+    head = {"id": "resp_mock", "object": "response.compaction", "created_at": CREATED}
+    return head | {"output": [*users, sealed], "usage": USAGE}
+
+
 def events(request: Mapping[str, Any], sample: str, text: str) -> Iterator[bytes]:
     """The frames of a streamed response."""
     number = -1

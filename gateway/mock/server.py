@@ -130,6 +130,8 @@ def _reply(path: str, body: dict[str, Any], sample: str, text: str) -> Any:
             return messages.whole(body, sample, text)
         case "/responses":
             return responses.whole(body, sample, text)
+        case "/responses/compact":
+            return responses.compacted(body)
         case "/responses/input_tokens":
             return {"object": "response.input_tokens", **messages.count(body)}
         case "/messages/count_tokens":

@@ -11,6 +11,7 @@ from gateway.wire.neutral import Request
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.openai_responses.compacting import COMPACT
 from gateway.wire.openai_responses.counting import INPUT_TOKENS
 
 DIALECTS: dict[str, Dialect] = {
@@ -21,6 +22,7 @@ DIALECTS: dict[str, Dialect] = {
         COUNT_TOKENS,
         OPENAI_RESPONSES,
         INPUT_TOKENS,
+        COMPACT,
         OPENAI_COMPLETIONS,
         carried("openai_embeddings", "/embeddings"),
         carried("openai_moderations", "/moderations"),

@@ -148,15 +148,15 @@ async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest
         await ended(running, said["id"])
         names.append(said["id"])
     await eventually(lambda: runs.running == 0)
-    run = runs.get("", names[0])
+    run = runs.get("anonymous", names[0])
     assert run is not None and run._work is None and run.frames.size < 400_000
     monkeypatch.setattr(background, "MOST_KEPT", run.frames.size)
     runs.forget()
-    assert [runs.get("", name) is not None for name in names] == [False, False, True]
+    assert [runs.get("anonymous", name) is not None for name in names] == [False, False, True]
     assert (await events(running, names[0]))[-1]["type"] == "response.completed"
     monkeypatch.setattr(background, "KEPT_S", -1)
     runs.forget()
-    assert runs.get("", names[2]) is None
+    assert runs.get("anonymous", names[2]) is None
 
 
 async def test_frames_without_numbers_are_counted(running: Running, provider: Providers) -> None:

@@ -12,7 +12,7 @@ CONFIG = """
 server: {listen: ["127.0.0.1:0"]}
 store: {url: "memory:"}
 providers:
-  oai: {base_url: "MOCK/oai/v1", speaks: [openai_chat, openai_responses, openai_input_tokens]}
+  oai: {base_url: "MOCK/oai/v1", speaks: [openai_chat, openai_responses, openai_input_tokens, openai_compact]}
   ant: {base_url: "MOCK/ant/v1", speaks: [anthropic_messages, anthropic_count_tokens]}
   old: {base_url: "MOCK/old/v1", speaks: [openai_chat]}
 routes: {openai: "oai:m", claude: ["ant:m", "oai:m"], plain: ["old:m", "ant:m"]}
@@ -84,3 +84,20 @@ async def test_refusals_are_told(running: Running, provider: Providers, path: st
     bad: dict[str, Any] = {"input": 5} if path == OPENAI else {"messages": [{"role": "nobody", "content": "x"}]}
     assert (await count(running, path, "plain", **bad))[0] == 400
     assert (await count(running, path, "nothing"))[0] == 404
+
+
+async def test_a_conversation_is_compacted_where_it_can_be(running: Running, provider: Providers) -> None:
+    """Carried to a provider that has it, with what is stored before; refused where none has."""
+    async with running.post("/v1/responses", {"model": "openai", "input": "one"}) as answer:
+        previous = (await answer.json())["id"]
+    body = {"model": "claude", "input": "two", "previous_response_id": previous}
+    async with running.post("/v1/responses/compact", body) as answer:
+        said = await answer.json()
+        assert answer.status == 200 and said["object"] == "response.compaction"
+    sent = provider("oai").seen[-1]
+    assert sent.path == "/responses/compact" and set(sent.json) == {"model", "input"}
+    assert [item["role"] for item in sent.json["input"]] == ["user", "assistant", "user"] and not provider("ant").seen
+    async with running.post("/v1/responses", {"model": "plain", "input": [*said["output"], "x"][:2]}) as answer:
+        assert answer.status == 200
+    async with running.post("/v1/responses/compact", {"model": "plain", "input": "x"}) as answer:
+        assert answer.status == 400 and (await answer.json())["error"]["code"] == "unsupported"
