@@ -105,7 +105,8 @@ def make_app(
 
     async def run_parts(app: web.Application) -> AsyncIterator[None]:
         opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
-        store = WatchedResponses(opened, clock, logs.log.warning)
+        metrics = Metrics()
+        store = WatchedResponses(opened, clock, logs.log.warning, metrics.store_failures.inc)
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""
         client = HttpClient()
@@ -115,7 +116,7 @@ def make_app(
             health=Health(config.breaker),
             logs=logs,
             redactor=redactor,
-            metrics=Metrics(),
+            metrics=metrics,
             clock=clock,
             dice=dice or random.SystemRandom(),
             windows=MemoryWindows(clock),
@@ -263,6 +264,5 @@ def _watch(gateway: Gateway, runs: Runs) -> None:
         return [((state.value,), float(state is now)) for state in StoreState]
 
     watch("background_runs", "Responses that run in the background.", lambda: [((), float(runs.running))])
-    watch("store_failures", "Requests to the store that failed.", lambda: [((), float(gateway.responses.failures))])
     watch("store_state", "How the store stands: 1 for the state it is in.", store_states, "state")
     watch("draining", "Whether the daemon is stopping.", lambda: [((), float(gateway.is_draining))])

@@ -172,7 +172,7 @@ class Store:
     url: StoreUrl = field(
         default=StoreUrl("sqlite:state/gateway.db"),
         repr=False,
-        metadata=doc("sqlite:PATH, redis://…, rediss://… or memory:, or where it is found, as a secret is"),
+        metadata=doc("sqlite:PATH, memory:, redis://… (rediss, valkey); or where it is found, as a secret is"),
     )
     ttl: Seconds = field(default=Seconds(86400), metadata=doc("how long responses are kept, from their last use on"))
 

@@ -161,8 +161,9 @@ class StorageFull(GatewayError):
     status = 507
     default_code = "insufficient_storage"
 
-    def __init__(self) -> None:
-        super().__init__("The response cannot be stored now; with store: false it is served")
+    def __init__(self, *, is_background: bool = False) -> None:
+        more = "" if is_background else "; with store: false it is served"
+        super().__init__(f"The response cannot be stored now{more}")
 
 
 class ShuttingDown(Unavailable):

@@ -78,9 +78,13 @@ class Keeping:
             raise StorageFull
         return marked(told, _UNKEPT)
 
+    def so_far(self, status: str) -> bytes | None:
+        """The response object with what was said of it; None when nothing was."""
+        return self._lane.so_far(status) if self._lane is not None else None
+
     async def rest(self) -> None:
         """Store what was said to a client that has left in the middle (TRANSLATION.md 7.12)."""
-        if self._lane is not None and (body := self._lane.so_far("incomplete")) is not None:
+        if (body := self.so_far("incomplete")) is not None:
             await self._put(Final(body))
 
     async def write(self, stored: StoredResponse) -> bool:

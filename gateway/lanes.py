@@ -245,6 +245,7 @@ def _memo(question: Question, client: ClientSide, profile: Profile, provider: st
         sealer=question.sealer,
         profile=profile,
         call_prefix=client.call_prefix,
+        time=question.time,
     )
     if question.has_lost_thoughts or provider in question.blind:
         memo.drops.add("reasoning")

@@ -104,6 +104,7 @@ class Metrics:
         self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
         self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "provider", "part")
         self.refusals = count("refusals", "Requests refused by a limit.", "limit")
+        self.store_failures = count("store_failures", "Requests to the store that failed, or were not tried.")
         self.reloads = count("config_reloads", "Configurations taken into force.")
         self.reload_failures = count("config_reload_failures", "Configurations refused at a reload.")
         self.duration = seconds("request_duration_seconds", "Whole exchanges.", SLOW, "endpoint")

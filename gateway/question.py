@@ -24,6 +24,7 @@ class Question:
     id: str
     now: int  # Unix time
     monotonic: float
+    time: Callable[[], float]  # Unix time when it is asked for
     owner: str
     is_stream: bool
     secret: bytes = field(repr=False)

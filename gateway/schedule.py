@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from gateway.config import Target
-from gateway.errors import Fault, GatewayError, UpstreamFault
+from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
 from gateway.health import CONSEQUENCES
 
 # TRANSLATION.md 9.2, full jitter; a provider that wants a longer pause is given up instead.
@@ -116,4 +116,4 @@ def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:
 
 def is_pointless(error: GatewayError) -> bool:
     """Whether the client should be told not to try again."""
-    return isinstance(error, UpstreamFault) and error.fault in POINTLESS
+    return isinstance(error, StorageFull) or (isinstance(error, UpstreamFault) and error.fault in POINTLESS)

@@ -215,6 +215,8 @@ async def test_a_full_redis_can_be_read(server: Redis) -> None:
             await store.put(row(f"resp_x{number}", body=b"x" * 200_000))
     assert await store.get("a", "resp_1", 1001) is not None
     assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
+    with pytest.raises(StoreFull):
+        await store.check()
     await store.close()
 
 

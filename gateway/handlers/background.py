@@ -26,7 +26,7 @@ from gateway.wire.openai_responses.errors import error_object
 from gateway.wire.openai_responses.kept import marked
 from gateway.wire.openai_responses.objects import response_object
 
-LEASE_S, RENEW_S = 30.0, 8.0
+LEASE_S, RENEW_S, AGAIN_S, STOP_S = 30.0, 3.0, 1.0, 5.0
 KEPT_S, MOST_KEPT = 300.0, 64 * 1024 * 1024  # the frames of runs that have ended: seconds, and bytes of all together
 POLL_S = 1.0  # how often another gateway's run is looked at
 SHARE = 8  # one key's runs may be one of so many exchanges that `server.max_concurrent` allows
@@ -50,10 +50,10 @@ class Run:
         try:
             await keeping.write(self._record(keeping, "queued"))
         except StoreDown:
-            raise StorageFull from None
+            raise StorageFull(is_background=True) from None
         self._work = asyncio.create_task(Dispatch(inquiry).run())
-        self.gateway.exchanges[inquiry.visit.exchange.id] = self._work
         self._watching = asyncio.create_task(self._watch(self._work, inquiry, keeping))
+        self.gateway.exchanges[inquiry.visit.exchange.id] = self._watching
 
     def cancel(self) -> None:
         """End it: its owner wants no more of it."""
@@ -61,23 +61,36 @@ class Run:
         if self._work is not None:
             self._work.cancel()
 
+    async def stop(self) -> None:
+        """Cancel it, and wait until what it has said is stored."""
+        self.cancel()
+        if self._watching is not None:
+            await asyncio.wait({self._watching}, timeout=STOP_S)
+
     async def _watch(self, work: asyncio.Task[web.StreamResponse], inquiry: Inquiry, keeping: Keeping) -> None:
-        exchange = inquiry.visit.exchange
+        """Wait for its end, however it ends, and say it where it could not."""
         renewing = asyncio.create_task(self._renew(keeping))
-        await asyncio.wait({work})
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:  # the drain is over
+            work.cancel()
+            await asyncio.wait({work})
         renewing.cancel()
-        error = self._fault_of(work, exchange)
-        if error is not None:
-            exchange.error, exchange.status = error, error.status
-        else:
-            exchange.status = 499 if self._is_cancelled else 200
-        if not self.frames.has_end:
-            await self._say_end(inquiry, keeping, error)
-        self.frames.end()
-        self.ended = self.gateway.clock.monotonic()
-        self._work = None
-        self.gateway.exchanges.pop(exchange.id, None)
-        close_books(self.gateway, inquiry.visit)
+        exchange = inquiry.visit.exchange
+        try:
+            error = self._fault_of(work, exchange)
+            if error is not None:
+                exchange.error, exchange.status = error, error.status
+            else:
+                exchange.status = 499 if self._is_cancelled else 200
+            if not self.frames.has_end:
+                await self._say_end(inquiry, keeping, error)
+        finally:
+            self.frames.end()
+            self.ended = self.gateway.clock.monotonic()
+            self._work = None
+            self.gateway.exchanges.pop(exchange.id, None)
+            close_books(self.gateway, inquiry.visit)
 
     def _fault_of(self, work: asyncio.Task[web.StreamResponse], exchange: Exchange) -> GatewayError | None:
         """What went wrong, as it is told."""
@@ -96,25 +109,39 @@ class Run:
         """The end of a run that could not say it itself: what was said so far, as failed or as cancelled."""
         lane = inquiry.lane or inquiry.make_lane()
         if error is None:
-            self.frames.add_end("cancelled", self._marked("cancelled"))
+            self.body = keeping.so_far("cancelled") or self._marked("cancelled")
+            self.frames.add_end("cancelled", self.body)
+            await self._store_end(inquiry, keeping, "cancelled")
             return
         self.body = marked(self._marked("failed"), {"error": msgspec.json.encode(error_object(error))})
         if not self.frames.is_begun:
             self.frames.add_beginning(self._marked("in_progress"))
         self.frames.add(lane.fail(error, inquiry.visit.exchange.id))
+        await self._store_end(inquiry, keeping, "failed")
+
+    async def _store_end(self, inquiry: Inquiry, keeping: Keeping, status: str) -> None:
+        ended = keeping.record(self.body, status, last=self.frames.last)
         with suppress(StoreDown):  # its lease runs out all the same
-            await keeping.store.put(keeping.record(self.body, "failed", last=self.frames.last), only_running=True)
+            inquiry.visit.exchange.is_stored = await keeping.store.put(ended, only_running=True)
 
     async def _renew(self, keeping: Keeping) -> None:
         """Show the store that this runs; notice when it was cancelled or deleted from elsewhere."""
-        while not keeping.is_over:
-            with suppress(StoreDown):
-                if not await keeping.store.put(self._record(keeping, "in_progress"), only_running=True):
-                    found = await keeping.store.get(keeping.owner, keeping.id, self.gateway.clock.time())
-                    if not keeping.is_over and (found is None or found.status == "cancelled"):
-                        self.cancel()
-                        return
-            await self.gateway.clock.sleep(RENEW_S)
+        while True:
+            pause = RENEW_S
+            try:
+                is_written = await keeping.store.put(self._record(keeping, "in_progress"), only_running=True)
+                found = None if is_written else await keeping.store.get(keeping.owner, keeping.id, self._now())
+            except StoreDown:
+                pause = AGAIN_S
+            else:
+                if not is_written and not keeping.is_over and (found is None or found.status == "cancelled"):
+                    self.cancel()
+                if not is_written:
+                    return
+            await self.gateway.clock.sleep(pause)
+
+    def _now(self) -> float:
+        return self.gateway.clock.time()
 
     def _record(self, keeping: Keeping, status: str) -> StoredResponse:
         self.body = self._marked(status)
@@ -139,6 +166,7 @@ class Runs:
         run = Run(self.gateway, marked(msgspec.json.encode(body), keeping.marks))
         keeping.begun = marked(run.body, {"status": b'"in_progress"'})
         visit = _own_visit(inquiry.visit, self.gateway)
+        keeping.exchange = visit.exchange
         server, now = visit.snapshot.config.server, asyncio.get_running_loop().time()
         own = evolve(
             inquiry,
@@ -164,7 +192,7 @@ class Runs:
         self._runs[keeping.owner, keeping.id] = run
         try:
             await run.begin(own, keeping)
-        except StorageFull:
+        except BaseException:  # its client may have left meanwhile
             del self._runs[keeping.owner, keeping.id]
             raise
         return run
@@ -173,11 +201,11 @@ class Runs:
         """A run of this gateway."""
         return self._runs.get((owner, name))
 
-    def cancel(self, owner: str, name: str) -> None:
+    async def stop(self, owner: str, name: str) -> None:
         """End a run, if it is one of this gateway and has not ended."""
         run = self._runs.get((owner, name))
         if run is not None and run.ended is None:
-            run.cancel()
+            await run.stop()
 
     @property
     def running(self) -> int:

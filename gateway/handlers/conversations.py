@@ -1,5 +1,6 @@
 """What a Responses request rests on: stored responses before it, and items that it refers to."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ from gateway.config import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit
-from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown
+from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.json_body import JsonBody, raw
 from gateway.wire.openai_responses.history import (
+    REFERENCE,
     Item,
     anonymous,
     check_answered,
-    place_of,
+    listed,
     read_items,
+    response_of,
     stored_items,
     write_items,
 )
@@ -28,6 +31,7 @@ from gateway.wire.openai_responses.history import (
 SEALED = "reasoning.encrypted_content"
 MOST_ID = 200
 MOST_REFERENCES = 1000
+_BARE_REFERENCE = re.compile(rb'\{\s*"id"\s*:\s*"[^"\\]*"\s*(,\s*"type"\s*:\s*null\s*)?\}')
 _OURS = ("previous_response_id", "background")
 _BAD_PREVIOUS = frozenset({"failed", "cancelled"})
 
@@ -65,7 +69,10 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
         raise BadRequest("Background responses need storage", param="background", code="background_not_supported")
     is_demanded = wants_store and body.has("store")
     if is_demanded or is_background:
-        _check_room(gateway)
+        await _check_room(gateway, is_background=is_background)
+    members, plain_include = _members(body, is_background=is_background, is_stored=wants_store)
+    if not wants_store and previous is None and not _has_references(body):
+        return Prepared(evolve(body, members=members), None)  # nothing of it is ours to look at
     own, limit = read_items(body), visit.snapshot.config.server.max_body
     with reached():
         links = await _links(gateway, visit, previous)
@@ -77,7 +84,6 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
     ]
     everything = [*(one.item for one in past), *given]
     check_answered(everything if past else ())
-    members, plain_include = _members(body, is_background=is_background, is_stored=wants_store)
     is_joined = bool(links) or given is not own
     whole = _put_input(body, members, everything, limit) if is_joined else evolve(body, members=members)
     keeping = None
@@ -138,12 +144,19 @@ def unknown(name: str) -> UnknownResponse:
     return UnknownResponse(f"Response with id '{printable(name)}' not found.")
 
 
-def _check_room(gateway: Gateway) -> None:
+async def _check_room(gateway: Gateway, *, is_background: bool) -> None:
     """Refuse what must be stored and cannot be, before a provider has been paid for it."""
     try:
         gateway.responses.check_room()
+        if gateway.responses.state is not StoreState.OK:
+            await gateway.responses.check()
     except StoreDown:
-        raise StorageFull from None
+        raise StorageFull(is_background=is_background) from None
+
+
+def _has_references(body: JsonBody) -> bool:
+    given = bytes(body.members.get("input", b""))
+    return given.rfind(b'"item_reference"') >= 0 or _BARE_REFERENCE.search(given) is not None
 
 
 def _previous(body: JsonBody) -> str | None:
@@ -181,7 +194,7 @@ async def _links(gateway: Gateway, visit: Visit, previous: str | None) -> list[L
             code="previous_response_not_found",
         )
     if len(links) >= MOST_LINKS:
-        raise _too_long(config.server.max_body)
+        raise TooLarge(f"The conversation has {MOST_LINKS} responses: begin a new one")
     last = links[-1]
     if last.status in (*RUNNING, *_BAD_PREVIOUS):
         raise BadRequest(
@@ -194,7 +207,7 @@ async def _links(gateway: Gateway, visit: Visit, previous: str | None) -> list[L
 
 async def _resolved(gateway: Gateway, owner: str, own: list[Item], links: list[Link], most: int) -> list[Item]:
     """The request's items, with references replaced by what they refer to; what the chain holds is not said twice."""
-    names = {item.id or "" for item in own if item.kind == "item_reference"}
+    names = {item.id or "" for item in own if item.kind == REFERENCE}
     if not names:
         return own
     if len(names) > MOST_REFERENCES:
@@ -202,46 +215,45 @@ async def _resolved(gateway: Gateway, owner: str, own: list[Item], links: list[L
             f"'input' refers to {len(names)} items: at most {MOST_REFERENCES} are looked up", param="input"
         )
     held = {name for link in links for name in link.items}
-    known: dict[str, Item | None] = {}
+    known: dict[str, Item] = {}
     found: list[Item] = []
     size = 0
     for index, item in enumerate(own):
-        if item.kind != "item_reference":
+        if item.kind != REFERENCE:
             found.append(item)
             continue
         name = item.id or ""
         if name in held:
             continue
         if name not in known:
-            known[name] = await _look_up(gateway, owner, name)
-        match = known[name]
-        if match is None:
+            known |= await _look_up(gateway, owner, name, names)
+        if name not in known:
             raise BadRequest(
                 f"Item with id '{printable(name)}' not found. Items are not persisted when store is set to false.",
                 param=f"input[{index}].id",
             )
-        found.append(match)
-        size += len(match.raw)
+        found.append(known[name])
+        size += len(known[name].raw)
         if size > most:
             raise _too_long(most)
     return found
 
 
-async def _look_up(gateway: Gateway, owner: str, name: str) -> Item | None:
-    """A stored item by its id, or by the one that it was listed with."""
+async def _look_up(gateway: Gateway, owner: str, name: str, names: set[str]) -> dict[str, Item]:
+    """A stored item by its id, or by the one that it was listed with; with what else is looked for beside it."""
     now = gateway.clock.time()
-    if (place := place_of(name)) is not None:
-        response, part, index = place
+    if (response := response_of(name)) is not None:
         stored = await gateway.responses.get(owner, response, now)
-        items = stored_items(b"[]" if stored is None else stored.input if part == "i" else stored.output)
-        return items[index].alone() if index < len(items) else None
-    holder = await gateway.responses.holder(owner, name[:MOST_ID], now)
-    items = [*stored_items(holder.output), *stored_items(holder.input)] if holder is not None else []
-    return next((item.alone() for item in items if item.id == name), None)
+        holder = None if stored is None else stored.link
+    else:
+        holder = await gateway.responses.holder(owner, name[:MOST_ID], now)
+    if holder is None:
+        return {}
+    return {found: item.alone() for found, item in listed(holder.id, holder.input, holder.output) if found in names}
 
 
 def _too_long(most: int) -> TooLarge:
-    return TooLarge(f"The conversation has more than {MOST_LINKS} responses, or {most} bytes: begin a new one")
+    return TooLarge(f"The conversation is larger than {most} bytes: begin a new one")
 
 
 def _put_input(body: JsonBody, members: dict[str, msgspec.Raw], items: list[Item], limit: int) -> JsonBody:

@@ -98,6 +98,7 @@ def make_inquiry(
         id=visit.exchange.id,
         now=int(gateway.clock.time()),
         monotonic=visit.exchange.started,
+        time=gateway.clock.time,
         owner=visit.owner.name if visit.owner is not None else ANONYMOUS,
         is_stream=is_stream,
         secret=gateway.secret,

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from gateway.exchange import Step
 from gateway.relay import Outlet
-from gateway.wire.openai_responses.kept import ENDS
+from gateway.wire.openai_responses.kept import ENDS, MOST_NUMBER
 from gateway.wire.sse import FrameCutter, read_frame, write_event
 
 
@@ -20,6 +20,7 @@ class _Event(msgspec.Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @define
@@ -45,15 +46,10 @@ class Frames:
             said = read_frame(frame).data if frame else None
             if said is None:
                 continue
-            try:
-                event = _EVENT.decode(said)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                event = _Event()
-            number = event.sequence_number
-            self.last = number if type(number) is int and number > self.last else self.last + 1
+            event, numbered = self._numbered(said, frame)
             self.has_end = self.has_end or event.type in ENDS
-            self.size += len(frame)
-            self._frames.append((self.last, frame))
+            self.size += len(numbered)
+            self._frames.append((self.last, numbered))
         self._wake()
 
     def add_beginning(self, response: bytes) -> None:
@@ -86,6 +82,21 @@ class Frames:
                     await more.wait()
             except TimeoutError:
                 yield b""
+
+    def _numbered(self, said: bytes, frame: bytes) -> tuple[_Event, bytes]:
+        """A frame with a number that comes after those before; its own, if that does."""
+        try:
+            event, members = _EVENT.decode(said), _MEMBERS.decode(said)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            self.last += 1
+            return _Event(), frame
+        number = event.sequence_number
+        if type(number) is int and self.last < number < MOST_NUMBER:
+            self.last = number
+            return event, frame
+        self.last += 1
+        members["sequence_number"] = msgspec.Raw(str(self.last).encode())
+        return event, write_event(event.type, msgspec.json.encode(members))
 
     def _event(self, kind: str, response: bytes) -> bytes:
         said = {"type": kind, "sequence_number": self.last + 1, "response": msgspec.Raw(response)}

@@ -83,10 +83,9 @@ async def health(request: web.Request) -> web.Response:
         "client_api_key_validation": bool(visit.snapshot.config.keys),
         "default_provider": visit.snapshot.config.default_provider,
         "providers": _providers(gateway, is_operator(request, visit)),
+        "store": gateway.responses.state.value,
         "resting": {name: round(seconds, 1) for name, seconds in gateway.health.resting(gateway.clock.monotonic())},
     }
-    if gateway.responses.state is not StoreState.OK:
-        report["store"] = gateway.responses.state.value
     if gateway.reload_problems:
         report["reload_problems"] = (
             gateway.reload_problems if is_operator(request, visit) else len(gateway.reload_problems)

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavailable
 from gateway.exchange import Step
-from gateway.handlers.background import POLL_S, RUNS, Run
+from gateway.handlers.background import POLL_S, RENEW_S, RUNS, Run
 from gateway.handlers.conversations import owner_of, reached, unknown
 from gateway.parts import GATEWAY, VISIT
 from gateway.relay import STREAM_HEADERS, Outlet, tell
@@ -18,7 +18,8 @@ from gateway.store import ChainTooLong, StoredResponse
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.history import MOST_LISTED, USUALLY_LISTED, listed, page, unrepeated
-from gateway.wire.openai_responses.kept import marked, replay
+from gateway.wire.openai_responses.kept import marked
+from gateway.wire.openai_responses.replay import replay
 
 # What is left of a run whose gateway has stopped.
 INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gateway that ran this response has stopped"})
@@ -89,7 +90,8 @@ async def delete(request: web.Request) -> web.Response:
         is_gone = await gateway.responses.delete(owner_of(request[VISIT]), name, gateway.clock.time())
     if not is_gone:
         raise unknown(name)
-    request.app[RUNS].cancel(owner_of(request[VISIT]), name)
+    request[VISIT].exchange.response = name
+    await request.app[RUNS].stop(owner_of(request[VISIT]), name)
     request[VISIT].exchange.step(Step.ESTIMATE)
     return _json(msgspec.json.encode({"id": name, "object": "response", "deleted": True}))
 
@@ -126,9 +128,10 @@ async def cancel(request: web.Request) -> web.Response:
     if not msgspec.json.decode(found.body).get("background"):
         raise BadRequest("Only responses created with background=true can be cancelled.")
     if found.is_running:
+        await request.app[RUNS].stop(found.owner, found.id)  # here it keeps what it has said
+        found = await _find(request)
+    if found.is_running:
         found = await _end(request, found, "cancelled", b"null")
-        if found.status == "cancelled":
-            request.app[RUNS].cancel(found.owner, found.id)
     request[VISIT].exchange.step(Step.ESTIMATE)
     return _json(whole_of(found))
 
@@ -149,9 +152,12 @@ async def _find(request: web.Request) -> StoredResponse:
         found = await gateway.responses.get(owner_of(request[VISIT]), name, gateway.clock.time())
     if found is None:
         raise unknown(name)
+    request[VISIT].exchange.response = name
     run = request.app[RUNS].get(found.owner, found.id)
     is_here = run is not None and run.ended is None
-    if found.is_running and not is_here and found.lease < gateway.clock.time():
+    # A store that was away has kept who runs from saying so: they get the time for it.
+    may_judge = gateway.responses.is_up_for(2 * RENEW_S)
+    if found.is_running and not is_here and may_judge and found.lease < gateway.clock.time():
         return await _end(request, found, "failed", INTERRUPTED)
     return found
 

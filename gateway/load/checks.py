@@ -105,7 +105,7 @@ def _store_problem(url: str) -> str | None:
         is_whole = False
     if scheme in SHARED_STORES and is_whole and (parts.path.strip("/") or "0").isdecimal():
         return None
-    return "expected sqlite:PATH, redis://HOST:PORT/NUMBER, rediss://… or memory:"
+    return "expected sqlite:PATH, memory:, or redis://HOST:PORT/NUMBER (rediss, valkey, valkeys as well)"
 
 
 def _check_keys(config: Config) -> Found:

@@ -42,7 +42,7 @@ OUTCOMES: dict[type[GatewayError], str] = {
     errors.Unavailable: "unavailable",
     errors.ShuttingDown: "shutting_down",
     errors.StoreUnavailable: "store_unavailable",
-    errors.StorageFull: "storage_full",
+    errors.StorageFull: "not_stored",
     errors.NoTargetLeft: "no_target",
 }
 

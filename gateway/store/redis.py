@@ -33,6 +33,9 @@ CONNECTIONS = 32
 # KEYS: a response; ARGV: data, input, output, previous, status, milliseconds, only_running, owner's prefix, id, items …
 _PUT = """
 local prefix, id = ARGV[8], ARGV[9]
+if ARGV[7] == '1' and redis.call('HGET', KEYS[1], 'data') == ARGV[1] then
+    return 1  -- asked again, because the answer was lost
+end
 if ARGV[7] == '1' then
     local status = redis.call('HGET', KEYS[1], 'status')
     if not (status == 'queued' or status == 'in_progress') or redis.call('HEXISTS', KEYS[1], 'hidden') == 1 then
@@ -126,6 +129,7 @@ class RedisResponses:
     _client: Any
     _scripts: dict[str, Any]
     _place: str
+    _has_tls: bool
     _free: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(CONNECTIONS), init=False)
 
     @classmethod
@@ -138,15 +142,16 @@ class RedisResponses:
                 max_connections=CONNECTIONS,
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE / 2,
-                retry=Retry(NoBackoff(), 1),
+                retry=Retry(NoBackoff(), 1, (Disconnected,)),  # for connections that the server has closed
             )
             pool.make_connection()  # what the URL says beyond the place is looked at here
         except (ValueError, TypeError) as error:
-            raise StoreUnusable(f"store.url: {error}") from None
+            raise StoreUnusable(f"store.url: its options are not understood: {error}") from None
         client = redis.asyncio.Redis.from_pool(pool)
         scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
         where = pool.connection_kwargs
-        return cls(client, scripts, f"{where.get('host') or where.get('path')}:{where.get('port', '')}".rstrip(":"))
+        place = f"{where.get('host') or where.get('path')}:{where.get('port', '')}".rstrip(":")
+        return cls(client, scripts, place, url.startswith("rediss:"))
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         prefix = _owner(stored.owner)
@@ -179,7 +184,7 @@ class RedisResponses:
         """The server does it."""
 
     async def check(self) -> None:
-        await self._ask(self._client.ping)
+        await self._ask(self._client.set, name=f"{PREFIX}check", value=b"1", px=1000)  # reading alone shows no room
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -194,7 +199,8 @@ class RedisResponses:
         except TimeoutError:
             raise StoreBusy(f"{self._place}: no connection was free for {PATIENCE:g} s") from None
         try:
-            return await do(**given)
+            async with asyncio.timeout(PATIENCE):
+                return await do(**given)
         except OutOfMemoryError:
             raise StoreFull(f"{self._place}: its memory is full (maxmemory)") from None
         except (AuthenticationError, NoPermissionError):
@@ -202,8 +208,9 @@ class RedisResponses:
         except ResponseError as error:
             kind = StoreFull if str(error).startswith("MISCONF") else StoreDown
             raise kind(f"{self._place}: {str(error)[:100]}") from None
-        except Silent:
-            raise StoreBusy(f"{self._place}: no answer for {PATIENCE:g} s") from None
+        except (Silent, TimeoutError):
+            hint = " (is TLS spoken there?)" if self._has_tls else ""
+            raise StoreBusy(f"{self._place}: no answer for {PATIENCE:g} s{hint}") from None
         except (RedisError, OSError) as error:
             raise StoreDown(f"{self._place}: {_reason(error)}") from None
         finally:

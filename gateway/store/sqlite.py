@@ -151,7 +151,7 @@ class SqliteResponses:
             return await asyncio.get_running_loop().run_in_executor(thread, do, *given)
         except sqlite3.Error as error:
             raise self._fault(error) from None
-        except RuntimeError as error:  # the thread has ended
+        except (RuntimeError, OverflowError, ValueError) as error:  # the thread has ended, or a value is none
             raise StoreDown(f"{self.path}: {error}") from None
 
     def _commit(self) -> None:
@@ -163,11 +163,12 @@ class SqliteResponses:
 
     def _committed(self, batch: list[Waiting], written: asyncio.Future[list[bool | StoreDown]]) -> None:
         fault = written.exception()
-        answers: Sequence[bool | BaseException] = written.result() if fault is None else [fault] * len(batch)
+        answers: Sequence[bool | StoreDown]
+        answers = written.result() if fault is None else [StoreDown(f"{self.path}: {fault}")] * len(batch)
         for (_, done), answer in zip(batch, answers, strict=True):
             if done.done():  # whoever waited has left
                 continue
-            if isinstance(answer, BaseException):
+            if isinstance(answer, StoreDown):
                 done.set_exception(answer)
             else:
                 done.set_result(answer)
@@ -186,7 +187,7 @@ class SqliteResponses:
             self._writing.execute("BEGIN IMMEDIATE")
             answers: list[bool | StoreDown] = [self._insert_one(row) for row in rows]
             self._writing.execute("COMMIT")
-        except (sqlite3.Error, StoreDown, ValueError) as error:  # ValueError: text that is none
+        except (sqlite3.Error, StoreDown, ValueError, OverflowError) as error:  # the last two: a value that is none
             if self._writing.in_transaction:
                 self._writing.execute("ROLLBACK")
             if len(rows) > 1:
@@ -215,7 +216,10 @@ class SqliteResponses:
             is_there = False
         if not is_there:
             raise StoreDown(f"{self.path}: the file is gone: restart the gateway")
-        disk = os.statvfs(self.path)
+        try:
+            disk = os.statvfs(self.path)
+        except OSError as error:
+            raise StoreDown(f"{self.path}: {error.strerror}") from None
         if disk.f_bavail * disk.f_frsize < RESERVE:
             raise StoreFull(f"{self.path}: less than {RESERVE >> 20} MiB of the disk are left")
 

@@ -15,21 +15,30 @@ MOST_BUSY = 3  # requests in a row that have waited in vain: it is not they, it 
 
 @define
 class WatchedResponses:
-    """A store of responses with its state. `tell` logs a change: once, however many requests meet it."""
+    """A store of responses with its state.
+
+    `tell` logs a change: once, however many requests meet it. `count` counts what failed.
+    """
 
     store: Responses
     clock: Clock
     tell: Callable[..., Any]
+    count: Callable[[], Any]
     state: StoreState = field(default=StoreState.OK, init=False)
-    failures: int = field(default=0, init=False)
     _busy: int = field(default=0, init=False)  # in a row
     _reason: str = field(default="", init=False)
     _rests_until: float = field(default=0.0, init=False)
+    _up_since: float = field(default=float("-inf"), init=False)
 
     def check_room(self) -> None:
         """Raise StoreDown when a response could not be stored, as far as is known without trying."""
         if self.state is not StoreState.OK and self.clock.monotonic() < self._rests_until:
+            self.count()
             raise (StoreFull if self.state is StoreState.FULL else StoreDown)(self._reason)
+
+    def is_up_for(self, seconds: float) -> bool:
+        """Whether the store has answered for so long, as far as is known."""
+        return self.state is not StoreState.DOWN and self.clock.monotonic() - self._up_since >= seconds
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         self.check_room()
@@ -71,16 +80,16 @@ class WatchedResponses:
         try:
             yield
         except StoreDown as error:
-            self._note(error)
+            self._note(error, is_check=not may_rest)
             raise
         self._busy = 0
         if self.state is StoreState.DOWN or writes:
             self._change(StoreState.OK, "")
 
-    def _note(self, error: StoreDown) -> None:
-        self.failures += 1
+    def _note(self, error: StoreDown, *, is_check: bool) -> None:
+        self.count()
         self._busy = self._busy + 1 if isinstance(error, StoreBusy) else 0
-        if 0 < self._busy < MOST_BUSY:
+        if 0 < self._busy < MOST_BUSY and not is_check:
             return
         self._rests_until = self.clock.monotonic() + REST_S
         self._change(StoreState.FULL if isinstance(error, StoreFull) else StoreState.DOWN, str(error))
@@ -88,5 +97,7 @@ class WatchedResponses:
     def _change(self, state: StoreState, reason: str) -> None:
         self._reason = reason
         if state is not self.state:
+            if self.state is StoreState.DOWN:
+                self._up_since = self.clock.monotonic()
             self.state = state
             self.tell("store", state=state.value, reason=reason or None)

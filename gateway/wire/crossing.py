@@ -1,5 +1,6 @@
 """What the two sides of a crossing tell each other: what was lost, and what the way back needs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -58,6 +59,7 @@ class Memo:
     freeform: set[str] = field(factory=set)
     prefill: str = ""
     forced_output: str | None = None  # the tool whose arguments are the structured answer
+    time: Callable[[], float] | None = None  # Unix time when it is asked for
     first_index: int = 0  # of the blocks of the next leg, in a reply that pauses
     _estimate: int | None = field(default=None, init=False)
     _seen_calls: set[str] | None = field(default=None, init=False)

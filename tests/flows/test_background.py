@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway.handlers import background
@@ -222,6 +223,7 @@ async def test_a_failure_is_told_as_it_is_stored(running: Running, provider: Pro
     final = await ended(running, said["id"])
     told = await events(running, said["id"])
     assert [event["type"] for event in told] == ["response.created", "error", "response.failed"]
+    assert [event["sequence_number"] for event in told] == [0, 1, 2]
     assert told[-1]["response"]["id"] == said["id"] and told[-1]["response"]["error"] == final["error"]
     provider("oai").server.script.rules.clear()
     running.gateway.health = type(running.gateway.health)(running.gateway.snapshot.config.breaker)
@@ -295,3 +297,70 @@ class _Broken:
     async def put(self, *_: Any, **__: Any) -> bool:
         self.asked += 1
         raise StoreDown("away")
+
+    get = put
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_what_was_said_before_a_cancel_is_kept(running: Running, provider: Providers, model: str) -> None:
+    """In the answer, in the store and in the stream: the same."""
+    provider(MODELS[model]).will(text="one two three four five six", pace=0.05)
+    _, said = await ask(running, model, background=True)
+    run = running.app[background.RUNS].get("anonymous", said["id"])
+    assert run is not None
+    await eventually(lambda: b"output_text.delta" in b"".join(frame for _, frame in run.frames._frames))
+    status, final = await call(running, "POST", f"{said['id']}/cancel")
+    assert (status, final["status"]) == (200, "cancelled")
+    assert final["output"][0]["content"][0]["text"].startswith("one")
+    assert await call(running, "GET", said["id"]) == (200, final)
+    assert (await events(running, said["id"]))[-1]["response"] == final
+    line = next(line for line in running.exchanges if line["id"].endswith("-run"))
+    assert line["stored"] is True and line["response"] == said["id"] and line["outcome"] == "abandoned"
+
+
+async def test_a_client_that_leaves_too_early_leaves_nothing(running: Running) -> None:
+    """The run was not begun, and takes no place."""
+    store = running.gateway.responses.store
+    runs = running.app[background.RUNS]
+    slow: Any = _Slow(store)
+    running.gateway.responses.store = slow
+    body = {"model": "chat", "input": "Hi", "background": True}
+    with pytest.raises(TimeoutError):
+        async with running.post("/v1/responses", body, timeout=aiohttp.ClientTimeout(total=0.1)):
+            pass
+    await eventually(lambda: not running.gateway.exchanges)
+    assert runs.running == 0
+    running.gateway.responses.store = store
+
+
+class _Slow:
+    def __init__(self, store: Any) -> None:
+        self.store = store
+
+    async def put(self, *given: Any, **more: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await self.store.put(*given, **more)
+
+
+async def test_an_outage_longer_than_the_lease(
+    start: Start, provider: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another gateway does not take the run for dead before it could say that it lives."""
+    monkeypatch.setattr(background, "LEASE_S", 0.05)
+    monkeypatch.setattr(background, "AGAIN_S", 0.05)
+    text = CONFIG.replace("STORE", "memory:")
+    one, two = await start(text), await start(text)
+    store = one.gateway.responses.store
+    two.gateway.responses.store = store
+    provider("oai").will(latency=2)
+    _, said = await ask(one, "chat", background=True)
+    broken: Any = _Broken()
+    one.gateway.responses.store = two.gateway.responses.store = broken
+    monkeypatch.setattr(background, "LEASE_S", 30.0)
+    assert (await call(two, "GET", said["id"]))[0] == 503
+    await asyncio.sleep(0.1)
+    one.gateway.responses.store = two.gateway.responses.store = store
+    await asyncio.sleep(1.1)  # what has failed is left alone for a second
+    status, found = await call(two, "GET", said["id"])
+    assert status == 200 and found["status"] in ("queued", "in_progress")
+    assert (await ended(one, said["id"]))["status"] == "completed"

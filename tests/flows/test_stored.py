@@ -333,6 +333,52 @@ async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider
 
 
 @pytest.mark.parametrize("model", MODELS)
+async def test_half_a_text_is_kept(running: Running, provider: Providers, model: str) -> None:
+    """As much of it as was told: who goes on with it goes on from there."""
+    provider(MODELS[model]).will(text="one two three four five six seven eight", pace=0.03)
+    async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True}) as answer:
+        begin = b""
+        while begin.count(b"event: response.output_text.delta") < 2:
+            begin += await answer.content.readany()
+        answer.close()
+    frames = [json.loads(line[6:]) for line in begin.split(b"\n") if line.startswith(b"data: ") and line.endswith(b"}")]
+    said = "".join(frame.get("delta", "") for frame in frames)
+    await eventually(lambda: not running.gateway.exchanges and not running.gateway.chores)
+    status, kept = await call(running, "GET", frames[0]["response"]["id"])
+    assert (status, kept["status"], kept["output"][0]["status"]) == (200, "incomplete", "incomplete")
+    assert kept["output"][0]["content"][0]["text"].startswith(said) and said.startswith("one")
+    provider(MODELS[model]).server.script.rules.clear()
+    status, _ = await ask(running, model, "go on", previous_response_id=kept["id"])
+    assert status == 200 and turns(provider(MODELS[model]).seen[-1].json)[1].startswith(said)
+
+
+async def test_a_reference_needs_no_type(running: Running, provider: Providers) -> None:
+    """It is optional in the SDK's types; what refers is never stored as an item itself."""
+    _, said = await ask(running, "chat")
+    name = said["output"][0]["id"]
+    for model in MODELS:
+        for bare in ({"id": name}, {"id": name, "type": None}):
+            status, _ = await ask(running, model, [bare, {"role": "user", "content": "x"}], store=False)
+            assert status == 200 and turns(provider(MODELS[model]).seen[-1].json)[-2].startswith("Hello")
+        assert (await ask(running, model, [{"id": name}, {"role": "user", "content": "x"}]))[0] == 200
+    status, error = await ask(running, "native", [{"id": "msg_none"}], store=False)
+    assert status == 400 and "not found" in error["error"]["message"]
+
+
+async def test_what_lacks_a_member_is_replayed(running: Running, provider: Providers) -> None:
+    """Providers' items are theirs."""
+    odd = [
+        {"type": "function_call", "id": "fc", "call_id": "c", "name": "f"},
+        {"type": "message", "id": "m", "content": [5]},
+    ]
+    whole = {"id": "r", "object": "response", "status": "completed", "output": odd, "usage": None}
+    provider("rsp").will(body=json.dumps(whole))
+    _, said = await ask(running, "native")
+    async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true") as answer:
+        assert b"event: response.completed" in await answer.read()
+
+
+@pytest.mark.parametrize("model", MODELS)
 async def test_what_breaks_off_is_kept_as_failed(running: Running, provider: Providers, model: str) -> None:
     """With the id that the client knows, and with what it was told."""
     provider(MODELS[model]).will(reply="parallel_tools", fault="truncate", after=14 if model == "native" else 7)

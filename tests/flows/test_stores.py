@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.store import sqlite as sqlite_store
+from gateway.store import watched as watched_store
 from gateway.store.sqlite import SqliteResponses
 from tests.conftest import Provider, Start, eventually
 from tests.flows.processes import Run
@@ -21,7 +23,9 @@ from tests.redis_server import Redis, server, with_redis
 __all__ = ["server"]
 
 
-async def test_a_full_disk_costs_the_storing_only(start: Start, tmp_path: Path) -> None:
+async def test_a_full_disk_costs_the_storing_only(
+    start: Start, provider: Callable[[str], Provider], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """507 for `store: true`; an answer without it; what is stored is read. Room again, and it is stored again."""
     running = await start(CONFIG.replace("STORE", "sqlite:state.db"), state_dir=str(tmp_path))
     _, kept = await ask(running)
@@ -34,6 +38,13 @@ async def test_a_full_disk_costs_the_storing_only(start: Start, tmp_path: Path) 
     assert (status, error["error"]["code"]) == (507, "insufficient_storage")
     status, said = await ask(running, said=big)
     assert status == 200 and said["store"] is False
+    asked = len(provider("oai").seen)
+    await store._write(store._change, "PRAGMA max_page_count=1", ())
+    monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
+    await asyncio.sleep(watched_store.REST_S + 0.1)
+    status, error = await ask(running, said=big, store=True)
+    assert status == 507 and len(provider("oai").seen) == asked, "nobody is paid for what is known to fail"
+    monkeypatch.setattr(sqlite_store, "RESERVE", 0)
     status, error = await ask(running, said=big, background=True)
     assert status == 507
     async with running.post("/v1/responses", {"model": "chat", "input": big, "stream": True}) as answer:

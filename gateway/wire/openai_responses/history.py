@@ -14,6 +14,7 @@ from gateway.wire.node import wrong_kind
 
 MOST_LISTED, USUALLY_LISTED = 100, 20
 MOST_ITEMS = 20_000  # of one request's input
+REFERENCE = "item_reference"
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 # What ids of items begin with (SDK types); anything else gets the general one.
@@ -33,7 +34,7 @@ class _Head(msgspec.Struct):
 
 _HEAD = msgspec.json.Decoder(_Head)
 # Ids of our own for items that have none: the response they are listed with, and their place in it.
-_LISTED = re.compile(r"[a-z]+_([0-9a-f]{40})_([io])([0-9]{1,5})")
+_LISTED = re.compile(r"[a-z]+_([0-9a-f]{40})_[io][0-9]{1,5}")
 
 
 @frozen
@@ -54,6 +55,8 @@ class Item:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise wrong_kind(path, "an object", bytes(raw)) from None
         kind = head.type if isinstance(head.type, str) else "message" if head.role is not None else ""
+        if not kind and isinstance(head.id, str):
+            kind = REFERENCE  # SDK type ItemReference: its type is optional
         return cls(raw, kind, _text(head.id), _text(head.call_id), _text(head.encrypted_content))
 
     def alone(self) -> "Item":
@@ -122,10 +125,10 @@ def listed(response: str, given: bytes, output: bytes) -> Iterator[tuple[str, It
             yield item.id or f"{_PREFIXES.get(item.kind, 'item_')}{name}_{kind}{index}", item
 
 
-def place_of(name: str) -> tuple[str, str, int] | None:
-    """The response, the part (i or o) and the place that an id of ours stands for."""
+def response_of(name: str) -> str | None:
+    """The response that an item with an id of ours is listed with."""
     found = _LISTED.fullmatch(name)
-    return None if found is None else (f"resp_{found[1]}", found[2], int(found[3]))
+    return None if found is None else f"resp_{found[1]}"
 
 
 def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:

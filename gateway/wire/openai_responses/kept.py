@@ -13,10 +13,19 @@ from gateway.wire.sse import FrameCutter, read_frame, write_event
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _MARK = b'"response":'
-_DONE_KIND = "response.output_item.done"
-_DONE = b'"' + _DONE_KIND.encode() + b'"'
+_ITEM = b'"response.output_item.'
 _encode = msgspec.json.Encoder().encode
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+MOST_NUMBER = 2**53  # beyond it JSON's numbers are not whole any more
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    delta: str = ""
+    content_index: int = 0
+
+
+_DELTA = msgspec.json.Decoder(_Delta)
 
 
 def marked(body: bytes | msgspec.Raw, marks: Mapping[str, bytes]) -> bytes:
@@ -44,6 +53,8 @@ class KeptLane:
     begun: bytes = b""
     _held: bytes = field(default=b"", init=False)
     _items: list[msgspec.Raw] = field(factory=list, init=False)
+    _open: msgspec.Raw | None = field(default=None, init=False)  # the item that is being said
+    _said: list[bytes] = field(factory=list, init=False)  # what was said of it, looked at only if it breaks off
 
     @property
     def has_content(self) -> bool:
@@ -67,7 +78,10 @@ class KeptLane:
         return self.lane.is_empty
 
     def passes(self, chunk: bytes) -> bool:
-        return self.lane.passes(chunk)
+        if not self.lane.passes(chunk):
+            return False
+        self._said.append(chunk)
+        return True
 
     def feed(self, frame: bytes) -> bytes:
         return self._mark(self.lane.feed(frame))
@@ -94,23 +108,52 @@ class KeptLane:
 
     def _so_far(self) -> dict[str, Any]:
         begun = _MEMBERS.decode(self.begun) if self.begun else {}
-        return begun | {"output": self._items} | _raws(self.marks)
+        half = _half(self._open, b"".join(self._said)) if self._open is not None else None
+        return begun | {"output": [*self._items, *([half] if half is not None else [])]} | _raws(self.marks)
 
     def _mark(self, out: bytes) -> bytes:
-        if _MARK not in out and _DONE not in out:
+        if _MARK not in out and _ITEM not in out:
+            self._said.append(out)
             return out
         told = []
         for one in _frames(out):
-            if one.kind == _DONE_KIND and one.item is not None:
+            if one.kind == "response.output_item.added":
+                self._open = one.item
+                self._said.clear()
+            elif one.kind == "response.output_item.done" and one.item is not None:
                 self._items.append(one.item)
+                self._open = None
+                self._said.clear()
             marked_frame = one.told(one.response | _raws(self.marks))
             if one.is_final:
                 self._held += marked_frame
                 continue
             if one.response:
                 self.begun = _encode(one.response | _raws(self.marks))
+            elif one.item is None:
+                self._said.append(one.raw)
             told.append(marked_frame)
         return b"".join(told)
+
+
+def _half(item: msgspec.Raw, said: bytes) -> dict[str, Any] | None:
+    """A message as far as its text was said; None for what makes no sense in half."""
+    whole: Any = msgspec.json.decode(item)
+    if not isinstance(whole, dict) or whole.get("type") != "message":
+        return None
+    texts: dict[int, str] = {}
+    for frame in FrameCutter().feed(said):
+        data = read_frame(frame).data
+        try:
+            delta = _DELTA.decode(data or b"{}")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if delta.type == "response.output_text.delta":
+            texts[delta.content_index] = texts.get(delta.content_index, "") + delta.delta
+    parts = [
+        {"type": "output_text", "text": texts[index], "annotations": [], "logprobs": []} for index in sorted(texts)
+    ]
+    return whole | {"status": "incomplete", "content": parts} if parts else None
 
 
 def remark(out: bytes, marks: Mapping[str, bytes]) -> bytes:
@@ -154,7 +197,7 @@ def _frames(out: bytes) -> Iterator[_Frame]:
 
 
 def _read(frame: bytes) -> _Frame:
-    data = read_frame(frame).data if _MARK in frame or _DONE in frame else None
+    data = read_frame(frame).data if _MARK in frame or _ITEM in frame else None
     if data is None:
         return _Frame(frame)
     try:
@@ -164,91 +207,8 @@ def _read(frame: bytes) -> _Frame:
         number = msgspec.json.decode(members.get("sequence_number", b"-1"))
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
         return _Frame(frame)
-    return _Frame(frame, kind, members, response, number if type(number) is int else -1)
+    return _Frame(frame, kind, members, response, number if type(number) is int and 0 <= number < MOST_NUMBER else -1)
 
 
 def _raws(marks: Mapping[str, bytes]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(value) for name, value in marks.items()}
-
-
-def replay(response: bytes, after: int = -1, last: int = -1) -> Iterator[bytes]:
-    """Yield the events of a stored response, as if it were streamed now; those behind number `after`.
-
-    `last` was the number of its last event when it was streamed first, in smaller pieces: whoever comes back with a
-    number of then gets all that may be missing, and always the end.
-    """
-    whole: dict[str, Any] = msgspec.json.decode(response)
-    events = _Replay.of(whole)
-    shift = max(0, last + 1 - len(events)) if after >= 0 else 0
-    for index, (kind, members) in enumerate(events):
-        is_end, number = index == len(events) - 1, index + shift
-        if number > after or is_end:
-            number = max(number, after + 1)
-            yield write_event(kind, _encode({"type": kind, "sequence_number": number, **members}))
-
-
-@define
-class _Replay:
-    """The events that build a response, in the order of TRANSLATION.md 7.6."""
-
-    events: list[tuple[str, dict[str, Any]]] = field(factory=list, init=False)
-
-    @classmethod
-    def of(cls, whole: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """(type, members) of each event."""
-        told = cls()
-        unsaid: dict[str, Any] = dict.fromkeys(("usage", "error", "incomplete_details"))
-        begun = whole | unsaid | {"status": "in_progress", "output": []}
-        told.tell("response.created", response=begun)
-        told.tell("response.in_progress", response=begun)
-        for index, item in enumerate(whole.get("output") or []):
-            told.tell_item(index, item)
-        told.tell(f"response.{whole.get('status') or 'completed'}", response=whole)
-        return told.events
-
-    def tell(self, kind: str, **members: Any) -> None:
-        self.events.append((kind, members))
-
-    def tell_item(self, index: int, item: dict[str, Any]) -> None:
-        kind, at = item.get("type"), {"item_id": item.get("id"), "output_index": index}
-        empty: dict[str, Any] = {"content": []} if kind == "message" else {"summary": []} if kind == "reasoning" else {}
-        text_of = {"function_call": "arguments", "custom_tool_call": "input"}.get(str(kind))
-        if text_of is not None:
-            empty = {text_of: ""}
-        begun = {**item, **empty} | ({"status": "in_progress"} if "status" in item else {})
-        self.tell("response.output_item.added", output_index=index, item=begun)
-        if kind == "message":
-            for number, part in enumerate(item.get("content") or []):
-                self._tell_part({**at, "content_index": number}, part)
-        elif kind == "reasoning":
-            for number, part in enumerate(item.get("summary") or []):
-                self._tell_summary({**at, "summary_index": number}, part)
-            for number, part in enumerate(item.get("content") or []):
-                self._tell_text("reasoning_text", {**at, "content_index": number}, "text", part.get("text", ""))
-        elif kind == "function_call":
-            self._tell_text("function_call_arguments", {**at, "name": item.get("name")}, "arguments", item["arguments"])
-        elif kind == "custom_tool_call":
-            self._tell_text("custom_tool_call_input", at, "input", item["input"])
-        self.tell("response.output_item.done", output_index=index, item=item)
-
-    def _tell_part(self, at: dict[str, Any], part: dict[str, Any]) -> None:
-        is_refusal = part.get("type") == "refusal"
-        name = "refusal" if is_refusal else "text"
-        more = {} if is_refusal else {"logprobs": part.get("logprobs") or []}
-        empty: dict[str, Any] = {name: ""} if is_refusal else {name: "", "annotations": []}
-        self.tell("response.content_part.added", **at, part={**part, **empty})
-        kind = "refusal" if is_refusal else "output_text"
-        self.tell(f"response.{kind}.delta", **at, delta=part.get(name, ""), **more)
-        for number, note in enumerate(part.get("annotations") or []):
-            self.tell("response.output_text.annotation.added", **at, annotation_index=number, annotation=note)
-        self.tell(f"response.{kind}.done", **at, **{name: part.get(name, "")}, **more)
-        self.tell("response.content_part.done", **at, part=part)
-
-    def _tell_summary(self, at: dict[str, Any], part: dict[str, Any]) -> None:
-        self.tell("response.reasoning_summary_part.added", **at, part={**part, "text": ""})
-        self._tell_text("reasoning_summary_text", at, "text", part.get("text", ""))
-        self.tell("response.reasoning_summary_part.done", **at, part=part)
-
-    def _tell_text(self, kind: str, at: dict[str, Any], name: str, text: str) -> None:
-        self.tell(f"response.{kind}.delta", **{key: value for key, value in at.items() if key != "name"}, delta=text)
-        self.tell(f"response.{kind}.done", **at, **{name: text})

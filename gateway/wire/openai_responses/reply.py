@@ -345,7 +345,7 @@ class ResponsesWriter:
         self.response["incomplete_details"] = {"reason": why} if why else None
         self.response["usage"] = write_usage(self._usage or Usage())
         if not why:
-            self.response["completed_at"] = self.memo.now
+            self.response["completed_at"] = int(self.memo.time()) if self.memo.time is not None else self.memo.now
         return out + self._tell(f"response.{self.response['status']}", response=self.response)
 
     def _id(self, prefix: str) -> str:

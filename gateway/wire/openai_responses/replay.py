@@ -1,0 +1,103 @@
+"""A stored response, told again as the stream that builds it (TRANSLATION.md 7.6)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.wire.sse import write_event
+
+_encode = msgspec.json.Encoder().encode
+
+
+def replay(response: bytes, after: int = -1, last: int = -1) -> Iterator[bytes]:
+    """Yield the events of a stored response, as if it were streamed now; those behind number `after`.
+
+    `last` was the number of its last event when it was streamed first, in smaller pieces: whoever comes back with a
+    number of then gets all that may be missing, and always the end.
+    """
+    whole: dict[str, Any] = msgspec.json.decode(response)
+    events = _Replay.of(whole)
+    shift = max(0, last + 1 - len(events)) if after >= 0 else 0
+    for index, (kind, members) in enumerate(events):
+        is_end, number = index == len(events) - 1, index + shift
+        if number > after or is_end:
+            number = max(number, after + 1)
+            yield write_event(kind, _encode({"type": kind, "sequence_number": number, **members}))
+
+
+@define
+class _Replay:
+    """The events that build a response, in the order of TRANSLATION.md 7.6."""
+
+    events: list[tuple[str, dict[str, Any]]] = field(factory=list, init=False)
+
+    @classmethod
+    def of(cls, whole: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """(type, members) of each event."""
+        told = cls()
+        unsaid: dict[str, Any] = dict.fromkeys(("usage", "error", "incomplete_details"))
+        begun = whole | unsaid | {"status": "in_progress", "output": []}
+        told.tell("response.created", response=begun)
+        told.tell("response.in_progress", response=begun)
+        for index, item in enumerate(whole.get("output") or []):
+            told.tell_item(index, item)
+        told.tell(f"response.{whole.get('status') or 'completed'}", response=whole)
+        return told.events
+
+    def tell(self, kind: str, **members: Any) -> None:
+        self.events.append((kind, members))
+
+    def tell_item(self, index: int, item: Any) -> None:
+        if not isinstance(item, dict):
+            return
+        kind, at = item.get("type"), {"item_id": item.get("id"), "output_index": index}
+        empty: dict[str, Any] = {"content": []} if kind == "message" else {"summary": []} if kind == "reasoning" else {}
+        text_of = {"function_call": "arguments", "custom_tool_call": "input"}.get(str(kind))
+        if text_of is not None:
+            empty = {text_of: ""}
+        begun = {**item, **empty} | ({"status": "in_progress"} if "status" in item else {})
+        self.tell("response.output_item.added", output_index=index, item=begun)
+        if kind == "message":
+            for number, part in enumerate(_objects(item.get("content"))):
+                self._tell_part({**at, "content_index": number}, part)
+        elif kind == "reasoning":
+            for number, part in enumerate(_objects(item.get("summary"))):
+                self._tell_summary({**at, "summary_index": number}, part)
+            for number, part in enumerate(_objects(item.get("content"))):
+                self._tell_text("reasoning_text", {**at, "content_index": number}, "text", part.get("text"))
+        elif kind == "function_call":
+            self._tell_text(
+                "function_call_arguments", {**at, "name": item.get("name")}, "arguments", item.get("arguments")
+            )
+        elif kind == "custom_tool_call":
+            self._tell_text("custom_tool_call_input", at, "input", item.get("input"))
+        self.tell("response.output_item.done", output_index=index, item=item)
+
+    def _tell_part(self, at: dict[str, Any], part: dict[str, Any]) -> None:
+        is_refusal = part.get("type") == "refusal"
+        name = "refusal" if is_refusal else "text"
+        more = {} if is_refusal else {"logprobs": part.get("logprobs") or []}
+        empty: dict[str, Any] = {name: ""} if is_refusal else {name: "", "annotations": []}
+        self.tell("response.content_part.added", **at, part={**part, **empty})
+        kind = "refusal" if is_refusal else "output_text"
+        self.tell(f"response.{kind}.delta", **at, delta=part.get(name, ""), **more)
+        for number, note in enumerate(_objects(part.get("annotations"))):
+            self.tell("response.output_text.annotation.added", **at, annotation_index=number, annotation=note)
+        self.tell(f"response.{kind}.done", **at, **{name: part.get(name, "")}, **more)
+        self.tell("response.content_part.done", **at, part=part)
+
+    def _tell_summary(self, at: dict[str, Any], part: dict[str, Any]) -> None:
+        self.tell("response.reasoning_summary_part.added", **at, part={**part, "text": ""})
+        self._tell_text("reasoning_summary_text", at, "text", part.get("text"))
+        self.tell("response.reasoning_summary_part.done", **at, part=part)
+
+    def _tell_text(self, kind: str, at: dict[str, Any], name: str, said: Any) -> None:
+        text = said if isinstance(said, str) else ""
+        self.tell(f"response.{kind}.delta", **{key: value for key, value in at.items() if key != "name"}, delta=text)
+        self.tell(f"response.{kind}.done", **at, **{name: text})
+
+
+def _objects(given: Any) -> list[dict[str, Any]]:
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
