@@ -13,12 +13,11 @@ from gateway.exchange import Exchange
 from gateway.store import Responses, StoreDown, StoredResponse
 from gateway.wire.dialect import Lane
 from gateway.wire.openai_responses.history import read_output
-from gateway.wire.openai_responses.kept import Final, KeptLane, final_in, marked, remark
+from gateway.wire.openai_responses.kept import Final, KeptLane, final_in, marked, members_of, remark
 
 # Seconds for which the end of a background run is tried to be stored: nobody waits for it, and it was paid for.
 PATIENCE_S, PAUSE_S = 300.0, 1.0
 _UNKEPT = {"store": b"false"}
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @define(slots=False)
@@ -71,8 +70,9 @@ class Keeping:
 
     async def whole(self, body: bytes) -> bytes:
         """Store a whole response; return what may be told. Raises StorageFull."""
-        told = marked(body, self.marks)
-        if await self._put(Final(told)):
+        members = members_of(body, self.marks)
+        told = msgspec.json.encode(members)
+        if await self._put(Final(members)):
             return told
         if self.is_demanded:
             raise StorageFull
@@ -85,7 +85,7 @@ class Keeping:
     async def rest(self) -> None:
         """Store what was said to a client that has left in the middle (TRANSLATION.md 7.12)."""
         if (body := self.so_far("incomplete")) is not None:
-            await self._put(Final(body))
+            await self._put(Final(members_of(body)))
 
     async def write(self, stored: StoredResponse) -> bool:
         """Write a response; one whose beginning was deleted meanwhile keeps the whole conversation itself.
@@ -96,10 +96,11 @@ class Keeping:
             return True
         return await self.store.put(evolve(stored, previous=None, input=self.joined))
 
-    def record(self, body: bytes, status: str = "", lease: float = 0.0, last: int = -1) -> StoredResponse:
+    def record(
+        self, members: Mapping[str, msgspec.Raw], status: str = "", lease: float = 0.0, last: int = -1
+    ) -> StoredResponse:
         """The row of this response as it stands. Raises MsgspecError or BadRequest for what is no response."""
         now = self.clock.time()
-        members = _MEMBERS.decode(body)
         output, items = read_output(members.get("output"))
         return StoredResponse(
             owner=self.owner,
@@ -112,7 +113,7 @@ class Keeping:
             items=(*self.given, *(item.id for item in items if item.id is not None)),
             input=self.input,
             output=output,
-            body=msgspec.json.encode(members | {"output": msgspec.Raw(b"[]")}),
+            body=msgspec.json.encode({**members, "output": msgspec.Raw(b"[]")}),
             lease=lease,
             last=last,
         )
@@ -127,7 +128,7 @@ class Keeping:
 
     async def _store(self, final: Final) -> bool:
         try:
-            stored = self.record(final.body, last=final.number if self.is_background else -1)
+            stored = self.record(final.response, last=final.number if self.is_background else -1)
         except (msgspec.MsgspecError, UnicodeDecodeError, BadRequest):
             return False  # an odd reply is told all the same
         patience = self.clock.monotonic() + (PATIENCE_S if self.is_background else 0.0)

@@ -91,7 +91,7 @@ def test_what_is_kept_is_told_frame_for_frame(recording: Recording) -> None:
         assert said["response"] == given["response"] | {name: json.loads(value) for name, value in MARKS.items()}
         assert said | {"response": 0} == given | {"response": 0}
     final = final_in(end)
-    assert final is not None and msgspec.json.decode(final.body)["id"] == "resp_ours"
+    assert final is not None and msgspec.json.decode(final.response["id"]) == "resp_ours"
 
 
 @pytest.mark.parametrize("recording", WHOLE, ids=str)

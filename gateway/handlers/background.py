@@ -23,7 +23,7 @@ from gateway.parts import Gateway, Visit
 from gateway.store import StoreDown, StoredResponse
 from gateway.upstream import Deadline
 from gateway.wire.openai_responses.errors import error_object
-from gateway.wire.openai_responses.kept import marked
+from gateway.wire.openai_responses.kept import marked, members_of
 from gateway.wire.openai_responses.objects import response_object
 
 LEASE_S, RENEW_S, AGAIN_S, STOP_S = 30.0, 3.0, 1.0, 5.0
@@ -120,7 +120,7 @@ class Run:
         await self._store_end(inquiry, keeping, "failed")
 
     async def _store_end(self, inquiry: Inquiry, keeping: Keeping, status: str) -> None:
-        ended = keeping.record(self.body, status, last=self.frames.last)
+        ended = keeping.record(members_of(self.body), status, last=self.frames.last)
         with suppress(StoreDown):  # its lease runs out all the same
             inquiry.visit.exchange.is_stored = await keeping.store.put(ended, only_running=True)
 
@@ -145,7 +145,7 @@ class Run:
 
     def _record(self, keeping: Keeping, status: str) -> StoredResponse:
         self.body = self._marked(status)
-        return keeping.record(self.body, status, self.gateway.clock.time() + LEASE_S)
+        return keeping.record(members_of(self.body), status, self.gateway.clock.time() + LEASE_S)
 
     def _marked(self, status: str) -> bytes:
         return marked(self.body, {"status": msgspec.json.encode(status)})

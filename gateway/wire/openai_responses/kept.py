@@ -33,11 +33,16 @@ def marked(body: bytes | msgspec.Raw, marks: Mapping[str, bytes]) -> bytes:
     return _encode(_MEMBERS.decode(body) | {name: msgspec.Raw(value) for name, value in marks.items()})
 
 
+def members_of(body: bytes, marks: Mapping[str, bytes] | None = None) -> dict[str, msgspec.Raw]:
+    """The members of a response object, with members of ours. Raises MsgspecError for what is no object."""
+    return _MEMBERS.decode(body) | _raws(marks or {})
+
+
 @frozen
 class Final:
-    """The object of a response that has ended, and the number of the event that said so; -1 for none."""
+    """The members of a response that has ended, and the number of the event that said so; -1 for none."""
 
-    body: bytes
+    response: Mapping[str, msgspec.Raw]
     number: int = -1
 
 
@@ -163,7 +168,7 @@ def remark(out: bytes, marks: Mapping[str, bytes]) -> bytes:
 
 def final_in(out: bytes) -> Final | None:
     """The response object that ends some whole frames."""
-    return next((Final(_encode(one.response), one.number) for one in _frames(out) if one.is_final), None)
+    return next((Final(one.response, one.number) for one in _frames(out) if one.is_final), None)
 
 
 @frozen
