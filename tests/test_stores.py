@@ -238,6 +238,25 @@ async def test_what_is_wrong_is_said(server: Redis, url: str, words: str) -> Non
     await store.close()
 
 
+@with_redis
+async def test_redis_behind_tls(server: Redis) -> None:
+    """With its certificate's signer in the URL; what is missing otherwise is said in words."""
+    if not server.begin_tls():
+        pytest.skip("openssl is not installed")
+    tls, plain = server.url.replace("redis:", "rediss:"), server.url
+    certificate = server.folder / "cert.pem"
+    store = await open_responses(f"{tls}?ssl_ca_certs={certificate}", None)
+    assert await store.put(row("resp_1")) and await store.get("a", "resp_1", 1001) == row("resp_1")
+    await store.close()
+    wrong = {tls: "ssl_ca_certs=PATH", f"{tls}?ssl_ca_certs=/nowhere.pem": "No such file", plain: "rediss://"}
+    for url, words in wrong.items():
+        store = await open_responses(url, None)
+        with pytest.raises(StoreDown, match=words) as caught:
+            await store.check()
+        assert "sesame" not in str(caught.value)
+        await store.close()
+
+
 async def test_a_url_with_nonsense_in_it() -> None:
     with pytest.raises(StoreUnusable, match="foo"):
         await open_responses("redis://127.0.0.1:1/0?foo=bar", None)

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+import ssl
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -33,10 +34,8 @@ CONNECTIONS = 32
 # KEYS: a response; ARGV: data, input, output, previous, status, milliseconds, only_running, owner's prefix, id, items …
 _PUT = """
 local prefix, id = ARGV[8], ARGV[9]
-if ARGV[7] == '1' and redis.call('HGET', KEYS[1], 'data') == ARGV[1] then
-    return 1  -- asked again, because the answer was lost
-end
 if ARGV[7] == '1' then
+    if redis.call('HGET', KEYS[1], 'data') == ARGV[1] then return 1 end  -- asked again: the answer was lost
     local status = redis.call('HGET', KEYS[1], 'status')
     if not (status == 'queued' or status == 'in_progress') or redis.call('HEXISTS', KEYS[1], 'hidden') == 1 then
         return 0
@@ -44,11 +43,11 @@ if ARGV[7] == '1' then
 elseif ARGV[4] ~= '' then
     if redis.call('EXISTS', prefix .. 'r:' .. ARGV[4]) == 0 then return 0 end
     redis.call('SADD', prefix .. 'c:' .. ARGV[4], id)
-    redis.call('PEXPIRE', prefix .. 'c:' .. ARGV[4], ARGV[6])
+    if redis.call('PTTL', prefix .. 'c:' .. ARGV[4]) < tonumber(ARGV[6]) then
+        redis.call('PEXPIRE', prefix .. 'c:' .. ARGV[4], ARGV[6])
+    end
 end
-if ARGV[7] ~= '1' then
-    redis.call('HSET', KEYS[1], 'input', ARGV[2], 'previous', ARGV[4])
-end
+if ARGV[7] ~= '1' then redis.call('HSET', KEYS[1], 'input', ARGV[2], 'previous', ARGV[4]) end
 local items = {}
 for at = 10, #ARGV do
     items[#items + 1] = prefix .. 'i:' .. ARGV[at]
@@ -217,14 +216,29 @@ class RedisResponses:
             self._free.release()
 
 
-def _reason(error: Exception) -> str:
-    """Why there is no connection, without what the URL says of secrets."""
-    cause = error.__cause__ or error.__context__ or error
-    if isinstance(cause, socket.gaierror):
-        return "its name is not found"
-    if isinstance(cause, ConnectionRefusedError):
-        return "connection refused"
-    return "disconnected" if isinstance(error, Disconnected) else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Why there is no connection, and what to do; without what the URL says of secrets."""
+    for cause in _causes(error):
+        match cause:
+            case socket.gaierror():
+                return "its name is not found"
+            case ConnectionRefusedError():
+                return "connection refused"
+            case ssl.SSLCertVerificationError():
+                return f"{cause.verify_message}: name who signed it with ?ssl_ca_certs=PATH in store.url"
+            case ssl.SSLError():
+                return f"TLS failed: {cause.reason}"
+            case FileNotFoundError() | PermissionError():
+                return f"a file that store.url names: {cause.filename or ''} {cause.strerror}"
+    if isinstance(error, Disconnected):
+        return "it closes the connection: is TLS wanted (rediss://)?"
+    return type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _owner(owner: str) -> str:
