@@ -82,7 +82,7 @@ class Dispatch:
         route, retry = inquiry.resolved.route, inquiry.resolved.retry
         turns = gateway.turn(inquiry.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, turns, gateway.dice.random, lambda target: gateway.health.latency(target.name))
-        if inquiry.question.home:  # what a target has sealed for itself goes back to it; the others in their order
+        if inquiry.question.past.home:  # what a target has sealed for itself goes back to it; the others in their order
             home, _ = inquiry.home
             ordered = sorted(ordered, key=lambda target: target.name != home)
         started = inquiry.visit.exchange.started
@@ -170,7 +170,7 @@ class Dispatch:
         if (wallet := snapshot.wallets.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        home, credential_id = inquiry.home if inquiry.question.home else ("", "")
+        home, credential_id = inquiry.home if inquiry.question.past.home else ("", "")
         return wallet.pick(target.name, health, now, credential_id if target.name == home else "")
 
     def _note_start(self, target: Target, now: float) -> None:

@@ -61,7 +61,7 @@ class Inquiry:
     @property
     def home(self) -> tuple[str, str]:
         """The target and the credential that have made what the conversation rests on; empty for none."""
-        target, _, credential = self.question.home.rpartition(" ")
+        target, _, credential = self.question.past.home.rpartition(" ")
         return target, credential
 
     @property

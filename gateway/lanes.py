@@ -116,15 +116,15 @@ def _raw_way(question: Question, provider: Provider, model: str, profile: Profil
         if isinstance(body, JsonBody):
             own = {name: value for name, value in dialect.put(body, profile, drops).items() if name not in without}
             put |= own
-            if "include" in without and question.plain_include is not None:
-                put["include"] = question.plain_include
+            if "include" in without and question.past.plain_include is not None:
+                put["include"] = question.past.plain_include
             if provider.system_prefix and question.mode != "min":
                 put |= dialect.prefix(body, provider.system_prefix, put)
         put |= provider_members(dialect, provider)
         drop, rename = provider.drop, provider.rename
 
     optional = ["stream_options"] if "stream_options" in own else []
-    if question.plain_include is not None:
+    if question.past.plain_include is not None:
         optional.append("include")
 
     def whole(reply: bytes, is_stream: bool) -> Whole:

@@ -2,13 +2,30 @@
 
 from collections.abc import Callable, Mapping
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from gateway.recall import Recall
 from gateway.wire.dialect import Asked, Dialect
 from gateway.wire.envelope import Sealer, unseal
 from gateway.wire.json_body import Body, JsonBody
 from gateway.wire.neutral import Reasoning, Request, Turn
+
+
+@frozen
+class Past:
+    """What a conversation rests on that the gateway remembers.
+
+    `home` is the target, and behind a space the credential, that have made the last of it. `readable` gives the
+    body without what another provider than the one named has sealed. `plain_include` is the member `include` as
+    the client wrote it, where it was added to.
+    """
+
+    home: str = ""
+    readable: Callable[[str], JsonBody] | None = None
+    plain_include: bytes | None = None
+
+
+NOTHING_PAST = Past()
 
 
 @define
@@ -34,10 +51,8 @@ class Question:
     refuses_shed: bool = False
     wants_long_context: bool = False
     model: str = ""  # as the client knows it
-    home: str = ""  # the target, and behind a space the credential, that have made what the conversation rests on
-    readable: Callable[[str], JsonBody] | None = None  # the body without what another provider than this has sealed
+    past: Past = NOTHING_PAST
     blind: set[str] = field(factory=set)  # providers that could not read what is sealed
-    plain_include: bytes | None = None  # the member `include` as the client wrote it, where it was added to
     _request: Request | None = field(default=None, init=False)
     _has_lost_thoughts: bool = field(default=False, init=False)
 
@@ -56,7 +71,7 @@ class Question:
         """The body as a provider can read it: the client's own, or less."""
         if provider in self.blind and isinstance(self.body, JsonBody):
             return self.dialect.unsealed(self.body)
-        return self.body if self.readable is None else self.readable(provider)
+        return self.body if self.past.readable is None else self.past.readable(provider)
 
     def request_at(self, provider: str) -> Request:
         """The request in no dialect, as a provider can read it."""

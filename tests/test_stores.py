@@ -200,6 +200,11 @@ async def test_items_live_as_long_as_their_response(server: Redis) -> None:
     assert await store.get("a", "resp_2", 1001) is None
     assert await store.delete("a", "resp_1", 1001)
     assert await store.put(row("resp_1")) and await store.get("a", "resp_1", 1001) is not None
+    await store.put(row("resp_3", "resp_1", expires=1000.8))
+    await store.chain("a", "resp_3", 1000, 4600, MOST)
+    await asyncio.sleep(1.2)
+    assert await store.delete("a", "resp_1", 1001)
+    assert len(await store.chain("a", "resp_3", 1001, 0, MOST)) == 2, "what stands on it is still known"
     await store.close()
 
 

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.config import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit
+from gateway.question import NOTHING_PAST, Past
 from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.json_body import JsonBody, raw
 from gateway.wire.openai_responses.history import (
@@ -38,13 +39,11 @@ _BAD_PREVIOUS = frozenset({"failed", "cancelled"})
 
 @frozen
 class Prepared:
-    """A request that needs no store any more; the last four are those of `Question`."""
+    """A request that needs no store any more, what is to be kept of it, and what it rests on."""
 
     body: JsonBody
-    keeping: Keeping | None
-    plain_include: bytes | None = None
-    home: str = ""
-    readable: Callable[[str], JsonBody] | None = None
+    keeping: Keeping | None = None
+    past: Past = NOTHING_PAST
 
 
 @frozen
@@ -72,7 +71,7 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
         await _check_room(gateway, is_background=is_background)
     members, plain_include = _members(body, is_background=is_background, is_stored=wants_store)
     if not wants_store and previous is None and not _has_references(body):
-        return Prepared(evolve(body, members=members), None)  # nothing of it is ours to look at
+        return Prepared(evolve(body, members=members))  # nothing of it is ours to look at
     own, limit = read_items(body), visit.snapshot.config.server.max_body
     with reached():
         links = await _links(gateway, visit, previous)
@@ -105,13 +104,14 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
         )
         visit.exchange.response = keeping.id
     if not is_joined:
-        return Prepared(whole, keeping, plain_include)
+        return Prepared(whole, keeping, Past(plain_include=plain_include))
 
     def readable(provider: str) -> JsonBody:
         kept = [one.item for one in past if one.provider == provider or not one.item.is_sealed]
         return whole if len(kept) == len(past) else _put_input(body, members, [*kept, *given], limit)
 
-    return Prepared(whole, keeping, plain_include, links[-1].maker if links else "", readable)
+    home = links[-1].maker if links else ""
+    return Prepared(whole, keeping, Past(home, readable, plain_include))
 
 
 def _members(body: JsonBody, *, is_background: bool, is_stored: bool) -> tuple[dict[str, msgspec.Raw], bytes | None]:

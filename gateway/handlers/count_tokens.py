@@ -11,7 +11,7 @@ from gateway.dispatch import Dispatch
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.exchange import Step
 from gateway.handlers.bodies import read_json_body
-from gateway.handlers.conversations import prepare
+from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.lanes import spoken
 from gateway.parts import GATEWAY, VISIT, Gateway
@@ -20,9 +20,8 @@ from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.crossing import Memo
 from gateway.wire.dialect import Dialect
 from gateway.wire.envelope import Sealer
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
-from gateway.wire.openai_responses.counting import INPUT_TOKENS
+from gateway.wire.openai_responses.beside import INPUT_TOKENS
 from gateway.wire.tokens import countable
 
 # Longer texts are counted in a thread, so that the loop never stops for them.
@@ -35,7 +34,7 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
     server = visit.snapshot.config.server
     body = await read_json_body(request, server.max_body, server.timeouts.body)
     resolved, _ = resolve(request, visit, body)
-    return await _count(request, COUNT_TOKENS, body, resolved)
+    return await _count(request, COUNT_TOKENS, Prepared(body), resolved)
 
 
 async def count_input(request: web.Request) -> web.StreamResponse:
@@ -44,21 +43,21 @@ async def count_input(request: web.Request) -> web.StreamResponse:
     server = visit.snapshot.config.server
     body = await read_json_body(request, server.max_body, server.timeouts.body)
     resolved, _ = resolve(request, visit, body)
-    if visit.endpoint.mode != "pt":
-        body = (await prepare(request.app[GATEWAY], visit, body, may_store=False)).body
-    return await _count(request, INPUT_TOKENS, body, resolved)
+    is_ours = visit.endpoint.mode != "pt"
+    prepared = await prepare(request.app[GATEWAY], visit, body, may_store=False) if is_ours else Prepared(body)
+    return await _count(request, INPUT_TOKENS, prepared, resolved)
 
 
-async def _count(request: web.Request, dialect: Dialect, body: JsonBody, resolved: Resolved) -> web.StreamResponse:
+async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, resolved: Resolved) -> web.StreamResponse:
     gateway, visit = request.app[GATEWAY], request[VISIT]
     first = resolved.route.targets[0]
     provider = visit.snapshot.config.providers[first.provider]
     if spoken(dialect, provider, visit.endpoint.mode) is not None:
         only = evolve(resolved, route=evolve(resolved.route, targets=(first,), context_fallback=()))
-        if (answer := await _forward(request, dialect, body, only)) is not None:
+        if (answer := await _forward(request, dialect, prepared, only)) is not None:
             return answer
     assert dialect.client is not None
-    asked = dialect.client.read_request(body)
+    asked = dialect.client.read_request(prepared.body)
     estimate = Usage(await _estimate(gateway, asked), is_estimated=True)
     visit.exchange.step(Step.ESTIMATE)
     memo = Memo(asked, visit.exchange.id, 0, Sealer(b"", ""))
@@ -68,11 +67,12 @@ async def _count(request: web.Request, dialect: Dialect, body: JsonBody, resolve
 
 
 async def _forward(
-    request: web.Request, dialect: Dialect, body: JsonBody, resolved: Resolved
+    request: web.Request, dialect: Dialect, prepared: Prepared, resolved: Resolved
 ) -> web.StreamResponse | None:
     """The provider's own count; None when it fails for a reason that is not the request's."""
     gateway, visit = request.app[GATEWAY], request[VISIT]
-    inquiry = make_inquiry(request, gateway, visit, dialect, body, resolved)
+    inquiry = make_inquiry(request, gateway, visit, dialect, prepared.body, resolved)
+    inquiry.question.past = prepared.past
     try:
         return await Dispatch(inquiry).run()
     except UpstreamFault as error:

@@ -7,7 +7,7 @@ from gateway.errors import BadRequest, UpgradeRequired
 from gateway.exchange import Step
 from gateway.handlers.background import RUNS
 from gateway.handlers.bodies import read_json_body
-from gateway.handlers.conversations import prepare
+from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.handlers.stored import tell_run
 from gateway.inquiry import Inquiry
@@ -15,7 +15,7 @@ from gateway.keeping import Keeping
 from gateway.parts import GATEWAY, VISIT
 from gateway.wire.json_body import JsonBody
 from gateway.wire.node import Node
-from gateway.wire.openai_responses.compacting import COMPACT
+from gateway.wire.openai_responses.beside import COMPACT
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -25,19 +25,14 @@ async def create(request: web.Request) -> web.StreamResponse:
     body = await read_json_body(request, server.max_body, server.timeouts.body)
     resolved, wants_long_context = resolve(request, visit, body)
     visit.exchange.is_stream = body.flag("stream")
-    prepared = None
-    if visit.endpoint.mode != "pt":
-        prepared = await prepare(gateway, visit, body)
-        body = prepared.body
-    inquiry = make_inquiry(request, gateway, visit, visit.endpoint.dialect, body, resolved)
+    is_ours = visit.endpoint.mode != "pt"
+    prepared = await prepare(gateway, visit, body) if is_ours else Prepared(body)
+    inquiry = make_inquiry(request, gateway, visit, visit.endpoint.dialect, prepared.body, resolved)
     inquiry.question.wants_long_context = wants_long_context
     inquiry.status = visit.snapshot.config.compat.responses_created_status
-    if prepared is not None:
-        inquiry.keeping = prepared.keeping
-        inquiry.question.home, inquiry.question.readable = prepared.home, prepared.readable
-        inquiry.question.plain_include = prepared.plain_include
-        if prepared.keeping is not None and prepared.keeping.is_background:
-            return await _begin(request, inquiry, prepared.keeping, prepared.body)
+    inquiry.keeping, inquiry.question.past = prepared.keeping, prepared.past
+    if prepared.keeping is not None and prepared.keeping.is_background:
+        return await _begin(request, inquiry, prepared.keeping, prepared.body)
     return await Dispatch(inquiry).run()
 
 
@@ -50,13 +45,10 @@ async def compact(request: web.Request) -> web.StreamResponse:
     providers = [visit.snapshot.config.providers[target.provider] for target in resolved.route.targets]
     if not any(COMPACT.name in provider.speaks for provider in providers):
         raise BadRequest(f"No provider of '{resolved.alias}' can compact conversations", code="unsupported")
-    prepared = None
-    if visit.endpoint.mode != "pt":
-        prepared = await prepare(gateway, visit, body, may_store=False)
-        body = prepared.body
-    inquiry = make_inquiry(request, gateway, visit, COMPACT, body, resolved)
-    if prepared is not None:
-        inquiry.question.home, inquiry.question.readable = prepared.home, prepared.readable
+    is_ours = visit.endpoint.mode != "pt"
+    prepared = await prepare(gateway, visit, body, may_store=False) if is_ours else Prepared(body)
+    inquiry = make_inquiry(request, gateway, visit, COMPACT, prepared.body, resolved)
+    inquiry.question.past = prepared.past
     return await Dispatch(inquiry).run()
 
 

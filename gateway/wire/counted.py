@@ -1,41 +1,68 @@
 """Counts of tokens, for which some dialects have a path of its own (TRANSLATION.md 11)."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
+from functools import partial
 from typing import Any
 
 import msgspec
 from attrs import evolve
 
 from gateway.errors import Unreadable
-from gateway.wire.crossing import Written
-from gateway.wire.dialect import Glance
+from gateway.wire.crossing import Memo, Setting, Written
+from gateway.wire.dialect import Dialect, Glance, UpstreamSide
 from gateway.wire.fault import read_inner
-from gateway.wire.neutral import Reply, Stop, StopReason, Usage
+from gateway.wire.json_body import JsonBody
+from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
 
 
-def glance(name: str, body: bytes) -> Glance:
-    """Look at a count in the dialect `name`. Raises UpstreamFault when it is none."""
+def counting(
+    base: Dialect,
+    name: str,
+    path: str,
+    members: Set[str],
+    said: dict[str, Any],
+    read: Callable[[JsonBody], Request] | None = None,
+) -> Dialect:
+    """The dialect of a count of what `base` would be asked.
+
+    `members` are those of a request that count; `said` stands beside `input_tokens` in an answer. `read` reads a
+    request where that is not as `base` reads one.
+    """
+    client, upstream = base.client, base.upstream
+    assert client is not None
+    assert upstream is not None
+
+    def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
+        written = upstream.write_request(request, setting, memo)
+        kept = {member: value for member, value in written.members.items() if member in members}
+        return evolve(written, members=kept, must_stream=False)
+
+    def read_reply(body: bytes, memo: Memo) -> Reply:
+        return Reply("", "", (), Stop(StopReason.END), Usage(input=_read(base.name, body)))
+
+    def write_reply(reply: Reply, memo: Memo) -> bytes:
+        tokens = reply.usage.input if reply.usage is not None else None
+        return msgspec.json.encode({**said, "input_tokens": tokens or 0})
+
+    return evolve(
+        base,
+        name=name,
+        path=path,
+        glance=partial(_glance, base.name),
+        client=evolve(client, read_request=read or client.read_request, write_reply=write_reply),
+        upstream=UpstreamSide(write_request, read_reply, upstream.stream_reader, upstream.sheds),
+        generates=False,
+        probe={},
+    )
+
+
+def _glance(name: str, body: bytes) -> Glance:
     _read(name, body)
     return Glance()
 
 
-def read_reply(name: str, body: bytes) -> Reply:
-    """A count as a reply that says nothing. Raises UpstreamFault when it is none."""
-    return Reply("", "", (), Stop(StopReason.END), Usage(input=_read(name, body)))
-
-
-def only(written: Written, names: Set[str]) -> Written:
-    """What of a request may be counted: nothing is asked to be said."""
-    kept = {name: value for name, value in written.members.items() if name in names}
-    return evolve(written, members=kept, must_stream=False)
-
-
-def tokens(reply: Reply) -> int:
-    """The count that a reply stands for."""
-    return (reply.usage.input if reply.usage is not None else None) or 0
-
-
 def _read(name: str, body: bytes) -> int:
+    """The count in a reply. Raises UpstreamFault when it is none."""
     try:
         said = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.handlers import background
+from gateway.handlers import background, stored
 from gateway.store import StoreDown
 from gateway.store.memory import MemoryResponses
 from tests.conftest import Running, Start, eventually
@@ -347,7 +347,7 @@ async def test_an_outage_longer_than_the_lease(
 ) -> None:
     """Another gateway does not take the run for dead before it could say that it lives."""
     monkeypatch.setattr(background, "LEASE_S", 0.05)
-    monkeypatch.setattr(background, "AGAIN_S", 0.05)
+    monkeypatch.setattr(background, "AGAIN_S", 10.0)  # it has not said that it lives when it is asked for
     text = CONFIG.replace("STORE", "memory:")
     one, two = await start(text), await start(text)
     store = one.gateway.responses.store
@@ -355,12 +355,73 @@ async def test_an_outage_longer_than_the_lease(
     provider("oai").will(latency=2)
     _, said = await ask(one, "chat", background=True)
     broken: Any = _Broken()
+    monkeypatch.setattr(background, "RENEW_S", 0.05)
     one.gateway.responses.store = two.gateway.responses.store = broken
-    monkeypatch.setattr(background, "LEASE_S", 30.0)
+    await eventually(lambda: broken.asked > 0, 5)
     assert (await call(two, "GET", said["id"]))[0] == 503
-    await asyncio.sleep(0.1)
     one.gateway.responses.store = two.gateway.responses.store = store
     await asyncio.sleep(1.1)  # what has failed is left alone for a second
     status, found = await call(two, "GET", said["id"])
     assert status == 200 and found["status"] in ("queued", "in_progress")
     assert (await ended(one, said["id"]))["status"] == "completed"
+
+
+@pytest.fixture
+async def pair(start: Start) -> tuple[Running, Running]:
+    """Two gateways on one store."""
+    text = CONFIG.replace("STORE", "memory:")
+    one, two = await start(text), await start(text)
+    two.gateway.responses.store = one.gateway.responses.store
+    return one, two
+
+
+async def test_a_run_shows_that_it_lives(
+    pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again: at the other gateway it is in progress long after its first lease."""
+    monkeypatch.setattr(background, "LEASE_S", 0.2)
+    monkeypatch.setattr(background, "RENEW_S", 0.05)
+    one, two = pair
+    provider("oai").will(latency=1)
+    _, said = await ask(one, "chat", background=True)
+    await asyncio.sleep(0.6)
+    assert (await call(two, "GET", said["id"]))[1]["status"] == "in_progress"
+    assert (await ended(two, said["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_run_is_ended_from_elsewhere(
+    pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Cancelled or deleted at the other gateway, it lets its provider go."""
+    monkeypatch.setattr(background, "RENEW_S", 0.05)
+    one, two = pair
+    provider("oai").will(latency=30)
+    _, said = await ask(one, "chat", background=True)
+    await eventually(lambda: len(provider("oai").seen) == 1)
+    path = f"{said['id']}/cancel" if method == "POST" else said["id"]
+    assert (await call(two, method, path))[0] == 200
+    await eventually(lambda: not one.gateway.exchanges and provider("oai").seen[0].was_cut)
+    status, found = await call(one, "GET", said["id"])
+    assert (status, found.get("status")) == ((200, "cancelled") if method == "POST" else (404, None))
+
+
+async def test_a_follower_waits_for_a_store_that_is_away(
+    pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream stays open, and ends as the run does."""
+    monkeypatch.setattr(stored, "POLL_S", 0.05)
+    one, two = pair
+    provider("oai").will(latency=1)
+    _, said = await ask(one, "chat", background=True)
+    async with two.session.get(f"{two.url}/v1/responses/{said['id']}?stream=true") as answer:
+        assert (await answer.content.readuntil(b"\n\n")).startswith(b":")
+        whole, two.gateway.responses.store = two.gateway.responses.store, _broken()
+        await asyncio.sleep(0.3)
+        two.gateway.responses.store = whole
+        rest = await answer.read()
+    assert b"event: response.completed" in rest and b"event: error" not in rest
+
+
+def _broken() -> Any:
+    return _Broken()
