@@ -205,7 +205,7 @@ def reload_parts(gateway: Gateway, config: Config) -> None:
 def secrets_of(config: Config) -> list[str]:
     """Every secret value that the configuration has loaded, for the redactor."""
     password = urlsplit(config.store.url).password
-    found = [unquote(password) if password else None]
+    found: list[str | None] = [password, unquote(password)] if password else []
     found += [secret.text for key in config.keys.values() for secret in key.secret]
     found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]
     if config.server.secret is not None:

@@ -50,7 +50,7 @@ IMPURE = {"aiohttp", "asyncio", "time", "random", "os", "socket", "logging", "st
 WIRE_BASE = {
     "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "said", "unpack",
     "arguments", "counted", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
-    "serial", "shape", "steering", "think", "toolbox",
+    "serial", "shape", "steering", "think", "toolbox", "watch",
 }  # fmt: skip
 
 FILES = sorted(ROOT.rglob("*.py"))

@@ -16,6 +16,7 @@ from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.openai_error import write_error, write_stream_error
 from gateway.wire.sse import read_frame
+from gateway.wire.watch import Watch
 
 
 class _Reply(msgspec.Struct):
@@ -47,13 +48,9 @@ def _usage(said: Any) -> Usage | None:
 
 
 @define
-class OpaqueWatch:
+class OpaqueWatch(Watch):
     """Every event is content; the end of the body is the end of the reply."""
 
-    has_content: bool = field(default=False, init=False)
-    is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)
-    usage: Usage | None = field(default=None, init=False)
     is_empty: bool = field(default=False, init=False)
 
     def passes(self, chunk: bytes) -> bool:
@@ -76,21 +73,14 @@ class OpaqueWatch:
     def end(self) -> bytes:
         return b""
 
-    def proceed(self) -> bytes | None:
-        return None
-
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)
 
 
 @define
-class BytesLane:
+class BytesLane(Watch):
     """Sound or anything else that is no text: carried as it comes, with no words for an error."""
 
-    has_content: bool = field(default=False, init=False)
-    is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)
-    usage: Usage | None = field(default=None, init=False)
     is_empty: bool = field(default=False, init=False)
 
     def passes(self, chunk: bytes) -> bool:
@@ -102,9 +92,6 @@ class BytesLane:
 
     def end(self) -> bytes:
         return b""
-
-    def proceed(self) -> bytes | None:
-        return None
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return b""

@@ -6,6 +6,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Unreadable
+from gateway.wire.sse import read_frame
 
 # Three in a row are no stream (TRANSLATION.md 7.1.7).
 MOST_JUNK = 3
@@ -30,6 +31,11 @@ class Junk:
             return said
         self.bad(data)
         return None
+
+    def read_frame(self, frame: bytes) -> dict[str, Any] | None:
+        """Decode the object of a frame as it came; None for junk, for a comment and for OpenAI's end."""
+        data = (read_frame(frame).data or b"").strip()
+        return None if data in _QUIET else self.read(data)
 
     def good(self) -> None:
         """Something could be read."""

@@ -9,6 +9,7 @@ from gateway.wire.names import Named
 from gateway.wire.neutral import Request, Tool, ToolCall
 from gateway.wire.profile import Profile
 
+MOST_TOOLS = 128
 CLIENT_KINDS = frozenset({"function", "custom"})
 
 
@@ -66,6 +67,12 @@ def chosen_name(request: Request, memo: Memo) -> str:
 def is_named(tool: Tool, wanted: str | None) -> bool:
     """Whether a choice means this tool: by its name, or by its kind when its provider runs it."""
     return tool.name == wanted or (tool.kind not in CLIENT_KINDS and tool.kind == wanted)
+
+
+def check_number(written: Sequence[object]) -> None:
+    """Refuse more tools than OpenAI's dialects take."""
+    if len(written) > MOST_TOOLS:
+        raise CannotSay(f"{len(written)} tools are more than the {MOST_TOOLS} that this model takes", param="tools")
 
 
 def check_forced(request: Request, has_any: bool) -> None:

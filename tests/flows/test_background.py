@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway import app
 from gateway.handlers import background, stored
 from gateway.store import StoreDown
 from gateway.store.memory import MemoryResponses
@@ -425,3 +426,17 @@ async def test_a_follower_waits_for_a_store_that_is_away(
 
 def _broken() -> Any:
     return _Broken()
+
+
+async def test_an_idle_gateway_lets_go_as_well(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask for that."""
+    monkeypatch.setattr(app, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(app, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(background, "KEPT_S", -1)
+    running = await start(CONFIG.replace('"STORE"', '"memory:", ttl: 1s'))
+    store: Any = running.gateway.responses.store
+    _, said = await ask(running, "chat", background=True)
+    runs = running.app[background.RUNS]
+    await eventually(lambda: runs.get("anonymous", said["id"]) is None)
+    assert (await call(running, "GET", said["id"]))[1]["status"] == "completed"
+    await eventually(lambda: not store._kept, 5)

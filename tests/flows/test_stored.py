@@ -449,3 +449,11 @@ async def test_a_form_is_no_request(running: Running) -> None:
             form.append("x")
         async with running.session.post(running.url + path, data=form) as answer:
             assert answer.status in (400, 415), path
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_the_connection_is_used_again(running: Running, provider: Providers, model: str) -> None:
+    """The end of a kept stream is told early; what is left of its body is heard out all the same."""
+    for _ in range(3):
+        await ask_stream(running, model)
+    assert len({seen.peer for seen in provider(MODELS[model]).seen}) == 1

@@ -16,7 +16,7 @@ from gateway.store import sqlite as sqlite_store
 from gateway.store import watched as watched_store
 from gateway.store.sqlite import SqliteResponses
 from tests.conftest import Provider, Start, eventually
-from tests.flows.processes import Run
+from tests.flows.processes import Run, free_port
 from tests.flows.test_stored import CONFIG, ask, call, turns
 from tests.redis_server import Redis, server, with_redis
 
@@ -213,3 +213,22 @@ async def test_a_run_outlives_a_redis_that_blinks(
             break
         await asyncio.sleep(0.1)
     assert final["status"] == "completed"
+
+
+async def test_a_store_that_is_not_there_is_known_from_the_start(start: Start) -> None:
+    """Before its first user: in /health, in the metrics, in one line of the log that says what to do."""
+    running = await start(CONFIG.replace("STORE", f"redis://:sesame@127.0.0.1:{free_port()}/0"))
+    async with running.session.get(f"{running.url}/health?format=json") as answer:
+        said = await answer.json()
+    assert (answer.status, said["status"], said["store"]) == (200, "degraded", "down")
+    async with running.session.get(f"{running.url}/metrics") as answer:
+        assert 'gateway_store_state{state="down"} 1.0' in await answer.text()
+    (line,) = [line for line in running.log if line["event"] == "store"]
+    assert line["state"] == "down" and "connection refused" in line["reason"] and "sesame" not in str(running.log)
+
+
+async def test_the_stores_password_is_a_secret(start: Start) -> None:
+    """As it stands in the URL, and as it is meant; whatever says it."""
+    running = await start(CONFIG.replace("STORE", f"redis://:open%20sesame@127.0.0.1:{free_port()}/0"))
+    for text in (b"redis://:open%20sesame@h", b"said 'open sesame' to h"):
+        assert b"sesame" not in running.gateway.redactor.clean(text)

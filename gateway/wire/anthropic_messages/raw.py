@@ -16,11 +16,11 @@ from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.events import merge
 from gateway.wire.fault import read_inner
 from gateway.wire.json_body import JsonBody, raw
-from gateway.wire.neutral import Usage
 from gateway.wire.profile import Profile
 from gateway.wire.said import Junk, read_object
 from gateway.wire.shape import ATTRIBUTION
 from gateway.wire.sse import Frame, read_frame, write_event
+from gateway.wire.watch import Watch
 
 # Held before the first content; more than this is no beginning.
 MOST_HELD = 1024 * 1024
@@ -49,13 +49,9 @@ _SAID = msgspec.json.Decoder(_Said)
 
 
 @define
-class MessagesWatch:
+class MessagesWatch(Watch):
     """Watches a Messages stream. Its beginning is held here: some upstreams begin twice (7.10)."""
 
-    has_content: bool = field(default=False, init=False)
-    is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)
-    usage: Usage | None = field(default=None, init=False)
     _held: list[bytes] = field(factory=list, init=False)
     _held_bytes: int = field(default=0, init=False)
     _has_begun: bool = field(default=False, init=False)
@@ -142,9 +138,6 @@ class MessagesWatch:
             return b""
         self._check_finished()
         return _STOP
-
-    def proceed(self) -> bytes | None:
-        return None
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error, request_id)

@@ -26,7 +26,6 @@ from gateway.wire.events import (
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
 from gateway.wire.said import Junk
-from gateway.wire.sse import read_frame
 
 STOPS = {
     "end_turn": StopReason.END,
@@ -77,10 +76,7 @@ class MessagesReader:
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
             return ()
-        read = read_frame(frame)
-        if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
-            return ()
-        if (said := self._junk.read(data)) is None:
+        if (said := self._junk.read_frame(frame)) is None:
             return ()
         return self._release(list(self._read(said)))
 

@@ -17,6 +17,7 @@ from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
 from gateway.wire.said import Junk
 from gateway.wire.sse import DONE, read_frame
+from gateway.wire.watch import Watch
 
 # What the gateway adds to messages that it translated; a client sends it back, and OpenAI refuses it.
 _CARRIED = ("reasoning_content", "reasoning_details")
@@ -181,14 +182,10 @@ def _says_text(choice: Choice) -> bool:
 
 
 @define
-class ChatWatch:
+class ChatWatch(Watch):
     """Watches a chat stream: first content, errors, the finish of every choice, usage."""
 
     wants_usage: bool
-    has_content: bool = field(default=False, init=False)
-    is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)
-    usage: Usage | None = field(default=None, init=False)
     _open: set[int] = field(factory=set, init=False)
     _finished: set[int] = field(factory=set, init=False)
     _last_finish: str = field(default="", init=False)
@@ -262,9 +259,6 @@ class ChatWatch:
             return b""
         self._check_finished()
         return DONE
-
-    def proceed(self) -> bytes | None:
-        return None
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)

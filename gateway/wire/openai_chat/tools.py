@@ -3,18 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.errors import CannotSay
 from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
 from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import check_forced, chosen_name, distinct, is_offered, offered
+from gateway.wire.toolbox import check_forced, check_number, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
 # OpenAI's limit; a longer list is refused here, with a clear message, as no other target would say it.
-MOST_TOOLS = 128
 # Chat has no tools that the provider runs, whatever the model could do elsewhere.
 _NO_HOSTED = Profile()
 
@@ -95,8 +93,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     check_forced(request, bool(written))
     if not written:
         return {}
-    if len(written) > MOST_TOOLS:
-        raise CannotSay(f"{len(written)} tools are more than the {MOST_TOOLS} that this model takes", param="tools")
+    check_number(written)
     members: dict[str, Any] = {"tools": written}
     if request.choice is not None:
         members |= _write_choice(request, memo, profile)

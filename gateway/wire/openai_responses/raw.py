@@ -12,13 +12,13 @@ from gateway.wire.dialect import Asked, Glance
 from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.fault import read_inner
 from gateway.wire.json_body import JsonBody, raw
-from gateway.wire.neutral import Usage
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.profile import Profile
 from gateway.wire.said import Junk, read_object
 from gateway.wire.sse import read_frame
+from gateway.wire.watch import Watch
 
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
@@ -40,13 +40,9 @@ _SAID = msgspec.json.Decoder(_Said)
 
 
 @define
-class ResponsesWatch:
+class ResponsesWatch(Watch):
     """Watches a Responses stream: first content, errors, the terminal event, usage."""
 
-    has_content: bool = field(default=False, init=False)
-    is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)
-    usage: Usage | None = field(default=None, init=False)
     is_empty: bool = field(default=False, init=False)
     _sequence: int = field(default=0, init=False)
     _has_begun: bool = field(default=False, init=False)
@@ -94,9 +90,6 @@ class ResponsesWatch:
         if not self.is_finished:
             raise Broke("The provider's stream ended before the model had finished")
         return b""
-
-    def proceed(self) -> bytes | None:
-        return None
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error, self._sequence)

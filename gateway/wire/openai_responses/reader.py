@@ -26,7 +26,6 @@ from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, St
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.said import Junk, read_object
-from gateway.wire.sse import read_frame
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _PROVIDERS_OWN = "provider_call"
@@ -68,10 +67,7 @@ class ResponsesReader:
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
             return ()
-        read = read_frame(frame)
-        if read.data is None or not (data := read.data.strip()) or data == b"[DONE]":
-            return ()
-        said = self._junk.read(data)
+        said = self._junk.read_frame(frame)
         return [] if said is None else list(self._read(said))
 
     def end(self) -> Sequence[Event]:

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from gateway.errors import BadRequest, CannotSay
+from gateway.errors import BadRequest
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Tool
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import CLIENT_KINDS, check_forced, chosen_name, is_offered, learn
-
-MOST_TOOLS = 128
+from gateway.wire.toolbox import CLIENT_KINDS, check_forced, check_number, chosen_name, is_offered, learn
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
@@ -20,8 +18,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     check_forced(request, bool(written))
     if not written:
         return {}
-    if len(written) > MOST_TOOLS:
-        raise CannotSay(f"{len(written)} tools are more than the {MOST_TOOLS} that this model takes", param="tools")
+    check_number(written)
     members: dict[str, Any] = {"tools": written}
     if request.choice is not None:
         members["tool_choice"] = _write_choice(request, memo)
