@@ -4,7 +4,8 @@ import asyncio
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,31 @@ def row(name: str, previous: str | None = None, **more: Any) -> StoredResponse:
     return StoredResponse(**(given | more))
 
 
+Open = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """Open stores by their URL. They are closed again, also when a test fails: uvloop waits for ever for a connection."""
+    stores = []
+
+    async def open_one(url: str, path: Path | None = None) -> Any:
+        stores.append(await open_responses(url, path))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        with suppress(StoreDown, OSError):  # closed by the test
+            await store.close()
+
+
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=needs_redis)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
+async def store(request: pytest.FixtureRequest, opened: Open, tmp_path: Path) -> Any:
     """Every store, empty."""
-    if request.param == "memory":
-        opened = await open_responses("memory:", None)
-    elif request.param == "sqlite":
-        opened = await open_responses("sqlite:x", tmp_path / "state.db")
-    else:
+    if request.param == "redis":
         made: Redis = request.getfixturevalue("server")
-        opened = await open_responses(made.url, None)
-    yield opened
-    await opened.close()
+        return await opened(made.url)
+    return await opened(f"{request.param}:x", tmp_path / "state.db")
 
 
 async def test_every_store_keeps_its_promises(store: Any) -> None:
@@ -92,7 +106,7 @@ async def test_a_chain_without_its_beginning_is_none(store: Any) -> None:
     assert await store.chain("a", "resp_2", 1001, 4600, MOST) == []
 
 
-async def test_a_damaged_file_is_refused_by_its_path(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_refused_by_its_path(opened: Open, tmp_path: Path) -> None:
     """Never written over, never served from."""
     path = tmp_path / "state.db"
     for damage in (b"this is no database at all" * 100, None):
@@ -100,7 +114,7 @@ async def test_a_damaged_file_is_refused_by_its_path(tmp_path: Path) -> None:
             path.write_bytes(damage)
         else:
             path.unlink()
-            store = await SqliteResponses.open(path)
+            store = await opened("sqlite:x", path)
             for number in range(200):
                 await store.put(row(f"resp_{number}", body=b"x" * 2000))
             await store.close()
@@ -109,12 +123,12 @@ async def test_a_damaged_file_is_refused_by_its_path(tmp_path: Path) -> None:
             path.write_bytes(data)
         before = path.read_bytes()
         with pytest.raises(StoreUnusable, match=str(path)):
-            await SqliteResponses.open(path)
+            await opened("sqlite:x", path)
         assert path.read_bytes() == before
     path.unlink()
     path.mkdir()
     with pytest.raises(StoreUnusable):
-        await SqliteResponses.open(path)
+        await opened("sqlite:x", path)
 
 
 async def test_a_chain_is_bounded(store: Any) -> None:
@@ -160,9 +174,9 @@ async def test_what_runs_keeps_its_beginning(store: Any) -> None:
     await store.put(row("resp_1"))  # there is nothing in its way
 
 
-async def test_a_beginning_lives_as_long_as_its_chain(tmp_path: Path) -> None:
+async def test_a_beginning_lives_as_long_as_its_chain(opened: Open, tmp_path: Path) -> None:
     """What has expired is gone, unless somebody went on with it."""
-    for store in (await open_responses("memory:", None), await open_responses("sqlite:x", tmp_path / "state.db")):
+    for store in (await opened("memory:"), await opened("sqlite:x", tmp_path / "state.db")):
         await store.put(row("resp_1"))
         await store.put(row("resp_2", "resp_1"))
         await store.put(row("resp_3"))
@@ -188,9 +202,9 @@ async def test_the_oldest_of_who_has_most_go_first() -> None:
 
 
 @with_redis
-async def test_items_live_as_long_as_their_response(server: Redis) -> None:
+async def test_items_live_as_long_as_their_response(opened: Open, server: Redis) -> None:
     """And a child that has expired does not keep its deleted parent."""
-    store = await open_responses(server.url, None)
+    store = await opened(server.url)
     await store.put(row("resp_1", expires=1000.8))
     await store.put(row("resp_2", "resp_1", expires=1000.8))
     await store.chain("a", "resp_1", 1000, 4600, MOST)
@@ -205,15 +219,14 @@ async def test_items_live_as_long_as_their_response(server: Redis) -> None:
     await asyncio.sleep(1.2)
     assert await store.delete("a", "resp_1", 1001)
     assert len(await store.chain("a", "resp_3", 1001, 0, MOST)) == 2, "what stands on it is still known"
-    await store.close()
 
 
 @with_redis
-async def test_a_full_redis_can_be_read(server: Redis) -> None:
+async def test_a_full_redis_can_be_read(opened: Open, server: Redis) -> None:
     """OOM is no outage."""
     server.end()
     server.begin("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
-    store = await open_responses(server.url, None)
+    store = await opened(server.url)
     await store.put(row("resp_1"))
     with pytest.raises(StoreFull):
         for number in range(50):
@@ -222,7 +235,6 @@ async def test_a_full_redis_can_be_read(server: Redis) -> None:
     assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
     with pytest.raises(StoreFull):
         await store.check()
-    await store.close()
 
 
 @with_redis
@@ -234,69 +246,70 @@ async def test_a_full_redis_can_be_read(server: Redis) -> None:
         ("redis://nowhere.invalid:6379/0", "name is not found"),
     ],
 )
-async def test_what_is_wrong_is_said(server: Redis, url: str, words: str) -> None:
+async def test_what_is_wrong_is_said(opened: Open, server: Redis, url: str, words: str) -> None:
     """In words for an operator, without the password."""
-    store = await open_responses(url.replace("PORT", str(server.port)), None)
+    store = await opened(url.replace("PORT", str(server.port)))
     with pytest.raises(StoreDown, match=words) as caught:
         await store.check()
     assert "wrong" not in str(caught.value)
-    await store.close()
 
 
 @with_redis
-async def test_redis_behind_tls(server: Redis) -> None:
+async def test_redis_behind_tls(opened: Open, server: Redis) -> None:
     """With its certificate's signer in the URL; what is missing otherwise is said in words."""
     if not server.begin_tls():
         pytest.skip("openssl is not installed")
     tls, plain = server.url.replace("redis:", "rediss:"), server.url
     certificate = server.folder / "cert.pem"
-    store = await open_responses(f"{tls}?ssl_ca_certs={certificate}", None)
+    store = await opened(f"{tls}?ssl_ca_certs={certificate}")
     assert await store.put(row("resp_1")) and await store.get("a", "resp_1", 1001) == row("resp_1")
     await store.close()
     wrong = {tls: "ssl_ca_certs=PATH", f"{tls}?ssl_ca_certs=/nowhere.pem": "No such file", plain: "rediss://"}
     for url, words in wrong.items():
-        store = await open_responses(url, None)
+        store = await opened(url)
         with pytest.raises(StoreDown, match=words) as caught:
             await store.check()
         assert "sesame" not in str(caught.value)
         await store.close()
 
 
-async def test_a_url_with_nonsense_in_it() -> None:
+async def test_a_url_with_nonsense_in_it(opened: Open) -> None:
     with pytest.raises(StoreUnusable, match="foo"):
-        await open_responses("redis://127.0.0.1:1/0?foo=bar", None)
+        await opened("redis://127.0.0.1:1/0?foo=bar")
 
 
-async def test_a_file_is_one_gateways(tmp_path: Path) -> None:
+async def test_a_file_is_one_gateways(opened: Open, tmp_path: Path) -> None:
     """A second one would take the first one's runs for dead."""
     path = tmp_path / "state.db"
-    store = await SqliteResponses.open(path)
+    store = await opened("sqlite:x", path)
     with pytest.raises(StoreUnusable, match="another gateway"):
-        await SqliteResponses.open(path)
+        await opened("sqlite:x", path)
     await store.close()
-    await (await SqliteResponses.open(path)).close()
+    await (await opened("sqlite:x", path)).close()
 
 
-async def test_other_files_are_left_alone(tmp_path: Path) -> None:
+async def test_other_files_are_left_alone(opened: Open, tmp_path: Path) -> None:
     """Another program's database, and one of a version to come."""
     path = tmp_path / "state.db"
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE customers (name TEXT)")
     db.close()
     with pytest.raises(StoreUnusable, match="another program"):
-        await SqliteResponses.open(path)
+        await opened("sqlite:x", path)
     path.unlink()
-    await (await SqliteResponses.open(path)).close()
+    await (await opened("sqlite:x", path)).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreUnusable, match="schema 99"):
-        await SqliteResponses.open(path)
+        await opened("sqlite:x", path)
 
 
-async def test_a_disk_is_full_before_nothing_can_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_is_full_before_nothing_can_be_deleted(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some room is left for deleting; reading and going on need none."""
-    store = await SqliteResponses.open(tmp_path / "state.db")
+    store = await opened("sqlite:x", tmp_path / "state.db")
     await store.put(row("resp_1"))
     monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
     with pytest.raises(StoreFull, match="MiB of the disk"):
@@ -305,12 +318,11 @@ async def test_a_disk_is_full_before_nothing_can_be_deleted(tmp_path: Path, monk
         await store.check()
     assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
     assert await store.delete("a", "resp_1", 1001)
-    await store.close()
 
 
-async def test_a_file_that_is_taken_away(tmp_path: Path) -> None:
+async def test_a_file_that_is_taken_away(opened: Open, tmp_path: Path) -> None:
     """Nothing is acknowledged that lies nowhere."""
-    store = await SqliteResponses.open(tmp_path / "state.db")
+    store = await opened("sqlite:x", tmp_path / "state.db")
     (tmp_path / "state.db").rename(tmp_path / "other.db")
     with pytest.raises(StoreDown, match="the file is gone"):
         await store.put(row("resp_1"))
@@ -319,9 +331,9 @@ async def test_a_file_that_is_taken_away(tmp_path: Path) -> None:
         await store.get("a", "resp_1", 1001)
 
 
-async def test_one_bad_row_costs_no_other(tmp_path: Path) -> None:
+async def test_one_bad_row_costs_no_other(opened: Open, tmp_path: Path) -> None:
     """Committed together, refused alone."""
-    store = await SqliteResponses.open(tmp_path / "state.db")
+    store = await opened("sqlite:x", tmp_path / "state.db")
     rows = [row("resp_1"), row("resp_\ud800", items=()), row("resp_3", maker="\ud800"), row("resp_4"), row("resp_4")]
     answers = await asyncio.gather(*(store.put(one) for one in rows), return_exceptions=True)
     assert [isinstance(answer, StoreDown) for answer in answers] == [False, True, True, False, True]
@@ -330,12 +342,11 @@ async def test_one_bad_row_costs_no_other(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     waiting.cancel()  # a client that leaves
     assert await store.put(row("resp_7"))
-    await store.close()
 
 
-async def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_package_is_named(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install, in one line."""
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     monkeypatch.delitem(sys.modules, "gateway.store.redis")
     with pytest.raises(StoreUnusable, match="pip install"):
-        await open_responses("redis://127.0.0.1:1", None)
+        await opened("redis://127.0.0.1:1")

@@ -67,6 +67,9 @@ end
 _GET = f"{_SHOWN} return shown(KEYS[1])"
 # ARGV: the owner's prefix, the id, milliseconds to live on, most links, most bytes
 _CHAIN = """
+local function extend(key)
+    if redis.call('PTTL', key) < tonumber(ARGV[3]) then redis.pcall('PEXPIRE', key, ARGV[3]) end
+end
 local keys, name, size = {}, ARGV[2], 0
 if redis.call('HEXISTS', ARGV[1] .. 'r:' .. name, 'hidden') == 1 then return {} end
 while name ~= '' do
@@ -80,13 +83,9 @@ end
 local found = {}
 for at, key in ipairs(keys) do
     found[at] = redis.call('HMGET', key, 'data', 'input', 'output')
-    if redis.call('PTTL', key) < tonumber(ARGV[3]) then
-        redis.pcall('PEXPIRE', key, ARGV[3])
-        redis.pcall('PEXPIRE', (key:gsub('r:([^:]*)$', 'c:%1')), ARGV[3])
-        for item in string.gmatch(redis.call('HGET', key, 'items') or '', '[^\\n]+') do
-            redis.pcall('PEXPIRE', item, ARGV[3])
-        end
-    end
+    extend(key)
+    extend((key:gsub('r:([^:]*)$', 'c:%1')))
+    for item in string.gmatch(redis.call('HGET', key, 'items') or '', '[^\\n]+') do extend(item) end
 end
 return found
 """
