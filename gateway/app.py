@@ -216,8 +216,6 @@ def secrets_of(config: Config) -> list[str]:
 @asynccontextmanager
 async def _housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
     """What is done beside the requests; at the end, what they have left to be stored."""
-    with suppress(StoreDown):  # it has been told of; the store may come later
-        await gateway.responses.check()
     housekeeping = asyncio.create_task(_keep_house(gateway, runs))
     yield
     housekeeping.cancel()

@@ -30,7 +30,6 @@ class Seen:
     headers: dict[str, str]
     body: bytes
     query: str
-    peer: Any  # the address of the connection that it came by
     was_cut: bool = False
     is_done: bool = False
 
@@ -68,8 +67,7 @@ class MockServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         found = _PATH.fullmatch(request.path)
         name, path = (found["name"] or "", found["path"]) if found else ("", request.path)
-        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        seen = Seen(name, path, dict(request.headers), await request.read(), request.rel_url.raw_query_string, peer)
+        seen = Seen(name, path, dict(request.headers), await request.read(), request.rel_url.raw_query_string)
         if self.keeps:
             self.seen.append(seen)
         body = _members(seen.body)

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.store import StoreState
 from gateway.store import sqlite as sqlite_store
 from gateway.store import watched as watched_store
 from gateway.store.sqlite import SqliteResponses
@@ -218,6 +219,7 @@ async def test_a_run_outlives_a_redis_that_blinks(
 async def test_a_store_that_is_not_there_is_known_from_the_start(start: Start) -> None:
     """Before its first user: in /health, in the metrics, in one line of the log that says what to do."""
     running = await start(CONFIG.replace("STORE", f"redis://:sesame@127.0.0.1:{free_port()}/0"))
+    await eventually(lambda: running.gateway.responses.state is StoreState.DOWN)
     async with running.session.get(f"{running.url}/health?format=json") as answer:
         said = await answer.json()
     assert (answer.status, said["status"], said["store"]) == (200, "degraded", "down")
