@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from attrs import define, evolve, field, frozen
 
 from gateway.recall import Recall
+from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, Dialect
 from gateway.wire.envelope import Sealer, unseal
-from gateway.wire.json_body import Body, JsonBody
 from gateway.wire.neutral import Reasoning, Request, Turn
 
 

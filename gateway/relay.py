@@ -16,8 +16,8 @@ from attrs import define, field
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Exchange, Step
 from gateway.upstream import Deadline, Opened
+from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane
-from gateway.wire.sse import FrameCutter
 
 Answered = TypeVar("Answered")
 STREAM_HEADERS = {

@@ -19,7 +19,7 @@ from yarl import URL
 from gateway.config import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
 from gateway.http_client import HttpClient, HttpReply
-from gateway.wire.unpack import StreamUnpacker
+from gateway.wire.codec.unpack import StreamUnpacker
 
 MOST_ERROR_BYTES = 1024 * 1024
 TOKEN_SECONDS, MOST_TOKEN_CALLS = 30.0, 10

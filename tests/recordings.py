@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from attrs import define, field, frozen
 
+from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.profile import Profile
-from gateway.wire.sse import FrameCutter
 
 ROOT = os.environ.get("GATEWAY_CORPUS", "")
 # Recorded failures: the provider itself says an error inside its stream.

@@ -6,9 +6,9 @@ from aiohttp import hdrs, web
 
 from gateway.errors import BadRequest, ClientTooSlow, TooLarge, UnsupportedMedia
 from gateway.relay import ClientGone
-from gateway.wire.json_body import Body, JsonBody
-from gateway.wire.multipart_body import MultipartBody
-from gateway.wire.unpack import unpack
+from gateway.wire.codec.json_body import Body, JsonBody
+from gateway.wire.codec.multipart_body import MultipartBody
+from gateway.wire.codec.unpack import unpack
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

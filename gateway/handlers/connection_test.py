@@ -13,7 +13,7 @@ from gateway.dispatch import Dispatch
 from gateway.errors import GatewayError
 from gateway.handlers.generate import make_inquiry
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
-from gateway.wire.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_chat import OPENAI_CHAT
 
 # Monitoring asks often, and every answer costs a provider's tokens.

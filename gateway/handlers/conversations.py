@@ -16,7 +16,7 @@ from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit
 from gateway.question import NOTHING_PAST, Past
 from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
-from gateway.wire.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_responses.history import (
     REFERENCE,
     Item,

@@ -17,8 +17,8 @@ from gateway.question import Question
 from gateway.routing import Resolved, check_access
 from gateway.upstream import Deadline
 from gateway.wire import CHAT_WITH_INPUT
+from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Dialect
-from gateway.wire.json_body import Body, JsonBody
 from gateway.wire.openai_chat import OPENAI_CHAT
 
 # The SDKs say here how long they will wait (TRANSLATION.md 2.5).

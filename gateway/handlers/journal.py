@@ -10,8 +10,8 @@ from attrs import define, field
 
 from gateway.exchange import Step
 from gateway.relay import Outlet
+from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.openai_responses.kept import ENDS, MOST_NUMBER
-from gateway.wire.sse import FrameCutter, read_frame, write_event
 
 
 class _Event(msgspec.Struct):

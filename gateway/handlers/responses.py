@@ -13,8 +13,8 @@ from gateway.handlers.stored import tell_run
 from gateway.inquiry import Inquiry
 from gateway.keeping import Keeping
 from gateway.parts import GATEWAY, VISIT
-from gateway.wire.json_body import JsonBody
-from gateway.wire.node import Node
+from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.node import Node
 from gateway.wire.openai_responses.beside import COMPACT
 
 

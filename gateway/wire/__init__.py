@@ -5,8 +5,8 @@ from attrs import evolve
 from gateway.wire import openai_responses
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
+from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.dialect import Dialect
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Request
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS

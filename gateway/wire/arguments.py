@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import msgspec
 from attrs import define, field
 
+from gateway.wire.codec.json_prefix import is_object, wrapped
 from gateway.wire.crossing import Drops
-from gateway.wire.json_prefix import is_object, wrapped
 from gateway.wire.neutral import Tool
 
 _EMPTY = msgspec.Raw(b"{}")

@@ -8,10 +8,10 @@ import msgspec
 from attrs import evolve
 
 from gateway.errors import Unreadable
+from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.crossing import Memo, Setting, Written
 from gateway.wire.dialect import Dialect, Glance, UpstreamSide
 from gateway.wire.fault import read_inner
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
 
 

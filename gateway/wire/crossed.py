@@ -6,6 +6,7 @@ from typing import TypeVar
 from attrs import define, evolve, field
 
 from gateway.errors import GatewayError, Unreadable
+from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.crossing import Memo
 from gateway.wire.dialect import ClientSide, StreamReader, StreamWriter, UpstreamSide
 from gateway.wire.events import (
@@ -24,7 +25,6 @@ from gateway.wire.events import (
 )
 from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
 from gateway.wire.serial import Serialiser
-from gateway.wire.sse import FrameCutter
 from gateway.wire.stops import StopFilter
 from gateway.wire.tokens import estimate
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
+from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.crossing import Drops, Memo, Setting, Written
 from gateway.wire.events import Event
-from gateway.wire.json_body import Body, JsonBody
 from gateway.wire.neutral import Block, Reply, Request, Usage
 from gateway.wire.profile import Profile
 

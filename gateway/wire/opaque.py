@@ -9,13 +9,13 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import GatewayError, Unreadable
+from gateway.wire.codec.sse import read_frame
 from gateway.wire.counts import count
 from gateway.wire.dialect import Asked, Dialect, Glance
 from gateway.wire.fault import read_declined, read_inner
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.openai_error import write_error, write_stream_error
-from gateway.wire.sse import read_frame
 from gateway.wire.watch import Watch
 
 

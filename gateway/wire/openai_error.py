@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Declined, GatewayError, TimedOut
-from gateway.wire.sse import DONE, write_data
+from gateway.wire.codec.sse import DONE, write_data
 
 
 class _Said(msgspec.Struct):

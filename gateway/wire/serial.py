@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from attrs import define, evolve, field
 
+from gateway.wire.codec.json_prefix import JsonPrefix
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -21,7 +22,6 @@ from gateway.wire.events import (
     StateSeen,
     UsageSeen,
 )
-from gateway.wire.json_prefix import JsonPrefix
 from gateway.wire.neutral import Block, Reasoning, Refusal, Text, ToolCall
 
 OfBlock = BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | BlockEnded

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from gateway.wire.unpack import zstd
+from gateway.wire.codec.unpack import zstd
 from tests.conftest import Provider, Running, Start, chat_body
 
 SMALL = """

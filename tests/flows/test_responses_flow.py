@@ -8,7 +8,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from gateway.wire.unpack import zstd
+from gateway.wire.codec.unpack import zstd
 from tests.conftest import Provider, Running, Start
 from tests.wire.grammar import read_responses
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.wire.multipart_body import MultipartBody
+from gateway.wire.codec.multipart_body import MultipartBody
 
 TYPE = 'multipart/form-data; boundary="abc"'
 

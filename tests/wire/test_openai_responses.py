@@ -9,11 +9,11 @@ import pytest
 from gateway.errors import BadRequest, Broke, CannotSay, Declined, Fault, GatewayError, Unreadable
 from gateway.mock import responses
 from gateway.wire import DIALECTS
+from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.crossed import read_whole
 from gateway.wire.crossing import Drops, Memo
 from gateway.wire.dialect import Asked
 from gateway.wire.envelope import unseal
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Reasoning, StopReason
 from gateway.wire.openai_responses import raw
 from gateway.wire.profile import Profile

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Unreadable
-from gateway.wire.sse import Frame, FrameCutter, read_frame, write_data, write_event
+from gateway.wire.codec.sse import Frame, FrameCutter, read_frame, write_data, write_event
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 LINES = st.one_of(

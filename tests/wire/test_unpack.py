@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, TooLarge, Unreadable, UnsupportedMedia
-from gateway.wire.unpack import StreamUnpacker, unpack, zstd
+from gateway.wire.codec.unpack import StreamUnpacker, unpack, zstd
 
 PACKERS = {
     "gzip": gzip.compress,

@@ -3,8 +3,8 @@
 import msgspec
 
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, read_request
+from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.counted import counting
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Request
 
 # SDK type MessageCountTokensParams.

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Declined, Fault, GatewayError, Unauthorized
-from gateway.wire.sse import write_event
+from gateway.wire.codec.sse import write_event
 
 _TYPES = {
     400: "invalid_request_error",

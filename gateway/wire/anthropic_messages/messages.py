@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.errors import BadRequest
 from gateway.wire import media
+from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Block,
     CacheMark,
@@ -21,7 +22,6 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.node import Node, decode
 
 NAME = "anthropic_messages"
 

@@ -10,6 +10,7 @@ from gateway.errors import Broke, Unreadable
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.arguments import FreeformDecoder
+from gateway.wire.codec.lenient import Junk
 from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
@@ -25,7 +26,6 @@ from gateway.wire.events import (
 )
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
-from gateway.wire.said import Junk
 
 STOPS = {
     "end_turn": StopReason.END,

@@ -11,6 +11,8 @@ from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
 from gateway.wire.arguments import as_object, wrap_freeform
+from gateway.wire.codec.json_prefix import Mender, is_object
+from gateway.wire.codec.sse import write_event
 from gateway.wire.crossing import Drops, Memo
 from gateway.wire.events import (
     BlockDelta,
@@ -25,10 +27,8 @@ from gateway.wire.events import (
     UsageSeen,
     merge,
 )
-from gateway.wire.json_prefix import Mender, is_object
 from gateway.wire.names import mint
 from gateway.wire.neutral import Block, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
-from gateway.wire.sse import write_event
 
 _WORDS = {
     StopReason.END: "end_turn",

@@ -7,9 +7,9 @@ from attrs import field, frozen
 
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.turns import has_open_call, thinks_before_open_call
+from gateway.wire.codec.node import Node
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Role, Thinking
-from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.steering import BUDGETS, budget_of, effort_of, is_off
 

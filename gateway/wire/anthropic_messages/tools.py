@@ -8,9 +8,9 @@ from attrs import evolve
 from gateway.wire.anthropic_messages.builtin import members, single, toolset
 from gateway.wire.anthropic_messages.messages import NAME, read_cache
 from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
+from gateway.wire.codec.node import Node
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
-from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import has_union, tool_parameters, without_unions
 from gateway.wire.toolbox import check_forced, chosen_name, distinct, is_named, is_offered, offered

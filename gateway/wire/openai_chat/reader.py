@@ -7,6 +7,8 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Broke, Unreadable
+from gateway.wire.codec.lenient import Junk, read_object
+from gateway.wire.codec.sse import read_frame
 from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
@@ -27,8 +29,6 @@ from gateway.wire.openai_chat.messages import FORMATS
 from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
-from gateway.wire.said import Junk, read_object
-from gateway.wire.sse import read_frame
 from gateway.wire.think import ThinkFilter
 
 _STOPS = {

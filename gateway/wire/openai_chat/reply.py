@@ -6,6 +6,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import GatewayError
+from gateway.wire.codec.sse import DONE
 from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
@@ -36,7 +37,6 @@ from gateway.wire.neutral import (
 from gateway.wire.openai_chat.turns import details, format_of
 from gateway.wire.openai_chat.usage import write_usage
 from gateway.wire.openai_error import write_stream_error
-from gateway.wire.sse import DONE
 
 _FINISH = {
     StopReason.END: "stop",

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import CannotSay
+from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.node import Node, decode
 from gateway.wire.crossing import LONG_OUTPUT, Memo, Setting, Written
-from gateway.wire.json_body import JsonBody
 from gateway.wire.neutral import Format, Request, Sampling, Thinking
-from gateway.wire.node import Node, decode
 from gateway.wire.openai_chat.messages import read_messages
 from gateway.wire.openai_chat.tools import NAME, read_choice, read_tools, write_tools
 from gateway.wire.openai_chat.turns import write_messages

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
+from gateway.wire.codec.sse import read_frame, write_data
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat.raw import ChatWatch
-from gateway.wire.sse import read_frame, write_data
 
 # What every chunk of one reply says alike; some servers leave it empty in their first.
 _CONSTANT = ("id", "created", "model")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
+from gateway.wire.codec.node import Node
 from gateway.wire.crossing import Memo
 from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
-from gateway.wire.node import Node
 from gateway.wire.profile import Profile
 from gateway.wire.schema import is_strict, tool_parameters
 from gateway.wire.toolbox import check_forced, check_number, chosen_name, distinct, is_offered, offered

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gateway.wire.json_body import JsonBody
+from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
-from gateway.wire.node import Node
 from gateway.wire.openai_responses.conversation import no_storage, read_input
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.toolbox import distinct

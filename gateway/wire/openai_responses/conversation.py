@@ -7,6 +7,7 @@ from attrs import define, field
 
 from gateway.errors import BadRequest, CannotSay
 from gateway.wire import media
+from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Audio,
     Block,
@@ -23,7 +24,6 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.node import Node, decode
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.shape import ERROR_MARK
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Declined, Fault, GatewayError
+from gateway.wire.codec.sse import write_event
 from gateway.wire.openai_error import describe
-from gateway.wire.sse import write_event
 
 # Codes to which Codex gives a meaning; anything else it tries again.
 _CODES = {

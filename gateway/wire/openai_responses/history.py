@@ -8,9 +8,9 @@ import msgspec
 from attrs import frozen
 
 from gateway.errors import BadRequest
+from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.node import wrong_kind
 from gateway.wire.envelope import is_envelope
-from gateway.wire.json_body import JsonBody
-from gateway.wire.node import wrong_kind
 
 MOST_LISTED, USUALLY_LISTED = 100, 20
 MOST_ITEMS = 20_000  # of one request's input

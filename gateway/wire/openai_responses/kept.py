@@ -7,9 +7,9 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.errors import GatewayError
+from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.dialect import Lane
 from gateway.wire.neutral import Usage
-from gateway.wire.sse import FrameCutter, read_frame, write_event
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _MARK = b'"response":'

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.wire.sse import write_event
+from gateway.wire.codec.sse import write_event
 
 _encode = msgspec.json.Encoder().encode
 

@@ -11,7 +11,7 @@ import msgspec
 from attrs import frozen
 
 from gateway.errors import BadRequest
-from gateway.wire.json_body import NULL, kind_of
+from gateway.wire.codec.json_body import NULL, kind_of
 
 Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

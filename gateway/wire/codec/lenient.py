@@ -6,7 +6,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Unreadable
-from gateway.wire.sse import read_frame
+from gateway.wire.codec.sse import read_frame
 
 # Three in a row are no stream (TRANSLATION.md 7.1.7).
 MOST_JUNK = 3
