@@ -15,10 +15,10 @@ from gateway.question import Question
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.crossed import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
-from gateway.wire.crossing import Drops, Memo, Setting
 from gateway.wire.dialect import ClientSide, Dialect, Lane, UpstreamSide
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Drops, Memo, Setting
 
 VERSION, BETA = "anthropic-version", "anthropic-beta"
 # Claude Code asks for a million tokens of context by a suffix of the model's name.

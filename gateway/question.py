@@ -7,8 +7,8 @@ from attrs import define, evolve, field, frozen
 from gateway.recall import Recall
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, Dialect
-from gateway.wire.envelope import Sealer, unseal
 from gateway.wire.neutral import Reasoning, Request, Turn
+from gateway.wire.translation.envelope import Sealer, unseal
 
 
 @frozen

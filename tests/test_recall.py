@@ -6,8 +6,8 @@ from gateway import recall as recall_room
 from gateway.errors import Declined, Fault
 from gateway.recall import TTL, Recall
 from gateway.repair import Learned, offending
-from gateway.wire.envelope import Sealer, is_envelope, unseal
 from gateway.wire.neutral import Reasoning, Request, Role, Text, ToolCall, Turn
+from gateway.wire.translation.envelope import Sealer, is_envelope, unseal
 
 THOUGHT = Reasoning(("hm",), signature="S", origin="anthropic_messages")
 CALL = ToolCall("c", "f", "{}", extra={"google": {"thought_signature": "G"}})

@@ -12,9 +12,9 @@ import pytest
 from gateway.errors import UpstreamFault
 from gateway.wire import DIALECTS
 from gateway.wire.codec.sse import read_frame
-from gateway.wire.crossing import Memo
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses.kept import KeptLane, final_in
+from gateway.wire.translation.memo import Memo
 from tests.conftest import Serve
 from tests.recordings import FAILED, Recording, cuts, frames, naive, profile_of, recordings
 from tests.wire.crossings import SEALER, body, chat_request, cross, memo_of

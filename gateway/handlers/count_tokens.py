@@ -17,12 +17,12 @@ from gateway.lanes import spoken
 from gateway.parts import GATEWAY, VISIT, Gateway
 from gateway.routing import Resolved
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
-from gateway.wire.crossing import Memo
 from gateway.wire.dialect import Dialect
-from gateway.wire.envelope import Sealer
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
 from gateway.wire.openai_responses.beside import INPUT_TOKENS
-from gateway.wire.tokens import countable
+from gateway.wire.translation.envelope import Sealer
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.tokens import countable
 
 # Longer texts are counted in a thread, so that the loop never stops for them.
 LONG_TEXT = 200_000

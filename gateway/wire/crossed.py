@@ -7,7 +7,6 @@ from attrs import define, evolve, field
 
 from gateway.errors import GatewayError, Unreadable
 from gateway.wire.codec.sse import FrameCutter
-from gateway.wire.crossing import Memo
 from gateway.wire.dialect import ClientSide, StreamReader, StreamWriter, UpstreamSide
 from gateway.wire.events import (
     BlockDelta,
@@ -24,9 +23,10 @@ from gateway.wire.events import (
     unfold,
 )
 from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
-from gateway.wire.serial import Serialiser
-from gateway.wire.stops import StopFilter
-from gateway.wire.tokens import estimate
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.stops import StopFilter
+from gateway.wire.translation.tokens import estimate
 
 # A model that pauses for its provider's tools is asked to go on so many times (TRANSLATION.md 6.2).
 MOST_PAUSES = 8

@@ -7,10 +7,10 @@ from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
 from gateway.wire.codec.json_body import Body, JsonBody
-from gateway.wire.crossing import Drops, Memo, Setting, Written
 from gateway.wire.events import Event
 from gateway.wire.neutral import Block, Reply, Request, Usage
 from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Drops, Memo, Setting, Written
 
 
 class Lane(Protocol):

@@ -10,10 +10,10 @@ from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.crossed import Crossing
-from gateway.wire.crossing import Memo, Setting
-from gateway.wire.envelope import Sealer
 from gateway.wire.neutral import Request
 from gateway.wire.profile import Profile
+from gateway.wire.translation.envelope import Sealer
+from gateway.wire.translation.memo import Memo, Setting
 
 CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
 OTHER = {"openai_chat": MESSAGES, "anthropic_messages": CHAT}

@@ -11,10 +11,10 @@ from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.anthropic_messages.errors import type_of, write_error, write_stream_error
 from gateway.wire.anthropic_messages.usage import read_usage, write_usage
 from gateway.wire.codec.json_body import JsonBody
-from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked
 from gateway.wire.neutral import Usage
 from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Drops
 from tests.wire.crossings import event, message, messages_request
 
 STREAM = message({"type": "text", "text": "a"}, {"type": "thinking", "thinking": "hm", "signature": "S"})

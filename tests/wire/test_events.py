@@ -31,9 +31,9 @@ from gateway.wire.neutral import (
     ToolCall,
     Usage,
 )
-from gateway.wire.serial import Serialiser
-from gateway.wire.stops import StopFilter
-from gateway.wire.think import ThinkFilter
+from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.stops import StopFilter
+from gateway.wire.translation.think_tags import ThinkFilter
 from tests.wire.crossings import CHAT, MESSAGES, memo_of
 from tests.wire.grammar import read_chat, read_messages
 

@@ -8,12 +8,12 @@ import pytest
 from gateway.errors import Broke, Declined, Fault, InternalError, TimedOut, Unreadable
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.sse import DONE
-from gateway.wire.crossing import Drops
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat import raw
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.openai_error import write_error
 from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Drops
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 

@@ -8,12 +8,12 @@ import pytest
 
 from gateway.errors import BadRequest, Broke, CannotSay
 from gateway.wire import DIALECTS
-from gateway.wire.crossing import Memo
-from gateway.wire.envelope import unseal
 from gateway.wire.events import unfold
 from gateway.wire.neutral import Citation, Reasoning, Refusal, Reply, Stop, StopReason, Text
 from gateway.wire.profile import Profile
-from gateway.wire.serial import Serialiser
+from gateway.wire.translation.envelope import unseal
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.sequence import Serialiser
 from tests.wire.crossings import SEALER, body, chunk, cross, crossing, message, usage_chunk, write
 from tests.wire.grammar import read_responses
 

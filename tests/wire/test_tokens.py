@@ -22,7 +22,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.tokens import countable, dimensions, estimate
+from gateway.wire.translation.tokens import countable, dimensions, estimate
 from tests.wire.crossings import PIXEL
 
 # Texts with the number of tokens that o200k_base cuts them into.

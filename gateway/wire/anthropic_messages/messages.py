@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from gateway.errors import BadRequest
-from gateway.wire import media
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Block,
@@ -22,6 +21,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
+from gateway.wire.translation import media
 
 NAME = "anthropic_messages"
 

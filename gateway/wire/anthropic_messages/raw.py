@@ -13,13 +13,13 @@ from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import Frame, read_frame, write_event
-from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked, Glance
-from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.events import merge
 from gateway.wire.fault import read_inner
 from gateway.wire.profile import Profile
-from gateway.wire.shape import ATTRIBUTION
+from gateway.wire.translation.envelope import QUOTED, is_envelope
+from gateway.wire.translation.memo import Drops
+from gateway.wire.translation.turn_order import ATTRIBUTION
 from gateway.wire.watch import Watch
 
 # Held before the first content; more than this is no beginning.

@@ -9,9 +9,7 @@ from attrs import define, field
 from gateway.errors import Broke, Unreadable
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
-from gateway.wire.arguments import FreeformDecoder
 from gateway.wire.codec.lenient import Junk
-from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -26,6 +24,8 @@ from gateway.wire.events import (
 )
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.translation.arguments import FreeformDecoder
+from gateway.wire.translation.memo import Memo
 
 STOPS = {
     "end_turn": StopReason.END,

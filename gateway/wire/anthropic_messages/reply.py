@@ -10,10 +10,8 @@ from gateway.errors import GatewayError
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
-from gateway.wire.arguments import as_object, wrap_freeform
 from gateway.wire.codec.json_prefix import Mender, is_object
 from gateway.wire.codec.sse import write_event
-from gateway.wire.crossing import Drops, Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -27,8 +25,10 @@ from gateway.wire.events import (
     UsageSeen,
     merge,
 )
-from gateway.wire.names import mint
 from gateway.wire.neutral import Block, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
+from gateway.wire.translation.arguments import as_object, wrap_freeform
+from gateway.wire.translation.memo import Drops, Memo
+from gateway.wire.translation.names import mint
 
 _WORDS = {
     StopReason.END: "end_turn",

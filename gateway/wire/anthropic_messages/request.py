@@ -11,11 +11,11 @@ from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write
 from gateway.wire.anthropic_messages.turns import Conversation, write_conversation
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node, decode
-from gateway.wire.crossing import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
 from gateway.wire.neutral import Format, Request, Role, Sampling, Text
 from gateway.wire.profile import Profile
-from gateway.wire.schema import for_structured_output, json_instruction, tool_parameters, without_unions
-from gateway.wire.steering import check_single, opaque_user, write_verbosity
+from gateway.wire.translation.memo import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
+from gateway.wire.translation.options import check_single, opaque_user, write_verbosity
+from gateway.wire.translation.schema import for_structured_output, json_instruction, tool_parameters, without_unions
 
 _READ = frozenset(
     {

@@ -8,10 +8,10 @@ from attrs import field, frozen
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.turns import has_open_call, thinks_before_open_call
 from gateway.wire.codec.node import Node
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Role, Thinking
 from gateway.wire.profile import Profile
-from gateway.wire.steering import BUDGETS, budget_of, effort_of, is_off
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.options import BUDGETS, budget_of, effort_of, is_off
 
 LEAST_BUDGET = 1024
 _MODES = {"enabled": "budget", "disabled": "off", "adaptive": "adaptive", "between_tools": "between_tools"}

@@ -7,13 +7,13 @@ from attrs import evolve
 
 from gateway.wire.anthropic_messages.builtin import members, single, toolset
 from gateway.wire.anthropic_messages.messages import NAME, read_cache
-from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.codec.node import Node
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile
-from gateway.wire.schema import has_union, tool_parameters, without_unions
-from gateway.wire.toolbox import check_forced, chosen_name, distinct, is_named, is_offered, offered
+from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.schema import has_union, tool_parameters, without_unions
+from gateway.wire.translation.tools import check_forced, chosen_name, distinct, is_named, is_offered, offered
 
 LONGEST_NAME = 128
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}

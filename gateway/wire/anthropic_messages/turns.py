@@ -7,12 +7,8 @@ import msgspec
 from attrs import define, evolve, field
 
 from gateway.errors import CannotSay
-from gateway.wire import media
 from gateway.wire.anthropic_messages.messages import NAME
 from gateway.wire.anthropic_messages.tools import write_cache
-from gateway.wire.arguments import as_object, wrap_freeform
-from gateway.wire.crossing import Memo
-from gateway.wire.names import safe_id
 from gateway.wire.neutral import (
     Audio,
     Block,
@@ -30,7 +26,11 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.profile import Profile
-from gateway.wire.shape import SYSTEM_ROLES, shape, system_as_user
+from gateway.wire.translation import media
+from gateway.wire.translation.arguments import as_object, wrap_freeform
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import safe_id
+from gateway.wire.translation.turn_order import SYSTEM_ROLES, shape, system_as_user
 
 RESUMED = "(conversation resumed)"
 CONTINUE = "Continue."

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.wire.arguments import FreeformDecoder
-from gateway.wire.crossing import Memo
 from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event
 from gateway.wire.neutral import ToolCall
+from gateway.wire.translation.arguments import FreeformDecoder
+from gateway.wire.translation.memo import Memo
 
 
 @define

@@ -6,7 +6,6 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import BadRequest, CannotSay
-from gateway.wire import media
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Audio,
@@ -24,7 +23,8 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.openai_chat.tools import NAME, read_cache
-from gateway.wire.shape import ERROR_MARK
+from gateway.wire.translation import media
+from gateway.wire.translation.turn_order import ERROR_MARK
 
 # What OpenRouter and others call the makers of signed or sealed reasoning.
 FORMATS = {"anthropic-claude-v1": "anthropic_messages", "openai-responses-v1": "openai_responses"}

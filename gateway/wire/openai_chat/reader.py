@@ -9,7 +9,6 @@ from attrs import define, field
 from gateway.errors import Broke, Unreadable
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import read_frame
-from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -29,7 +28,8 @@ from gateway.wire.openai_chat.messages import FORMATS
 from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
-from gateway.wire.think import ThinkFilter
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.think_tags import ThinkFilter
 
 _STOPS = {
     "length": StopReason.LENGTH,

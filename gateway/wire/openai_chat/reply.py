@@ -7,7 +7,6 @@ from attrs import define, field
 
 from gateway.errors import GatewayError
 from gateway.wire.codec.sse import DONE
-from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -20,7 +19,6 @@ from gateway.wire.events import (
     UsageSeen,
     merge,
 )
-from gateway.wire.names import mint
 from gateway.wire.neutral import (
     Block,
     Citation,
@@ -37,6 +35,8 @@ from gateway.wire.neutral import (
 from gateway.wire.openai_chat.turns import details, format_of
 from gateway.wire.openai_chat.usage import write_usage
 from gateway.wire.openai_error import write_stream_error
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import mint
 
 _FINISH = {
     StopReason.END: "stop",

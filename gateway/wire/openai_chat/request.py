@@ -7,14 +7,14 @@ from typing import Any
 from gateway.errors import CannotSay
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node, decode
-from gateway.wire.crossing import LONG_OUTPUT, Memo, Setting, Written
 from gateway.wire.neutral import Format, Request, Sampling, Thinking
 from gateway.wire.openai_chat.messages import read_messages
 from gateway.wire.openai_chat.tools import NAME, read_choice, read_tools, write_tools
 from gateway.wire.openai_chat.turns import write_messages
 from gateway.wire.profile import Profile
-from gateway.wire.schema import is_strict, json_instruction
-from gateway.wire.steering import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity
+from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
+from gateway.wire.translation.options import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity
+from gateway.wire.translation.schema import is_strict, json_instruction
 
 _READ = frozenset(
     {

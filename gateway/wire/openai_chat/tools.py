@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.wire.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.codec.node import Node
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
 from gateway.wire.profile import Profile
-from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import check_forced, check_number, chosen_name, distinct, is_offered, offered
+from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.schema import is_strict, tool_parameters
+from gateway.wire.translation.tools import check_forced, check_number, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
 # OpenAI's limit; a longer list is refused here, with a clear message, as no other target would say it.

@@ -6,10 +6,6 @@ from typing import Any
 from attrs import define, field
 
 from gateway.errors import CannotSay
-from gateway.wire import media
-from gateway.wire.arguments import wrap_freeform
-from gateway.wire.crossing import Memo
-from gateway.wire.names import nine, safe_id
 from gateway.wire.neutral import (
     Audio,
     Block,
@@ -28,7 +24,11 @@ from gateway.wire.neutral import (
 )
 from gateway.wire.openai_chat.messages import FORMATS
 from gateway.wire.profile import Profile
-from gateway.wire.shape import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape, text_of
+from gateway.wire.translation import media
+from gateway.wire.translation.arguments import wrap_freeform
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import nine, safe_id
+from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape, text_of
 
 _FORMAT_OF = {origin: name for name, origin in FORMATS.items()}
 _MOST_BREAKPOINTS = 4

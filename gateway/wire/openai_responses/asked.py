@@ -7,7 +7,7 @@ from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
 from gateway.wire.openai_responses.conversation import no_storage, read_input
 from gateway.wire.openai_responses.items import NAME
-from gateway.wire.toolbox import distinct
+from gateway.wire.translation.tools import distinct
 
 _READ = frozenset(
     {

@@ -6,7 +6,6 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import BadRequest, CannotSay
-from gateway.wire import media
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Audio,
@@ -25,7 +24,8 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.openai_responses.items import NAME
-from gateway.wire.shape import ERROR_MARK
+from gateway.wire.translation import media
+from gateway.wire.translation.turn_order import ERROR_MARK
 
 COMPACTED = "(earlier conversation compacted)"
 # Tools that the client runs itself, and that other models are offered as functions: kind of call -> name.

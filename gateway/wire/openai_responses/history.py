@@ -10,7 +10,7 @@ from attrs import frozen
 from gateway.errors import BadRequest
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import wrong_kind
-from gateway.wire.envelope import is_envelope
+from gateway.wire.translation.envelope import is_envelope
 
 MOST_LISTED, USUALLY_LISTED = 100, 20
 MOST_ITEMS = 20_000  # of one request's input

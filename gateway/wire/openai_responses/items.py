@@ -7,9 +7,6 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import CannotSay
-from gateway.wire import media
-from gateway.wire.crossing import Memo
-from gateway.wire.names import safe_id
 from gateway.wire.neutral import (
     Audio,
     Block,
@@ -27,7 +24,10 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.profile import Profile
-from gateway.wire.shape import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
+from gateway.wire.translation import media
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import safe_id
+from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
 
 NAME = "openai_responses"
 _MOST_BREAKPOINTS = 4

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import ToolCall
 from gateway.wire.openai_responses.conversation import EMULATED
+from gateway.wire.translation.memo import Memo
 
 TIERS = {"standard": "default", "batch": "default"}  # other dialects' names of the usual tier
 _BUILTIN = {name: kind for kind, name in EMULATED.items()}

@@ -10,14 +10,14 @@ from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import read_frame
-from gateway.wire.crossing import Drops
 from gateway.wire.dialect import Asked, Glance
-from gateway.wire.envelope import QUOTED, is_envelope
 from gateway.wire.fault import read_inner
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.profile import Profile
+from gateway.wire.translation.envelope import QUOTED, is_envelope
+from gateway.wire.translation.memo import Drops
 from gateway.wire.watch import Watch
 
 _DELTA = b"event: response.output_text.delta\ndata: {"

@@ -8,7 +8,6 @@ from attrs import define, field
 
 from gateway.errors import Broke, Unreadable
 from gateway.wire.codec.lenient import Junk, read_object
-from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -26,6 +25,7 @@ from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.translation.memo import Memo
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _PROVIDERS_OWN = "provider_call"

@@ -8,7 +8,6 @@ from attrs import define, evolve, field
 from gateway.errors import GatewayError
 from gateway.wire.codec.json_prefix import is_object
 from gateway.wire.codec.sse import write_event
-from gateway.wire.crossing import Memo
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -40,7 +39,8 @@ from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.objects import TIERS, builtin_item, is_builtin, make_id, new_response
 from gateway.wire.openai_responses.usage import write_usage
-from gateway.wire.serial import Serialiser
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.sequence import Serialiser
 
 _json = msgspec.json.Encoder().encode
 _INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "content_filter"}

@@ -3,12 +3,12 @@
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Tool
 from gateway.wire.openai_responses.items import NAME
 from gateway.wire.profile import Profile
-from gateway.wire.schema import is_strict, tool_parameters
-from gateway.wire.toolbox import CLIENT_KINDS, check_forced, check_number, chosen_name, is_offered, learn
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.schema import is_strict, tool_parameters
+from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen_name, is_offered, learn
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import msgspec
 from attrs import define, field
 
 from gateway.wire.codec.json_prefix import is_object, wrapped
-from gateway.wire.crossing import Drops
 from gateway.wire.neutral import Tool
+from gateway.wire.translation.memo import Drops
 
 _EMPTY = msgspec.Raw(b"{}")
 _MOST_BEGINNING = 200  # deltas before `{"input":"` is there

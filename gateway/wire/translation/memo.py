@@ -5,11 +5,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from gateway.wire.envelope import Sealer
-from gateway.wire.names import SAFE_ID, ToolNames, mint, safe_id
 from gateway.wire.neutral import Request, ToolCall
 from gateway.wire.profile import Profile
-from gateway.wire.tokens import countable
+from gateway.wire.translation.envelope import Sealer
+from gateway.wire.translation.names import SAFE_ID, ToolNames, mint, safe_id
+from gateway.wire.translation.tokens import countable
 
 # Longer streams are asked for as streams and put together, or the connection would sit silent for minutes.
 LONG_OUTPUT = 16_384

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve
 
-from gateway.wire.crossing import Drops
 from gateway.wire.neutral import Block, Role, Text, ToolCall, ToolResult, Turn
+from gateway.wire.translation.memo import Drops
 
 SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
 # Stands before the text of a failed call's result, where a dialect has no flag for it.

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest, CannotSay
-from gateway.wire.crossing import Memo
-from gateway.wire.names import Named
 from gateway.wire.neutral import Request, Tool, ToolCall
 from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import Named
 
 MOST_TOOLS = 128
 CLIENT_KINDS = frozenset({"function", "custom"})

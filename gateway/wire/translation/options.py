@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 from gateway.errors import CannotSay
-from gateway.wire.crossing import Memo
 from gateway.wire.neutral import Request, Thinking
 from gateway.wire.profile import EFFORTS, Profile
+from gateway.wire.translation.memo import Memo
 
 # Effort for a thinking budget of at most so many tokens, and back.
 _EFFORT_BY_BUDGET = ((1024, "low"), (4096, "low"), (12_000, "medium"), (28_000, "high"))
