@@ -8,9 +8,9 @@ from gateway.errors import CannotSay
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import Format, Request, Sampling, Thinking
-from gateway.wire.openai_chat.messages import read_messages
+from gateway.wire.openai_chat.read_messages import read_messages
 from gateway.wire.openai_chat.tools import NAME, read_choice, read_tools, write_tools
-from gateway.wire.openai_chat.turns import write_messages
+from gateway.wire.openai_chat.write_messages import write_messages
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
 from gateway.wire.translation.options import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity

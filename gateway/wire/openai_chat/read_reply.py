@@ -23,9 +23,9 @@ from gateway.wire.events import (
 )
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text
-from gateway.wire.openai_chat.calls import Calls
-from gateway.wire.openai_chat.messages import FORMATS
 from gateway.wire.openai_chat.raw import FAILED_ENDS
+from gateway.wire.openai_chat.read_calls import Calls
+from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.translation.memo import Memo

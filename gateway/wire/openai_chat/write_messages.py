@@ -22,7 +22,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.openai_chat.messages import FORMATS
+from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.profile import Profile
 from gateway.wire.translation import media
 from gateway.wire.translation.arguments import wrap_freeform

@@ -32,8 +32,8 @@ from gateway.wire.neutral import (
     ToolCall,
     Usage,
 )
-from gateway.wire.openai_chat.turns import details, format_of
 from gateway.wire.openai_chat.usage import write_usage
+from gateway.wire.openai_chat.write_messages import details, format_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import mint
