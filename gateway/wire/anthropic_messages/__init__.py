@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from gateway.wire.anthropic_messages import raw
 from gateway.wire.anthropic_messages.errors import write_error
-from gateway.wire.anthropic_messages.messages import NAME
-from gateway.wire.anthropic_messages.reader import MessagesReader, read_reply
-from gateway.wire.anthropic_messages.reply import PING, MessagesWriter, resume, write_reply
+from gateway.wire.anthropic_messages.read_messages import NAME
+from gateway.wire.anthropic_messages.read_reply import MessagesReader, read_reply
 from gateway.wire.anthropic_messages.request import read_request, write_request
+from gateway.wire.anthropic_messages.write_reply import PING, MessagesWriter, resume, write_reply
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.fault import read_declined
 

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.anthropic_messages.errors import write_stream_error
-from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.lenient import Junk, read_object

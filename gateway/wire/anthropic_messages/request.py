@@ -5,10 +5,10 @@ from typing import Any
 from attrs import evolve
 
 from gateway.errors import BadRequest, CannotSay
-from gateway.wire.anthropic_messages.messages import NAME, read_messages, read_system
+from gateway.wire.anthropic_messages.read_messages import NAME, read_messages, read_system
 from gateway.wire.anthropic_messages.thinking import read_thinking, write_thinking
 from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write_tools
-from gateway.wire.anthropic_messages.turns import Conversation, write_conversation
+from gateway.wire.anthropic_messages.write_messages import Conversation, write_conversation
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import Format, Request, Role, Sampling, Text

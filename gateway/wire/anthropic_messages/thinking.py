@@ -5,8 +5,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from gateway.wire.anthropic_messages.messages import NAME
-from gateway.wire.anthropic_messages.turns import has_open_call, thinks_before_open_call
+from gateway.wire.anthropic_messages.read_messages import NAME
+from gateway.wire.anthropic_messages.write_messages import has_open_call, thinks_before_open_call
 from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Request, Role, Thinking
 from gateway.wire.profile import Profile

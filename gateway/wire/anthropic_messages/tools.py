@@ -6,7 +6,7 @@ from typing import Any
 from attrs import evolve
 
 from gateway.wire.anthropic_messages.builtin import members, single, toolset
-from gateway.wire.anthropic_messages.messages import NAME, read_cache
+from gateway.wire.anthropic_messages.read_messages import NAME, read_cache
 from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile

@@ -7,7 +7,7 @@ import msgspec
 from attrs import define, evolve, field
 
 from gateway.errors import CannotSay
-from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.tools import write_cache
 from gateway.wire.neutral import (
     Audio,

@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from gateway.errors import GatewayError
 from gateway.wire.anthropic_messages.errors import write_stream_error
-from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
 from gateway.wire.codec.json_prefix import Mender, is_object
 from gateway.wire.codec.sse import write_event

@@ -7,7 +7,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Broke, Unreadable
-from gateway.wire.anthropic_messages.messages import NAME
+from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.lenient import Junk
 from gateway.wire.events import (
