@@ -44,7 +44,7 @@ from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
-from gateway.wire.openai_responses.beside import COMPACT, INPUT_TOKENS
+from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT_CLASSES = {

@@ -12,8 +12,8 @@ from gateway.errors import BadRequest, StorageFull
 from gateway.exchange import Exchange
 from gateway.store import Responses, StoreDown, StoredResponse
 from gateway.wire.dialect import Lane
-from gateway.wire.openai_responses.history import read_output
-from gateway.wire.openai_responses.kept import Final, KeptLane, final_in, marked, members_of, remark
+from gateway.wire.openai_responses.recording_lane import Final, KeptLane, final_in, marked, members_of, remark
+from gateway.wire.openai_responses.stored_items import read_output
 
 # Seconds for which the end of a background run is tried to be stored: nobody waits for it, and it was paid for.
 PATIENCE_S, PAUSE_S = 300.0, 1.0

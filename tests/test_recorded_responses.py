@@ -13,7 +13,7 @@ from gateway.errors import UpstreamFault
 from gateway.wire import DIALECTS
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked
-from gateway.wire.openai_responses.kept import KeptLane, final_in
+from gateway.wire.openai_responses.recording_lane import KeptLane, final_in
 from gateway.wire.translation.memo import Memo
 from tests.conftest import Serve
 from tests.recordings import FAILED, Recording, cuts, frames, naive, profile_of, recordings

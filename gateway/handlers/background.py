@@ -23,8 +23,8 @@ from gateway.parts import Gateway, Visit
 from gateway.store import StoreDown, StoredResponse
 from gateway.upstream import Deadline
 from gateway.wire.openai_responses.errors import error_object
-from gateway.wire.openai_responses.kept import marked, members_of
 from gateway.wire.openai_responses.objects import response_object
+from gateway.wire.openai_responses.recording_lane import marked, members_of
 
 LEASE_S, RENEW_S, AGAIN_S, STOP_S = 30.0, 3.0, 1.0, 5.0
 KEPT_S, MOST_KEPT = 300.0, 64 * 1024 * 1024  # the frames of runs that have ended: seconds, and bytes of all together

@@ -19,7 +19,7 @@ from gateway.routing import Resolved
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
-from gateway.wire.openai_responses.beside import INPUT_TOKENS
+from gateway.wire.openai_responses.other_endpoints import INPUT_TOKENS
 from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.tokens import countable

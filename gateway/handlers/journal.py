@@ -11,7 +11,7 @@ from attrs import define, field
 from gateway.exchange import Step
 from gateway.relay import Outlet
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
-from gateway.wire.openai_responses.kept import ENDS, MOST_NUMBER
+from gateway.wire.openai_responses.recording_lane import ENDS, MOST_NUMBER
 
 
 class _Event(msgspec.Struct):

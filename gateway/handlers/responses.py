@@ -15,7 +15,7 @@ from gateway.keeping import Keeping
 from gateway.parts import GATEWAY, VISIT
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node
-from gateway.wire.openai_responses.beside import COMPACT
+from gateway.wire.openai_responses.other_endpoints import COMPACT
 
 
 async def create(request: web.Request) -> web.StreamResponse:

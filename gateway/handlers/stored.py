@@ -17,9 +17,9 @@ from gateway.relay import STREAM_HEADERS, Outlet, tell
 from gateway.store import ChainTooLong, StoredResponse
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
-from gateway.wire.openai_responses.history import MOST_LISTED, USUALLY_LISTED, listed, page, unrepeated
-from gateway.wire.openai_responses.kept import marked
+from gateway.wire.openai_responses.recording_lane import marked
 from gateway.wire.openai_responses.replay import replay
+from gateway.wire.openai_responses.stored_items import MOST_LISTED, USUALLY_LISTED, listed, page, unrepeated
 
 # What is left of a run whose gateway has stopped.
 INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gateway that ran this response has stopped"})

@@ -11,7 +11,7 @@ from gateway.wire.neutral import Request
 from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
-from gateway.wire.openai_responses.beside import COMPACT, INPUT_TOKENS
+from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect

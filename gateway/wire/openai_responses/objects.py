@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.neutral import ToolCall
-from gateway.wire.openai_responses.conversation import EMULATED
+from gateway.wire.openai_responses.read_items import EMULATED
 from gateway.wire.translation.memo import Memo
 
 TIERS = {"standard": "default", "batch": "default"}  # other dialects' names of the usual tier

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.wire.neutral import Request, Tool
-from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import is_strict, tool_parameters

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from gateway.wire.neutral import Format, Request
-from gateway.wire.openai_responses.items import write_input
 from gateway.wire.openai_responses.tools import write_tools
+from gateway.wire.openai_responses.write_items import write_input
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
 from gateway.wire.translation.options import check_single, effort_of, write_identity, write_verbosity

@@ -5,8 +5,8 @@ from typing import Any
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
-from gateway.wire.openai_responses.conversation import no_storage, read_input
-from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.read_items import no_storage, read_input
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.tools import distinct
 
 _READ = frozenset(

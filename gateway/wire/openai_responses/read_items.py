@@ -23,7 +23,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.openai_responses.items import NAME
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation import media
 from gateway.wire.translation.turn_order import ERROR_MARK
 

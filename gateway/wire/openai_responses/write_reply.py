@@ -36,9 +36,9 @@ from gateway.wire.neutral import (
     Usage,
 )
 from gateway.wire.openai_responses.errors import write_stream_error
-from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.objects import TIERS, builtin_item, is_builtin, make_id, new_response
 from gateway.wire.openai_responses.usage import write_usage
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import Serialiser
 

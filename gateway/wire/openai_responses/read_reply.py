@@ -23,8 +23,8 @@ from gateway.wire.events import (
 )
 from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
-from gateway.wire.openai_responses.items import NAME
 from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
