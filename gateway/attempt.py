@@ -25,7 +25,7 @@ from gateway.repair import offending
 from gateway.upstream import MOST_ERROR_BYTES, Call, Opened
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane
-from gateway.wire.opaque import BytesLane, Uncut
+from gateway.wire.passthrough import BytesLane, Uncut
 
 EVENT_STREAM = "text/event-stream"
 USER_AGENT = f"aiohttp-llm-gateway/{__version__}"

@@ -14,10 +14,10 @@ from gateway.errors import BadRequest, CannotSay
 from gateway.question import Question
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody, raw
-from gateway.wire.crossed import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
 from gateway.wire.dialect import ClientSide, Dialect, Lane, UpstreamSide
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
+from gateway.wire.translated_lane import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
 from gateway.wire.translation.memo import Drops, Memo, Setting
 
 VERSION, BETA = "anthropic-version", "anthropic-beta"

@@ -8,10 +8,10 @@ from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Request
-from gateway.wire.opaque import carried
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
+from gateway.wire.passthrough import carried
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect

@@ -9,9 +9,9 @@ import msgspec
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.sse import FrameCutter
-from gateway.wire.crossed import Crossing
 from gateway.wire.neutral import Request
 from gateway.wire.profile import Profile
+from gateway.wire.translated_lane import Crossing
 from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.memo import Memo, Setting
 

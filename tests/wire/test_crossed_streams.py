@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.errors import Broke, Declined, Fault, GatewayError, Unreadable
-from gateway.wire.crossed import read_whole, says_nothing
 from gateway.wire.neutral import StopReason
 from gateway.wire.profile import Profile
+from gateway.wire.translated_lane import read_whole, says_nothing
 from gateway.wire.translation.memo import Memo
 from tests.wire.crossings import (
     CHAT,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.errors import Fault
-from gateway.wire.fault import read_declined, read_inner, read_wait, said_in
+from gateway.wire.provider_error import read_declined, read_inner, read_wait, said_in
 
 NOW = 1_700_000_000.0
 

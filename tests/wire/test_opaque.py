@@ -6,7 +6,7 @@ from gateway.errors import Declined, InternalError, Unreadable
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Asked
 from gateway.wire.neutral import Usage
-from gateway.wire.opaque import BytesLane, Uncut
+from gateway.wire.passthrough import BytesLane, Uncut
 
 EMBEDDINGS = DIALECTS["openai_embeddings"]
 

@@ -10,11 +10,11 @@ from gateway.errors import BadRequest, Broke, CannotSay, Declined, Fault, Gatewa
 from gateway.mock import responses
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody
-from gateway.wire.crossed import read_whole
 from gateway.wire.dialect import Asked
 from gateway.wire.neutral import Reasoning, StopReason
 from gateway.wire.openai_responses import raw
 from gateway.wire.profile import Profile
+from gateway.wire.translated_lane import read_whole
 from gateway.wire.translation.envelope import unseal
 from gateway.wire.translation.memo import Drops, Memo
 from tests.wire.crossings import PIXEL, chat_request, cross, memo_of, messages_request, write, written

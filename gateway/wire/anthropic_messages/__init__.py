@@ -9,7 +9,7 @@ from gateway.wire.anthropic_messages.read_reply import MessagesReader, read_repl
 from gateway.wire.anthropic_messages.request import read_request, write_request
 from gateway.wire.anthropic_messages.write_reply import PING, MessagesWriter, resume, write_reply
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
-from gateway.wire.fault import read_declined
+from gateway.wire.provider_error import read_declined
 
 __all__ = ["ANTHROPIC_MESSAGES", "SHEDS", "read_request"]
 

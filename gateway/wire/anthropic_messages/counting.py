@@ -4,8 +4,8 @@ import msgspec
 
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES, read_request
 from gateway.wire.codec.json_body import JsonBody
-from gateway.wire.counted import counting
 from gateway.wire.neutral import Request
+from gateway.wire.token_counts import counting
 
 # SDK type MessageCountTokensParams.
 _COUNTED = frozenset({"model", "messages", "system", "thinking", "tool_choice", "tools", "output_config"})

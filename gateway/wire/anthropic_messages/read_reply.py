@@ -22,8 +22,8 @@ from gateway.wire.events import (
     UsageSeen,
     fold,
 )
-from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.arguments import FreeformDecoder
 from gateway.wire.translation.memo import Memo
 

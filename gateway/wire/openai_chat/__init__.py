@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
-from gateway.wire.fault import read_declined
 from gateway.wire.openai_chat import raw
 from gateway.wire.openai_chat.read_reply import ChatReader, read_reply
 from gateway.wire.openai_chat.request import read_request, write_request
@@ -13,6 +12,7 @@ from gateway.wire.openai_chat.tidy import tidy
 from gateway.wire.openai_chat.worker import write_worker_error
 from gateway.wire.openai_chat.write_reply import ChatWriter, write_reply
 from gateway.wire.openai_error import write_error
+from gateway.wire.provider_error import read_declined
 
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {

@@ -21,13 +21,13 @@ from gateway.wire.events import (
     UsageSeen,
     fold,
 )
-from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text
 from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
+from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.think_tags import ThinkFilter
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
-from gateway.wire.fault import read_declined
 from gateway.wire.openai_error import write_error
 from gateway.wire.openai_responses import raw
 from gateway.wire.openai_responses.read_reply import ResponsesReader, read_reply
@@ -11,6 +10,7 @@ from gateway.wire.openai_responses.read_request import read_request
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.openai_responses.write_reply import ResponsesWriter, write_reply
 from gateway.wire.openai_responses.write_request import write_request
+from gateway.wire.provider_error import read_declined
 
 __all__ = ["NAME", "OPENAI_RESPONSES", "SHEDS", "read_request"]
 

@@ -2,8 +2,8 @@
 
 from attrs import evolve
 
-from gateway.wire.counted import counting
 from gateway.wire.openai_responses import OPENAI_RESPONSES
+from gateway.wire.token_counts import counting
 
 # SDK type InputTokenCountParams.
 _COUNTED = frozenset(

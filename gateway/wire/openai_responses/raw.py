@@ -11,11 +11,11 @@ from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Glance
-from gateway.wire.fault import read_inner
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
+from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
 from gateway.wire.watch import Watch

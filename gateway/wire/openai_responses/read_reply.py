@@ -21,10 +21,10 @@ from gateway.wire.events import (
     UsageSeen,
     fold,
 )
-from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
+from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Memo
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})

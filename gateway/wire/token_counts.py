@@ -10,8 +10,8 @@ from attrs import evolve
 from gateway.errors import Unreadable
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.dialect import Dialect, Glance, UpstreamSide
-from gateway.wire.fault import read_inner
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
+from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Memo, Setting, Written
 
 
