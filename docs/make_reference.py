@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway import config
+from gateway.config import schema as config
 from gateway.wire import DIALECTS
 from gateway.wire.profile import Price, Profile
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import aiohttp
 
 from gateway import __version__
-from gateway.config import Config
+from gateway.config.checks import split_address
+from gateway.config.files import packaged, read_config
+from gateway.config.keys import mint
+from gateway.config.schema import Config
 from gateway.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.errors import ConfigError, GatewayError
-from gateway.keys import mint
-from gateway.load.checks import split_address
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.parts import make_snapshot
 from gateway.report import write_route, write_routes
-from gateway.sources import packaged, read_config
 
 DEFAULT_CONFIG = "providers.yaml"
 RED, PLAIN = "\x1b[31m", "\x1b[0m"

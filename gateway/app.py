@@ -12,7 +12,9 @@ from aiohttp import web
 
 from gateway.catalogue import Catalogue
 from gateway.clock import Clock
-from gateway.config import MIB, Config, Seconds
+from gateway.config.checks import BUILTIN
+from gateway.config.files import sqlite_file
+from gateway.config.schema import MIB, Config, Seconds
 from gateway.handlers import connection_test, models, probes, responses, stored
 from gateway.handlers.background import RUNS, Runs
 from gateway.handlers.bodies import hold_continue
@@ -20,7 +22,6 @@ from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
 from gateway.health import Health, State
 from gateway.http_client import HttpClient
-from gateway.load.checks import BUILTIN
 from gateway.logs import Logs
 from gateway.metrics import Metrics, Sample
 from gateway.middleware.access_log import access_log
@@ -32,7 +33,6 @@ from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.redact import Redactor
-from gateway.sources import sqlite_file
 from gateway.store import StoreDown, StoreState
 from gateway.store.memory import MemoryWindows
 from gateway.store.opening import open_responses

@@ -13,7 +13,7 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.answer import Answer
-from gateway.config import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
+from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.credentials import Credential, bare
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Step

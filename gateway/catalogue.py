@@ -9,7 +9,7 @@ import msgspec
 from attrs import define, field
 from yarl import URL
 
-from gateway.config import Provider, Timeouts
+from gateway.config.schema import Provider, Timeouts
 from gateway.credentials import Credential
 from gateway.errors import Unreadable, UpstreamFault
 from gateway.parts import Gateway, Snapshot

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from gateway.config import Auth, Provider
+from gateway.config.schema import Auth, Provider
 from gateway.errors import Unauthorized
 from gateway.health import Health
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.attempt import Attempt, deliver
-from gateway.config import Target
+from gateway.config.schema import Target
 from gateway.credentials import Credential, pass_through
 from gateway.errors import (
     BadRequest,

@@ -8,7 +8,7 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
-from gateway.config import Breaker
+from gateway.config.schema import Breaker
 from gateway.errors import Fault
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from attrs import define, field
 
-from gateway.config import Seconds, Target
+from gateway.config.schema import Seconds, Target
 from gateway.keeping import Keeping
 from gateway.lanes import Way, make_way
 from gateway.parts import Gateway, Visit

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from attrs import define, evolve, field, frozen
 
-from gateway.config import Provider
+from gateway.config.schema import Provider
 from gateway.errors import BadRequest, CannotSay
 from gateway.question import Question
 from gateway.wire import DIALECTS

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from attrs import define, field, frozen
 
-from gateway.config import Key, Limit, LimitClasses, Limits, Rate
+from gateway.config.schema import Key, Limit, LimitClasses, Limits, Rate
 
 # A bucket that has refilled is as new: forget it when this many have come together.
 SWEEP_AT = 10_000

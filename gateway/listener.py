@@ -12,8 +12,8 @@ import aiohttp.http_parser
 import msgspec
 from aiohttp import web
 
-from gateway.config import Config
-from gateway.load.checks import split_address
+from gateway.config.checks import split_address
+from gateway.config.schema import Config
 
 # Longer than a load balancer's own idle time, or it would use a connection that we just closed.
 KEEPALIVE_S = 75

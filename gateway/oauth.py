@@ -13,7 +13,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.clock import Clock
-from gateway.config import OAuth
+from gateway.config.schema import OAuth
 from gateway.errors import Fault, UpstreamFault
 from gateway.files import replace_private
 

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from gateway.capabilities import Capabilities
 from gateway.clock import Clock
-from gateway.config import Config, Key, OAuth, Seconds
+from gateway.config.schema import Config, Key, OAuth, Seconds
 from gateway.credentials import Wallet, make_wallet
 from gateway.exchange import Exchange
 from gateway.health import Health, RetryBudget

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.config import Provider, Route, Target
+from gateway.config.schema import Provider, Route, Target
 from gateway.lanes import spoken
 from gateway.parts import Snapshot
 from gateway.routing import Resolved

@@ -7,9 +7,9 @@ from itertools import accumulate
 
 from attrs import define, evolve, field, frozen
 
-from gateway.config import Config, Key, Retry, Route, Target
+from gateway.config.route_targets import is_glob
+from gateway.config.schema import Config, Key, Retry, Route, Target
 from gateway.errors import Forbidden, UnknownModel
-from gateway.load.routes import is_glob
 
 
 @frozen

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
-from gateway.config import Target
+from gateway.config.schema import Target
 from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
 from gateway.health import CONSEQUENCES
 

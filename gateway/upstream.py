@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.config import Timeouts
+from gateway.config.schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
 from gateway.http_client import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker

@@ -17,15 +17,15 @@ from attrs import define, field
 
 from gateway.app import make_app, reload_parts, secrets_of
 from gateway.clock import Clock
-from gateway.config import Config
+from gateway.config.files import packaged
+from gateway.config.load import load
+from gateway.config.schema import Config
 from gateway.listener import open_sockets, serve
-from gateway.load import load
 from gateway.logs import make_logs
 from gateway.mock.script import Rule, make_behaviour
 from gateway.mock.server import MockServer, Seen
 from gateway.parts import GATEWAY, Gateway
 from gateway.redact import Redactor
-from gateway.sources import packaged
 
 SECRETS = {"ONE": "one-upstream-key", "TWO": "two-upstream-key", "KEY": "gwk_client-key", "OTHER": "gwk_other-key"}
 # Two providers at the mock, told apart by the first part of their paths; the first is asked first.

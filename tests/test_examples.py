@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.load import load
-from gateway.sources import packaged
+from gateway.config.files import packaged
+from gateway.config.load import load
 from tests.conftest import Running, Start
 
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config import Breaker, Seconds
+from gateway.config.schema import Breaker, Seconds
 from gateway.errors import Fault
 from gateway.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, RetryBudget, State
 

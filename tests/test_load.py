@@ -9,11 +9,11 @@ import pytest
 from attrs import fields, has
 
 from gateway import config as shapes
-from gateway.config import Config, Limit, Rate, Target
+from gateway.config.files import packaged
+from gateway.config.load import load
+from gateway.config.schema import Config, Limit, Rate, Target
+from gateway.config.yaml_marks import parse
 from gateway.errors import ConfigError
-from gateway.load import load
-from gateway.load.places import parse
-from gateway.sources import packaged
 
 ENVIRON = {"K": "upstream-key-1", "K2": "upstream-key-2", "G": "gateway-key"}
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from gateway.config import Config, Key, Provider, Route, Target
+from gateway.config.schema import Config, Key, Provider, Route, Target
 from gateway.errors import Forbidden, UnknownModel
 from gateway.routing import Table, aliases_by_provider, check_access, order
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Target
+from gateway.config.schema import Target
 from gateway.errors import Broke, CannotConnect, Declined, Fault, Held, SaidNothing, TimedOut, UpstreamFault
 from gateway.schedule import Schedule, Turn, is_pointless, verdict
 

@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from gateway.capabilities import Capabilities
-from gateway.config import Auth, Breaker, ModelSettings, Provider, Secret
+from gateway.config.files import packaged
+from gateway.config.keys import mint
+from gateway.config.schema import Auth, Breaker, ModelSettings, Provider, Secret
 from gateway.credentials import Wallet, bare, hash_id, make_wallet, pass_through
 from gateway.errors import Fault, Unauthorized
 from gateway.exchange import NEXT, Exchange, IllegalStep, State, Step
 from gateway.health import Health
-from gateway.keys import mint
 from gateway.logs import Lines, make_logs
 from gateway.metrics import Metrics
 from gateway.redact import Redactor
-from gateway.sources import packaged
 from gateway.systemd import notify, watchdog_period
 from gateway.wire.profile import Price
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.files import own_secret
 from gateway.files import replace_private
-from gateway.sources import own_secret
 
 
 def test_our_own_secret_is_made_once(tmp_path: Path) -> None:

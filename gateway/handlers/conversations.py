@@ -10,7 +10,7 @@ import msgspec
 from attrs import evolve, frozen
 
 from gateway.attempt import printable
-from gateway.config import ANONYMOUS
+from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.attempt import printable
-from gateway.config import ANONYMOUS, Seconds
+from gateway.config.schema import ANONYMOUS, Seconds
 from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest
 from gateway.handlers.bodies import read_body, read_json_body

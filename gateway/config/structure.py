@@ -18,9 +18,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from gateway.config import Auth, KeySecret, ModelSettings, OAuth, Rate, Route, Seconds, Secret, Size, StoreUrl, Target
-from gateway.load.places import Path
-from gateway.load.scalars import (
+from gateway.config.scalars import (
     Hook,
     exactly,
     guarded,
@@ -31,6 +29,20 @@ from gateway.load.scalars import (
     read_size,
     read_text,
 )
+from gateway.config.schema import (
+    Auth,
+    KeySecret,
+    ModelSettings,
+    OAuth,
+    Rate,
+    Route,
+    Seconds,
+    Secret,
+    Size,
+    StoreUrl,
+    Target,
+)
+from gateway.config.yaml_marks import Path
 from gateway.wire.profile import Profile
 
 ReadSecret = Callable[[str, str], str | None]

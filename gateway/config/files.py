@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from gateway.config import Config
+from gateway.config.load import load
+from gateway.config.schema import Config
 from gateway.errors import ConfigError, Problem
 from gateway.files import replace_private
-from gateway.load import load
 
 
 def read_config(path: str, environ: Mapping[str, str] = os.environ) -> Config:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from gateway.config import Rate, Seconds, Size
+from gateway.config.schema import Rate, Seconds, Size
 
 Hook = Callable[[Any, Any], Any]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

@@ -5,8 +5,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from gateway.config import ANONYMOUS, LIMIT_CLASSES, Config, Provider
-from gateway.load.places import Path
+from gateway.config.schema import ANONYMOUS, LIMIT_CLASSES, Config, Provider
+from gateway.config.yaml_marks import Path
 
 # Never from the file: credentials belong in `auth`, the rest is the HTTP library's business.
 _RESERVED_HEADERS = frozenset(

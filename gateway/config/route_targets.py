@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from gateway.config import Route, Target
-from gateway.load.places import Path, Text
+from gateway.config.schema import Route, Target
+from gateway.config.yaml_marks import Path, Text
 
 
 def is_glob(name: str) -> bool:
