@@ -22,8 +22,6 @@ from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
 from gateway.health import Health, State
 from gateway.http_client import HttpClient
-from gateway.logs import Logs
-from gateway.metrics import Metrics, Sample
 from gateway.middleware.access_log import access_log
 from gateway.middleware.admit import admit
 from gateway.middleware.authenticate import authenticate
@@ -32,11 +30,13 @@ from gateway.middleware.limit_rate import limit_rate
 from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
-from gateway.redact import Redactor
 from gateway.store import StoreDown, StoreState
 from gateway.store.memory import MemoryWindows
 from gateway.store.opening import open_responses
 from gateway.store.watched import WatchedResponses
+from gateway.telemetry.logs import Logs
+from gateway.telemetry.metrics import Metrics, Sample
+from gateway.telemetry.redact import Redactor
 from gateway.tokenizer import Tokenizer, is_installed
 from gateway.upstream import Upstream
 from gateway.wire import DIALECTS

@@ -19,9 +19,9 @@ from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, Upstr
 from gateway.exchange import Step
 from gateway.inquiry import Inquiry
 from gateway.lanes import Way, Whole
-from gateway.redact import Redactor
 from gateway.relay import STREAM_HEADERS, Cutter, Stream
 from gateway.repair import offending
+from gateway.telemetry.redact import Redactor
 from gateway.upstream import MOST_ERROR_BYTES, Call, Opened
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane

@@ -17,15 +17,15 @@ from gateway.credentials import Wallet, make_wallet
 from gateway.exchange import Exchange
 from gateway.health import Health, RetryBudget
 from gateway.limits import ChargeBook
-from gateway.logs import Logs
-from gateway.metrics import Metrics
 from gateway.oauth import TokenFile
 from gateway.recall import Recall
-from gateway.redact import Redactor
 from gateway.repair import Learned
 from gateway.routing import Table
 from gateway.store import Windows
 from gateway.store.watched import WatchedResponses
+from gateway.telemetry.logs import Logs
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.redact import Redactor
 from gateway.tokenizer import Tokenizer
 from gateway.upstream import Upstream
 from gateway.wire.dialect import Dialect

@@ -21,11 +21,11 @@ from gateway.config.files import packaged
 from gateway.config.load import load
 from gateway.config.schema import Config
 from gateway.listener import open_sockets, serve
-from gateway.logs import make_logs
 from gateway.mock.script import Rule, make_behaviour
 from gateway.mock.server import MockServer, Seen
 from gateway.parts import GATEWAY, Gateway
-from gateway.redact import Redactor
+from gateway.telemetry.logs import make_logs
+from gateway.telemetry.redact import Redactor
 
 SECRETS = {"ONE": "one-upstream-key", "TWO": "two-upstream-key", "KEY": "gwk_client-key", "OTHER": "gwk_other-key"}
 # Two providers at the mock, told apart by the first part of their paths; the first is asked first.

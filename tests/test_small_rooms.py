@@ -20,10 +20,10 @@ from gateway.credentials import Wallet, bare, hash_id, make_wallet, pass_through
 from gateway.errors import Fault, Unauthorized
 from gateway.exchange import NEXT, Exchange, IllegalStep, State, Step
 from gateway.health import Health
-from gateway.logs import Lines, make_logs
-from gateway.metrics import Metrics
-from gateway.redact import Redactor
 from gateway.systemd import notify, watchdog_period
+from gateway.telemetry.logs import Lines, make_logs
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.redact import Redactor
 from gateway.wire.profile import Price
 
 

@@ -14,7 +14,7 @@ import structlog
 from attrs import frozen
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from gateway.redact import Redactor
+from gateway.telemetry.redact import Redactor
 
 Log = FilteringBoundLogger
 # Lines that wait longer than this are of no use to who reads along; fewer writes than this gain nothing.
