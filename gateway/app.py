@@ -30,9 +30,9 @@ from gateway.middleware.limit_rate import limit_rate
 from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
-from gateway.store import StoreDown, StoreState
 from gateway.store.memory import MemoryWindows
-from gateway.store.opening import open_responses
+from gateway.store.open_store import open_responses
+from gateway.store.protocol import StoreDown, StoreState
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics, Sample

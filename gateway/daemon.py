@@ -21,7 +21,7 @@ from gateway.config.schema import Config
 from gateway.errors import ConfigError, Problem
 from gateway.listener import CannotListen, check_parser, open_sockets, serve
 from gateway.parts import GATEWAY, Gateway
-from gateway.store import StoreUnusable
+from gateway.store.protocol import StoreUnusable
 from gateway.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Logs, make_logs
 from gateway.telemetry.redact import Redactor

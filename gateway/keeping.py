@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from gateway.clock import Clock
 from gateway.errors import BadRequest, StorageFull
 from gateway.exchange import Exchange
-from gateway.store import Responses, StoreDown, StoredResponse
+from gateway.store.protocol import Responses, StoreDown, StoredResponse
 from gateway.wire.dialect import Lane
 from gateway.wire.openai_responses.recording_lane import Final, KeptLane, final_in, marked, members_of, remark
 from gateway.wire.openai_responses.stored_items import read_output

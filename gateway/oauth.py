@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from gateway.clock import Clock
 from gateway.config.schema import OAuth
 from gateway.errors import Fault, UpstreamFault
-from gateway.files import replace_private
+from gateway.store.private_file import replace_private
 
 # As OAuth's RFC 6749 writes them, and as Anthropic's command line tool does (times in milliseconds there).
 _ACCESS, _REFRESH, _EXPIRES = ("access_token", "accessToken"), ("refresh_token", "refreshToken"), "expires_at"

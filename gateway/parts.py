@@ -21,7 +21,7 @@ from gateway.oauth import TokenFile
 from gateway.recall import Recall
 from gateway.repair import Learned
 from gateway.routing import Table
-from gateway.store import Windows
+from gateway.store.protocol import Windows
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics

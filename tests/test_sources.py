@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.files import own_secret
-from gateway.files import replace_private
+from gateway.store.private_file import replace_private
 
 
 def test_our_own_secret_is_made_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 from gateway.config.load import load
 from gateway.config.schema import Config
 from gateway.errors import ConfigError, Problem
-from gateway.files import replace_private
+from gateway.store.private_file import replace_private
 
 
 def read_config(path: str, environ: Mapping[str, str] = os.environ) -> Config:

@@ -20,7 +20,7 @@ from gateway.inquiry import Inquiry
 from gateway.keeping import Keeping
 from gateway.middleware.access_log import close_books
 from gateway.parts import Gateway, Visit
-from gateway.store import StoreDown, StoredResponse
+from gateway.store.protocol import StoreDown, StoredResponse
 from gateway.upstream import Deadline
 from gateway.wire.openai_responses.errors import error_object
 from gateway.wire.openai_responses.objects import response_object

@@ -15,7 +15,7 @@ from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, 
 from gateway.keeping import Keeping
 from gateway.parts import Gateway, Visit
 from gateway.question import NOTHING_PAST, Past
-from gateway.store import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
+from gateway.store.protocol import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_responses.stored_items import (
     REFERENCE,

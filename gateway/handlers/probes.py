@@ -12,7 +12,7 @@ from gateway.credentials import hash_id
 from gateway.health import State
 from gateway.middleware.authenticate import is_operator
 from gateway.parts import GATEWAY, VISIT, Gateway, Snapshot
-from gateway.store import StoreState
+from gateway.store.protocol import StoreState
 
 ENDPOINT_LIST = {
     "chat_completions": "/v1/chat/completions",

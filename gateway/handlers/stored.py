@@ -14,7 +14,7 @@ from gateway.handlers.background import POLL_S, RENEW_S, RUNS, Run
 from gateway.handlers.conversations import owner_of, reached, unknown
 from gateway.parts import GATEWAY, VISIT
 from gateway.relay import STREAM_HEADERS, Outlet, tell
-from gateway.store import ChainTooLong, StoredResponse
+from gateway.store.protocol import ChainTooLong, StoredResponse
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.recording_lane import marked

@@ -7,7 +7,7 @@ from attrs import define, evolve, field
 
 from gateway.clock import Clock
 from gateway.limits import Bucket, Buckets, Verdict
-from gateway.store import MOST_LINKS, ChainTooLong, Link, StoredResponse
+from gateway.store.protocol import MOST_LINKS, ChainTooLong, Link, StoredResponse
 
 MOST_BYTES = 256 * 1024 * 1024
 Key = tuple[str, str]  # owner, id

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemory
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Silent
 
-from gateway.store import (
+from gateway.store.protocol import (
     MOST_LINKS,
     ChainTooLong,
     Link,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import define, field
 
-from gateway.store import (
+from gateway.store.protocol import (
     MOST_LINKS,
     RUNNING,
     ChainTooLong,

@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from gateway.store import RUNNING, StoreUnusable
+from gateway.store.protocol import RUNNING, StoreUnusable
 
 # ruff: noqa: S608 - statements are put together from constants of this file only
 

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.clock import Clock
-from gateway.store import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
+from gateway.store.protocol import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
 
 REST_S = 1.0  # for so long a store that has failed is left alone: what needs it fails at once
 MOST_BUSY = 3  # requests in a row that have waited in vain: it is not they, it is the store

@@ -9,8 +9,8 @@ import pytest
 
 from gateway import app
 from gateway.handlers import background, stored
-from gateway.store import StoreDown
 from gateway.store.memory import MemoryResponses
+from gateway.store.protocol import StoreDown
 from tests.conftest import Running, Start, eventually
 from tests.flows.test_stored import CONFIG, KEYS, MODELS, A, B, Providers, ask, call, running
 from tests.wire.grammar import read_responses

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.store import StoreState
-from gateway.store import sqlite as sqlite_store
-from gateway.store import watched as watched_store
+from gateway.store.protocol import StoreState
+from gateway.store.protocol import sqlite as sqlite_store
+from gateway.store.protocol import watched as watched_store
 from gateway.store.sqlite import SqliteResponses
 from tests.conftest import Provider, Start, eventually
 from tests.flows.processes import Run, free_port

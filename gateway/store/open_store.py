@@ -3,8 +3,8 @@
 import importlib
 from pathlib import Path
 
-from gateway.store import Responses, StoreUnusable
 from gateway.store.memory import MemoryResponses
+from gateway.store.protocol import Responses, StoreUnusable
 
 _REDIS = ("gateway.store.redis", "RedisResponses", "pip install 'aiohttp-llm-gateway[redis]'")
 # Scheme -> (module, class, what to do when it cannot be imported).
