@@ -21,7 +21,6 @@ from gateway.handlers.bodies import hold_continue
 from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
 from gateway.health import Health, State
-from gateway.http_client import HttpClient
 from gateway.middleware.access_log import access_log
 from gateway.middleware.admit import admit
 from gateway.middleware.authenticate import authenticate
@@ -38,7 +37,8 @@ from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics, Sample
 from gateway.telemetry.redact import Redactor
 from gateway.tokenizer import Tokenizer, is_installed
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
+from gateway.upstream.http1 import HttpClient
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS

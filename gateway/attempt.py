@@ -14,7 +14,6 @@ from yarl import URL
 from gateway import __version__
 from gateway.answer import Answer
 from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
-from gateway.credentials import Credential, bare
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Step
 from gateway.inquiry import Inquiry
@@ -22,7 +21,8 @@ from gateway.lanes import Way, Whole
 from gateway.relay import STREAM_HEADERS, Cutter, Stream
 from gateway.repair import offending
 from gateway.telemetry.redact import Redactor
-from gateway.upstream import MOST_ERROR_BYTES, Call, Opened
+from gateway.upstream.client import MOST_ERROR_BYTES, Call, Opened
+from gateway.upstream.credentials import Credential, bare
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane
 from gateway.wire.passthrough import BytesLane, Uncut

@@ -10,10 +10,10 @@ from attrs import define, field
 from yarl import URL
 
 from gateway.config.schema import Provider, Timeouts
-from gateway.credentials import Credential
 from gateway.errors import Unreadable, UpstreamFault
 from gateway.parts import Gateway, Snapshot
-from gateway.upstream import Call, Deadline
+from gateway.upstream.client import Call, Deadline
+from gateway.upstream.credentials import Credential
 
 TTL = 3600.0
 FAILED_TTL = 30.0

@@ -8,7 +8,6 @@ from attrs import define, field
 
 from gateway.attempt import Attempt, deliver
 from gateway.config.schema import Target
-from gateway.credentials import Credential, pass_through
 from gateway.errors import (
     BadRequest,
     Declined,
@@ -27,6 +26,7 @@ from gateway.lanes import Way
 from gateway.relay import ClientGone, tell
 from gateway.routing import order
 from gateway.schedule import Schedule, Turn, verdict
+from gateway.upstream.credentials import Credential, pass_through
 
 WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."

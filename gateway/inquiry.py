@@ -13,7 +13,7 @@ from gateway.parts import Gateway, Visit
 from gateway.question import Question
 from gateway.relay import Outlet
 from gateway.routing import Resolved
-from gateway.upstream import Deadline
+from gateway.upstream.client import Deadline
 from gateway.wire.dialect import Dialect, Lane
 
 Answered = TypeVar("Answered")

@@ -13,11 +13,9 @@ from attrs import define, field, frozen
 from gateway.capabilities import Capabilities
 from gateway.clock import Clock
 from gateway.config.schema import Config, Key, OAuth, Seconds
-from gateway.credentials import Wallet, make_wallet
 from gateway.exchange import Exchange
 from gateway.health import Health, RetryBudget
 from gateway.limits import ChargeBook
-from gateway.oauth import TokenFile
 from gateway.recall import Recall
 from gateway.repair import Learned
 from gateway.routing import Table
@@ -27,7 +25,9 @@ from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
 from gateway.tokenizer import Tokenizer
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
+from gateway.upstream.credentials import Wallet, make_wallet
+from gateway.upstream.oauth import TokenFile
 from gateway.wire.dialect import Dialect
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

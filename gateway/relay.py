@@ -15,7 +15,7 @@ from attrs import define, field
 
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.exchange import Exchange, Step
-from gateway.upstream import Deadline, Opened
+from gateway.upstream.client import Deadline, Opened
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane
 

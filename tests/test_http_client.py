@@ -8,7 +8,7 @@ import pytest
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from gateway.http_client import HttpClient, HttpReply
+from gateway.upstream.http1 import HttpClient, HttpReply
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -16,7 +16,6 @@ from gateway.capabilities import Capabilities
 from gateway.config.files import packaged
 from gateway.config.keys import mint
 from gateway.config.schema import Auth, Breaker, ModelSettings, Provider, Secret
-from gateway.credentials import Wallet, bare, hash_id, make_wallet, pass_through
 from gateway.errors import Fault, Unauthorized
 from gateway.exchange import NEXT, Exchange, IllegalStep, State, Step
 from gateway.health import Health
@@ -24,6 +23,7 @@ from gateway.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Lines, make_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
+from gateway.upstream.credentials import Wallet, bare, hash_id, make_wallet, pass_through
 from gateway.wire.profile import Price
 
 

@@ -21,7 +21,7 @@ from gateway.keeping import Keeping
 from gateway.middleware.access_log import close_books
 from gateway.parts import Gateway, Visit
 from gateway.store.protocol import StoreDown, StoredResponse
-from gateway.upstream import Deadline
+from gateway.upstream.client import Deadline
 from gateway.wire.openai_responses.errors import error_object
 from gateway.wire.openai_responses.objects import response_object
 from gateway.wire.openai_responses.recording_lane import marked, members_of

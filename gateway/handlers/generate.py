@@ -15,7 +15,7 @@ from gateway.lanes import VERSION
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.question import Question
 from gateway.routing import Resolved, check_access
-from gateway.upstream import Deadline
+from gateway.upstream.client import Deadline
 from gateway.wire import CHAT_WITH_INPUT
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Dialect

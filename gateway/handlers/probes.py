@@ -8,11 +8,11 @@ import yaml
 from aiohttp import web
 
 from gateway import __version__
-from gateway.credentials import hash_id
 from gateway.health import State
 from gateway.middleware.authenticate import is_operator
 from gateway.parts import GATEWAY, VISIT, Gateway, Snapshot
 from gateway.store.protocol import StoreState
+from gateway.upstream.credentials import hash_id
 
 ENDPOINT_LIST = {
     "chat_completions": "/v1/chat/completions",

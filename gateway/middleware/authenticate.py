@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from gateway.credentials import bare
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.limits import failed_auth_bucket
 from gateway.middleware.access_log import Handler, peer_address
 from gateway.parts import GATEWAY, VISIT, Gateway, Owner, Visit
+from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")

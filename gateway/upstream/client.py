@@ -18,7 +18,7 @@ from yarl import URL
 
 from gateway.config.schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
-from gateway.http_client import HttpClient, HttpReply
+from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker
 
 MOST_ERROR_BYTES = 1024 * 1024
