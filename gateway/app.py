@@ -20,7 +20,6 @@ from gateway.handlers.background import RUNS, Runs
 from gateway.handlers.bodies import hold_continue
 from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
-from gateway.health import Health, State
 from gateway.middleware.access_log import access_log
 from gateway.middleware.admit import admit
 from gateway.middleware.authenticate import authenticate
@@ -29,6 +28,7 @@ from gateway.middleware.limit_rate import limit_rate
 from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
+from gateway.policy.health import Health, State
 from gateway.store.memory import MemoryWindows
 from gateway.store.open_store import open_responses
 from gateway.store.protocol import StoreDown, StoreState

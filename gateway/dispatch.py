@@ -23,9 +23,9 @@ from gateway.errors import (
 from gateway.exchange import Step
 from gateway.inquiry import Inquiry
 from gateway.lanes import Way
+from gateway.policy.retries import Schedule, Turn, verdict
+from gateway.policy.routes import order
 from gateway.relay import ClientGone, tell
-from gateway.routing import order
-from gateway.schedule import Schedule, Turn, verdict
 from gateway.upstream.credentials import Credential, pass_through
 
 WRONG_MODE = (

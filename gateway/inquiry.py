@@ -10,9 +10,9 @@ from gateway.config.schema import Seconds, Target
 from gateway.keeping import Keeping
 from gateway.lanes import Way, make_way
 from gateway.parts import Gateway, Visit
+from gateway.policy.routes import Resolved
 from gateway.question import Question
 from gateway.relay import Outlet
-from gateway.routing import Resolved
 from gateway.upstream.client import Deadline
 from gateway.wire.dialect import Dialect, Lane
 

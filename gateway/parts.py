@@ -10,15 +10,15 @@ from typing import Any
 from aiohttp import web
 from attrs import define, field, frozen
 
-from gateway.capabilities import Capabilities
 from gateway.clock import Clock
 from gateway.config.schema import Config, Key, OAuth, Seconds
 from gateway.exchange import Exchange
-from gateway.health import Health, RetryBudget
-from gateway.limits import ChargeBook
+from gateway.policy.capabilities import Capabilities
+from gateway.policy.health import Health, RetryBudget
+from gateway.policy.limits import ChargeBook
+from gateway.policy.routes import Table
 from gateway.recall import Recall
 from gateway.repair import Learned
-from gateway.routing import Table
 from gateway.store.protocol import Windows
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.config.schema import Provider, Route, Target
 from gateway.lanes import spoken
 from gateway.parts import Snapshot
-from gateway.routing import Resolved
+from gateway.policy.routes import Resolved
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.schema import Breaker, Seconds
 from gateway.errors import Fault
-from gateway.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, RetryBudget, State
+from gateway.policy.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, RetryBudget, State
 
 
 def make(failures: int = 3) -> Health:

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.schema import Key, Limit, Limits, Rate
-from gateway.limits import SWEEP_AT, Bucket, Buckets, ChargeBook, failed_auth_bucket, write_duration, write_headers
+from gateway.policy.limits import (
+    SWEEP_AT,
+    Bucket,
+    Buckets,
+    ChargeBook,
+    failed_auth_bucket,
+    write_duration,
+    write_headers,
+)
 
 MINUTE = Bucket("m", 1.0, 60, 60)
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.schema import Config, Key, Provider, Route, Target
 from gateway.errors import Forbidden, UnknownModel
-from gateway.routing import Table, aliases_by_provider, check_access, order
+from gateway.policy.routes import Table, aliases_by_provider, check_access, order
 
 PROVIDERS = {name: Provider(base_url="http://x", name=name) for name in ("openai", "anthropic", "openrouter")}
 ROUTES = {

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.schema import Target
 from gateway.errors import Broke, CannotConnect, Declined, Fault, Held, SaidNothing, TimedOut, UpstreamFault
-from gateway.schedule import Schedule, Turn, is_pointless, verdict
+from gateway.policy.retries import Schedule, Turn, is_pointless, verdict
 
 A, B, C = Target("one", "a"), Target("two", "b"), Target("three", "c")
 

@@ -15,7 +15,7 @@ from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.lanes import spoken
 from gateway.parts import GATEWAY, VISIT, Gateway
-from gateway.routing import Resolved
+from gateway.policy.routes import Resolved
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage

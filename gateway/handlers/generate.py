@@ -13,8 +13,8 @@ from gateway.handlers.bodies import read_body, read_json_body
 from gateway.inquiry import Inquiry
 from gateway.lanes import VERSION
 from gateway.parts import GATEWAY, VISIT, Gateway, Visit
+from gateway.policy.routes import Resolved, check_access
 from gateway.question import Question
-from gateway.routing import Resolved, check_access
 from gateway.upstream.client import Deadline
 from gateway.wire import CHAT_WITH_INPUT
 from gateway.wire.codec.json_body import Body, JsonBody

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from gateway.errors import RateLimited
-from gateway.limits import write_headers
 from gateway.middleware.access_log import Handler
 from gateway.parts import GATEWAY, VISIT
+from gateway.policy.limits import write_headers
 
 
 @web.middleware

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from attrs import define, evolve, field
 
 from gateway.clock import Clock
-from gateway.limits import Bucket, Buckets, Verdict
+from gateway.policy.limits import Bucket, Buckets, Verdict
 from gateway.store.protocol import MOST_LINKS, ChainTooLong, Link, StoredResponse
 
 MOST_BYTES = 256 * 1024 * 1024

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from gateway.limits import Bucket, Verdict
+from gateway.policy.limits import Bucket, Verdict
 
 MOST_LINKS = 1000  # responses in one chain (TRANSLATION.md 12.2)
 RUNNING = ("queued", "in_progress")

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from gateway.config.schema import Auth, Provider
 from gateway.errors import Unauthorized
-from gateway.health import Health
+from gateway.policy.health import Health
 
 
 @frozen

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from gateway.config.schema import Target
 from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
-from gateway.health import CONSEQUENCES
+from gateway.policy.health import CONSEQUENCES
 
 # TRANSLATION.md 9.2, full jitter; a provider that wants a longer pause is given up instead.
 FIRST_DELAY = 0.5
