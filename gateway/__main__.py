@@ -18,7 +18,7 @@ from gateway.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.errors import ConfigError, GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
-from gateway.parts import make_snapshot
+from gateway.proxy.state import make_snapshot
 from gateway.report import write_route, write_routes
 
 DEFAULT_CONFIG = "providers.yaml"

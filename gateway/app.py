@@ -27,8 +27,9 @@ from gateway.middleware.cors import cors
 from gateway.middleware.limit_rate import limit_rate
 from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
-from gateway.parts import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.policy.health import Health, State
+from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
+from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.store.memory import MemoryWindows
 from gateway.store.open_store import open_responses
 from gateway.store.protocol import StoreDown, StoreState
@@ -36,7 +37,6 @@ from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics, Sample
 from gateway.telemetry.redact import Redactor
-from gateway.tokenizer import Tokenizer, is_installed
 from gateway.upstream.client import Upstream
 from gateway.upstream.http1 import HttpClient
 from gateway.wire import DIALECTS

@@ -20,7 +20,7 @@ from gateway.config.files import own_secret, packaged, read_config, state_dir
 from gateway.config.schema import Config
 from gateway.errors import ConfigError, Problem
 from gateway.listener import CannotListen, check_parser, open_sockets, serve
-from gateway.parts import GATEWAY, Gateway
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.store.protocol import StoreUnusable
 from gateway.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Logs, make_logs

@@ -23,7 +23,7 @@ from gateway.config.schema import Config
 from gateway.listener import open_sockets, serve
 from gateway.mock.script import Rule, make_behaviour
 from gateway.mock.server import MockServer, Seen
-from gateway.parts import GATEWAY, Gateway
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.telemetry.logs import make_logs
 from gateway.telemetry.redact import Redactor
 

@@ -16,9 +16,9 @@ from gateway.config.files import packaged
 from gateway.config.keys import mint
 from gateway.config.schema import Auth, Breaker, ModelSettings, Provider, Secret
 from gateway.errors import Fault, Unauthorized
-from gateway.exchange import NEXT, Exchange, IllegalStep, State, Step
 from gateway.policy.capabilities import Capabilities
 from gateway.policy.health import Health
+from gateway.proxy.exchange import NEXT, Exchange, IllegalStep, State, Step
 from gateway.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Lines, make_logs
 from gateway.telemetry.metrics import Metrics

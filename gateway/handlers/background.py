@@ -12,14 +12,14 @@ import msgspec
 from aiohttp import web
 from attrs import define, evolve, field
 
-from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest, GatewayError, InternalError, RateLimited, ShuttingDown, StorageFull
-from gateway.exchange import Exchange, State, Step
 from gateway.handlers.journal import Frames, Journal
-from gateway.inquiry import Inquiry
-from gateway.keeping import Keeping
 from gateway.middleware.access_log import close_books
-from gateway.parts import Gateway, Visit
+from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.exchange import Exchange, State, Step
+from gateway.proxy.model_call import Inquiry
+from gateway.proxy.response_recorder import Keeping
+from gateway.proxy.state import Gateway, Visit
 from gateway.store.protocol import StoreDown, StoredResponse
 from gateway.upstream.client import Deadline
 from gateway.wire.openai_responses.errors import error_object

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from attrs import evolve, frozen
 
-from gateway.attempt import printable
 from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
-from gateway.keeping import Keeping
-from gateway.parts import Gateway, Visit
+from gateway.proxy.attempt import printable
+from gateway.proxy.response_recorder import Keeping
+from gateway.proxy.state import Gateway, Visit
 from gateway.question import NOTHING_PAST, Past
 from gateway.store.protocol import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.codec.json_body import JsonBody, raw

@@ -6,16 +6,16 @@ from concurrent.futures import BrokenExecutor
 from aiohttp import web
 from attrs import evolve
 
-from gateway.attempt import printable
-from gateway.dispatch import Dispatch
 from gateway.errors import Fault, GatewayError, UpstreamFault
-from gateway.exchange import Step
 from gateway.handlers.bodies import read_json_body
 from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.lanes import spoken
-from gateway.parts import GATEWAY, VISIT, Gateway
 from gateway.policy.routes import Resolved
+from gateway.proxy.attempt import printable
+from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.exchange import Step
+from gateway.proxy.state import GATEWAY, VISIT, Gateway
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.attempt import printable
 from gateway.config.schema import ANONYMOUS, Seconds
-from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest
 from gateway.handlers.bodies import read_body, read_json_body
-from gateway.inquiry import Inquiry
 from gateway.lanes import VERSION
-from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.policy.routes import Resolved, check_access
+from gateway.proxy.attempt import printable
+from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.model_call import Inquiry
+from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
 from gateway.question import Question
 from gateway.upstream.client import Deadline
 from gateway.wire import CHAT_WITH_INPUT

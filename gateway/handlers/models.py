@@ -10,8 +10,8 @@ from attrs import frozen
 
 from gateway.catalogue import Catalogue, Listed
 from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
-from gateway.parts import GATEWAY, VISIT, Gateway, Visit
 from gateway.policy.routes import aliases_by_provider, may_use
+from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
 
 CATALOGUE = web.AppKey("catalogue", Catalogue)
 FORMATS = ("openai", "anthropic", "raw")

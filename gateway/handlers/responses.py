@@ -2,17 +2,17 @@
 
 from aiohttp import web
 
-from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest, UpgradeRequired
-from gateway.exchange import Step
 from gateway.handlers.background import RUNS
 from gateway.handlers.bodies import read_json_body
 from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.handlers.stored import tell_run
-from gateway.inquiry import Inquiry
-from gateway.keeping import Keeping
-from gateway.parts import GATEWAY, VISIT
+from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.exchange import Step
+from gateway.proxy.model_call import Inquiry
+from gateway.proxy.response_recorder import Keeping
+from gateway.proxy.state import GATEWAY, VISIT
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node
 from gateway.wire.openai_responses.other_endpoints import COMPACT

@@ -8,13 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from gateway import errors
-from gateway.answer import add_headers
 from gateway.errors import GatewayError, UpstreamFault
-from gateway.exchange import Exchange, State, Step
 from gateway.lanes import VERSION
 from gateway.listener import Connection
-from gateway.parts import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
-from gateway.relay import ClientGone
+from gateway.proxy.exchange import Exchange, State, Step
+from gateway.proxy.relay import ClientGone
+from gateway.proxy.state import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
+from gateway.proxy.whole_response import add_headers
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT

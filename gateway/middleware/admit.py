@@ -5,9 +5,9 @@ import asyncio
 from aiohttp import web
 
 from gateway.errors import ShuttingDown, Unavailable
-from gateway.exchange import Step
 from gateway.middleware.access_log import Handler
-from gateway.parts import GATEWAY, VISIT
+from gateway.proxy.exchange import Step
+from gateway.proxy.state import GATEWAY, VISIT
 
 
 @web.middleware

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.middleware.access_log import Handler
-from gateway.parts import VISIT
+from gateway.proxy.state import VISIT
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from gateway.errors import RateLimited
 from gateway.middleware.access_log import Handler
-from gateway.parts import GATEWAY, VISIT
 from gateway.policy.limits import write_headers
+from gateway.proxy.state import GATEWAY, VISIT
 
 
 @web.middleware

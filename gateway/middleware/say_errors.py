@@ -7,9 +7,9 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
 from gateway.middleware.access_log import Handler
-from gateway.parts import GATEWAY, VISIT, Visit
 from gateway.policy.retries import is_pointless
-from gateway.relay import ClientGone
+from gateway.proxy.relay import ClientGone
+from gateway.proxy.state import GATEWAY, VISIT, Visit
 
 
 @web.middleware

@@ -12,11 +12,12 @@ from attrs import define, field, frozen
 
 from gateway.clock import Clock
 from gateway.config.schema import Config, Key, OAuth, Seconds
-from gateway.exchange import Exchange
 from gateway.policy.capabilities import Capabilities
 from gateway.policy.health import Health, RetryBudget
 from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.tokenizer import Tokenizer
 from gateway.recall import Recall
 from gateway.repair import Learned
 from gateway.store.protocol import Windows
@@ -24,7 +25,6 @@ from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
-from gateway.tokenizer import Tokenizer
 from gateway.upstream.client import Upstream
 from gateway.upstream.credentials import Wallet, make_wallet
 from gateway.upstream.oauth import TokenFile

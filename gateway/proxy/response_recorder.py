@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 
 from gateway.clock import Clock
 from gateway.errors import BadRequest, StorageFull
-from gateway.exchange import Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.store.protocol import Responses, StoreDown, StoredResponse
 from gateway.wire.dialect import Lane
 from gateway.wire.openai_responses.recording_lane import Final, KeptLane, final_in, marked, members_of, remark

@@ -12,13 +12,13 @@ from attrs import define, evolve, field, fields
 from yarl import URL
 
 from gateway import __version__
-from gateway.answer import Answer
 from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
-from gateway.exchange import Step
-from gateway.inquiry import Inquiry
 from gateway.lanes import Way, Whole
-from gateway.relay import STREAM_HEADERS, Cutter, Stream
+from gateway.proxy.exchange import Step
+from gateway.proxy.model_call import Inquiry
+from gateway.proxy.relay import STREAM_HEADERS, Cutter, Stream
+from gateway.proxy.whole_response import Answer
 from gateway.repair import offending
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MOST_ERROR_BYTES, Call, Opened

@@ -6,7 +6,6 @@ from collections import deque
 from aiohttp import web
 from attrs import define, field
 
-from gateway.attempt import Attempt, deliver
 from gateway.config.schema import Target
 from gateway.errors import (
     BadRequest,
@@ -20,12 +19,13 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
-from gateway.exchange import Step
-from gateway.inquiry import Inquiry
 from gateway.lanes import Way
 from gateway.policy.retries import Schedule, Turn, verdict
 from gateway.policy.routes import order
-from gateway.relay import ClientGone, tell
+from gateway.proxy.attempt import Attempt, deliver
+from gateway.proxy.exchange import Step
+from gateway.proxy.model_call import Inquiry
+from gateway.proxy.relay import ClientGone, tell
 from gateway.upstream.credentials import Credential, pass_through
 
 WRONG_MODE = (

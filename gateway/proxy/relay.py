@@ -14,7 +14,7 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
-from gateway.exchange import Exchange, Step
+from gateway.proxy.exchange import Exchange, Step
 from gateway.upstream.client import Deadline, Opened
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import Lane
