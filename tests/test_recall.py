@@ -4,8 +4,8 @@ import pytest
 
 from gateway import recall as recall_room
 from gateway.errors import Declined, Fault
-from gateway.recall import TTL, Recall
-from gateway.repair import Learned, offending
+from gateway.proxy.plan.reasoning_memory import TTL, Recall
+from gateway.proxy.plan.refused_members import Learned, offending
 from gateway.wire.neutral import Reasoning, Request, Role, Text, ToolCall, Turn
 from gateway.wire.translation.envelope import Sealer, is_envelope, unseal
 

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from gateway import errors
 from gateway.errors import GatewayError, UpstreamFault
-from gateway.lanes import VERSION
 from gateway.listener import Connection
 from gateway.proxy.exchange import Exchange, State, Step
+from gateway.proxy.plan.choose import VERSION
 from gateway.proxy.relay import ClientGone
 from gateway.proxy.state import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
 from gateway.proxy.whole_response import add_headers

@@ -14,12 +14,12 @@ from yarl import URL
 from gateway import __version__
 from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
-from gateway.lanes import Way, Whole
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import Inquiry
+from gateway.proxy.plan.choose import Way, Whole
+from gateway.proxy.plan.refused_members import offending
 from gateway.proxy.relay import STREAM_HEADERS, Cutter, Stream
 from gateway.proxy.whole_response import Answer
-from gateway.repair import offending
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MOST_ERROR_BYTES, Call, Opened
 from gateway.upstream.credentials import Credential, bare

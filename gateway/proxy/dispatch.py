@@ -19,12 +19,12 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
-from gateway.lanes import Way
 from gateway.policy.retries import Schedule, Turn, verdict
 from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import Inquiry
+from gateway.proxy.plan.choose import Way
 from gateway.proxy.relay import ClientGone, tell
 from gateway.upstream.credentials import Credential, pass_through
 

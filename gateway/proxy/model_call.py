@@ -7,12 +7,12 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.config.schema import Seconds, Target
-from gateway.lanes import Way, make_way
 from gateway.policy.routes import Resolved
+from gateway.proxy.plan.choose import Way, make_way
+from gateway.proxy.plan.source_request import Question
 from gateway.proxy.relay import Outlet
 from gateway.proxy.response_recorder import Keeping
 from gateway.proxy.state import Gateway, Visit
-from gateway.question import Question
 from gateway.upstream.client import Deadline
 from gateway.wire.dialect import Dialect, Lane
 

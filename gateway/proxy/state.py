@@ -17,9 +17,9 @@ from gateway.policy.health import Health, RetryBudget
 from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.plan.reasoning_memory import Recall
+from gateway.proxy.plan.refused_members import Learned
 from gateway.proxy.tokenizer import Tokenizer
-from gateway.recall import Recall
-from gateway.repair import Learned
 from gateway.store.protocol import Windows
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, evolve, field, frozen
 
-from gateway.recall import Recall
+from gateway.proxy.plan.reasoning_memory import Recall
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, Dialect
 from gateway.wire.neutral import Reasoning, Request, Turn

@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 
 from gateway.config.schema import Provider
 from gateway.errors import BadRequest, CannotSay
-from gateway.question import Question
+from gateway.proxy.plan.source_request import Question
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.dialect import ClientSide, Dialect, Lane, UpstreamSide
