@@ -15,8 +15,7 @@ from gateway.clock import Clock
 from gateway.config.checks import BUILTIN
 from gateway.config.files import sqlite_file
 from gateway.config.schema import MIB, Config, Seconds
-from gateway.handlers import connection_test, models, probes, responses, stored
-from gateway.handlers.background import RUNS, Runs
+from gateway.handlers import connection_test, models, probes
 from gateway.handlers.bodies import hold_continue
 from gateway.handlers.count_tokens import count_input, count_tokens
 from gateway.handlers.generate import create
@@ -30,6 +29,9 @@ from gateway.mock.server import MockServer
 from gateway.policy.health import Health, State
 from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.proxy.tokenizer import Tokenizer, is_installed
+from gateway.server.responses import create as responses
+from gateway.server.responses import stored
+from gateway.server.responses.background import RUNS, Runs
 from gateway.store.memory import MemoryWindows
 from gateway.store.open_store import open_responses
 from gateway.store.protocol import StoreDown, StoreState

@@ -8,7 +8,6 @@ from attrs import evolve
 
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.handlers.bodies import read_json_body
-from gateway.handlers.conversations import Prepared, prepare
 from gateway.handlers.generate import make_inquiry, resolve
 from gateway.policy.routes import Resolved
 from gateway.proxy.attempt import printable
@@ -16,6 +15,7 @@ from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import spoken
 from gateway.proxy.state import GATEWAY, VISIT, Gateway
+from gateway.server.responses.conversation import Prepared, prepare
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from gateway import app
-from gateway.handlers import background, stored
+from gateway.server.responses import background, stored
 from gateway.store.memory import MemoryResponses
 from gateway.store.protocol import StoreDown
 from tests.conftest import Running, Start, eventually

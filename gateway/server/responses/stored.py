@@ -9,11 +9,11 @@ from aiohttp import web
 from attrs import evolve
 
 from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavailable
-from gateway.handlers.background import POLL_S, RENEW_S, RUNS, Run
-from gateway.handlers.conversations import owner_of, reached, unknown
 from gateway.proxy.exchange import Step
 from gateway.proxy.relay import STREAM_HEADERS, Outlet, tell
 from gateway.proxy.state import GATEWAY, VISIT
+from gateway.server.responses.background import POLL_S, RENEW_S, RUNS, Run
+from gateway.server.responses.conversation import owner_of, reached, unknown
 from gateway.store.protocol import ChainTooLong, StoredResponse
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
