@@ -15,10 +15,7 @@ from gateway.clock import Clock
 from gateway.config.checks import BUILTIN
 from gateway.config.files import sqlite_file
 from gateway.config.schema import MIB, Config, Seconds
-from gateway.handlers import connection_test, models, probes
 from gateway.handlers.bodies import hold_continue
-from gateway.handlers.count_tokens import count_input, count_tokens
-from gateway.handlers.generate import create
 from gateway.middleware.access_log import access_log
 from gateway.middleware.admit import admit
 from gateway.middleware.authenticate import authenticate
@@ -29,6 +26,10 @@ from gateway.mock.server import MockServer
 from gateway.policy.health import Health, State
 from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.proxy.tokenizer import Tokenizer, is_installed
+from gateway.server.handlers import models, probes
+from gateway.server.handlers import self_test as connection_test
+from gateway.server.handlers.count_tokens import count_input, count_tokens
+from gateway.server.handlers.generate import create
 from gateway.server.responses import create as responses
 from gateway.server.responses import stored
 from gateway.server.responses.background import RUNS, Runs

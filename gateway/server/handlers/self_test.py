@@ -9,10 +9,10 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError
-from gateway.handlers.generate import make_inquiry
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
 from gateway.proxy.whole_response import Answer
+from gateway.server.handlers.generate import make_inquiry
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_chat import OPENAI_CHAT
 
