@@ -16,12 +16,6 @@ from gateway.config.checks import BUILTIN
 from gateway.config.files import sqlite_file
 from gateway.config.schema import MIB, Config, Seconds
 from gateway.handlers.bodies import hold_continue
-from gateway.middleware.access_log import access_log
-from gateway.middleware.admit import admit
-from gateway.middleware.authenticate import authenticate
-from gateway.middleware.cors import cors
-from gateway.middleware.limit_rate import limit_rate
-from gateway.middleware.say_errors import say_errors
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health, State
 from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
@@ -30,6 +24,12 @@ from gateway.server.handlers import models, probes
 from gateway.server.handlers import self_test as connection_test
 from gateway.server.handlers.count_tokens import count_input, count_tokens
 from gateway.server.handlers.generate import create
+from gateway.server.middleware.access_log import access_log
+from gateway.server.middleware.admit import admit
+from gateway.server.middleware.authenticate import authenticate
+from gateway.server.middleware.cors import cors
+from gateway.server.middleware.limit_rate import limit_rate
+from gateway.server.middleware.say_errors import say_errors
 from gateway.server.responses import create as responses
 from gateway.server.responses import stored
 from gateway.server.responses.background import RUNS, Runs

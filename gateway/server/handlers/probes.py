@@ -8,9 +8,9 @@ import yaml
 from aiohttp import web
 
 from gateway import __version__
-from gateway.middleware.authenticate import is_operator
 from gateway.policy.health import State
 from gateway.proxy.state import GATEWAY, VISIT, Gateway, Snapshot
+from gateway.server.middleware.authenticate import is_operator
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
 

@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from gateway.middleware.access_log import Handler
 from gateway.proxy.state import VISIT
+from gateway.server.middleware.access_log import Handler
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from gateway.errors import RateLimited
-from gateway.middleware.access_log import Handler
 from gateway.policy.limits import write_headers
 from gateway.proxy.state import GATEWAY, VISIT
+from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from gateway.errors import Forbidden, RateLimited, Unauthorized
-from gateway.middleware.access_log import Handler, peer_address
 from gateway.policy.limits import failed_auth_bucket
 from gateway.proxy.state import GATEWAY, VISIT, Gateway, Owner, Visit
+from gateway.server.middleware.access_log import Handler, peer_address
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")

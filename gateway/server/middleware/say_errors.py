@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
-from gateway.middleware.access_log import Handler
 from gateway.policy.retries import is_pointless
 from gateway.proxy.relay import ClientGone
 from gateway.proxy.state import GATEWAY, VISIT, Visit
+from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware

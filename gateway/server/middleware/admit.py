@@ -5,9 +5,9 @@ import asyncio
 from aiohttp import web
 
 from gateway.errors import ShuttingDown, Unavailable
-from gateway.middleware.access_log import Handler
 from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY, VISIT
+from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware
