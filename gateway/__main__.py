@@ -14,12 +14,12 @@ from gateway.config.checks import split_address
 from gateway.config.files import packaged, read_config
 from gateway.config.keys import mint
 from gateway.config.schema import Config
-from gateway.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.errors import ConfigError, GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.proxy.state import make_snapshot
-from gateway.report import write_route, write_routes
+from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
+from gateway.server.report import write_route, write_routes
 
 DEFAULT_CONFIG = "providers.yaml"
 RED, PLAIN = "\x1b[31m", "\x1b[0m"

@@ -15,15 +15,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from attrs import define, field
 
-from gateway.app import make_app, reload_parts, secrets_of
 from gateway.clock import Clock
 from gateway.config.files import packaged
 from gateway.config.load import load
 from gateway.config.schema import Config
-from gateway.listener import open_sockets, serve
 from gateway.mock.script import Rule, make_behaviour
 from gateway.mock.server import MockServer, Seen
 from gateway.proxy.state import GATEWAY, Gateway
+from gateway.server.app import make_app, reload_parts, secrets_of
+from gateway.server.listener import open_sockets, serve
 from gateway.telemetry.logs import make_logs
 from gateway.telemetry.redact import Redactor
 

@@ -19,7 +19,7 @@ from gateway.errors import Fault, Unauthorized
 from gateway.policy.capabilities import Capabilities
 from gateway.policy.health import Health
 from gateway.proxy.exchange import NEXT, Exchange, IllegalStep, State, Step
-from gateway.systemd import notify, watchdog_period
+from gateway.server.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Lines, make_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor

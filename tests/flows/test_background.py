@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import app
+from gateway.server import app
 from gateway.server.responses import background, stored
 from gateway.store.memory import MemoryResponses
 from gateway.store.protocol import StoreDown

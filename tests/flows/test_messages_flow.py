@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.mock import chat, messages
-from gateway.report import write_route
+from gateway.server.report import write_route
 from tests.conftest import Provider, Running, Start, eventually
 from tests.flows.pairs import PAIRS
 from tests.wire.crossings import PIXEL, message, messages_request

@@ -7,13 +7,13 @@ from aiohttp import web
 from attrs import evolve
 
 from gateway.errors import Fault, GatewayError, UpstreamFault
-from gateway.handlers.bodies import read_json_body
 from gateway.policy.routes import Resolved
 from gateway.proxy.attempt import printable
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import spoken
 from gateway.proxy.state import GATEWAY, VISIT, Gateway
+from gateway.server.bodies import read_json_body
 from gateway.server.handlers.generate import make_inquiry, resolve
 from gateway.server.responses.conversation import Prepared, prepare
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS

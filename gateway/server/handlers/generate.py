@@ -7,7 +7,6 @@ from aiohttp import web
 
 from gateway.config.schema import ANONYMOUS, Seconds
 from gateway.errors import BadRequest
-from gateway.handlers.bodies import read_body, read_json_body
 from gateway.policy.routes import Resolved, check_access
 from gateway.proxy.attempt import printable
 from gateway.proxy.dispatch import Dispatch
@@ -15,6 +14,7 @@ from gateway.proxy.model_call import Inquiry
 from gateway.proxy.plan.choose import VERSION
 from gateway.proxy.plan.source_request import Question
 from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
+from gateway.server.bodies import read_body, read_json_body
 from gateway.upstream.client import Deadline
 from gateway.wire import CHAT_WITH_INPUT
 from gateway.wire.codec.json_body import Body, JsonBody

@@ -8,10 +8,10 @@ import msgspec
 from aiohttp import web
 from attrs import frozen
 
-from gateway.catalogue import Catalogue, Listed
 from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
 from gateway.policy.routes import aliases_by_provider, may_use
 from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
+from gateway.server.model_lists import Catalogue, Listed
 
 CATALOGUE = web.AppKey("catalogue", Catalogue)
 FORMATS = ("openai", "anthropic", "raw")

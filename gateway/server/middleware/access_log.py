@@ -9,12 +9,12 @@ from aiohttp import web
 
 from gateway import errors
 from gateway.errors import GatewayError, UpstreamFault
-from gateway.listener import Connection
 from gateway.proxy.exchange import Exchange, State, Step
 from gateway.proxy.plan.choose import VERSION
 from gateway.proxy.relay import ClientGone
 from gateway.proxy.state import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
 from gateway.proxy.whole_response import add_headers
+from gateway.server.listener import Connection
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT

@@ -14,15 +14,15 @@ from typing import Any
 
 from attrs import define, field
 
-from gateway.app import make_app, reload_parts, secrets_of
 from gateway.config.checks import open_to_all
 from gateway.config.files import own_secret, packaged, read_config, state_dir
 from gateway.config.schema import Config
 from gateway.errors import ConfigError, Problem
-from gateway.listener import CannotListen, check_parser, open_sockets, serve
 from gateway.proxy.state import GATEWAY, Gateway
+from gateway.server.app import make_app, reload_parts, secrets_of
+from gateway.server.listener import CannotListen, check_parser, open_sockets, serve
+from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
-from gateway.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Logs, make_logs
 from gateway.telemetry.redact import Redactor
 

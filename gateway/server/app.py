@@ -10,16 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
-from gateway.catalogue import Catalogue
 from gateway.clock import Clock
 from gateway.config.checks import BUILTIN
 from gateway.config.files import sqlite_file
 from gateway.config.schema import MIB, Config, Seconds
-from gateway.handlers.bodies import hold_continue
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health, State
 from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
 from gateway.proxy.tokenizer import Tokenizer, is_installed
+from gateway.server.bodies import hold_continue
 from gateway.server.handlers import models, probes
 from gateway.server.handlers import self_test as connection_test
 from gateway.server.handlers.count_tokens import count_input, count_tokens
@@ -30,6 +29,7 @@ from gateway.server.middleware.authenticate import authenticate
 from gateway.server.middleware.cors import cors
 from gateway.server.middleware.limit_rate import limit_rate
 from gateway.server.middleware.say_errors import say_errors
+from gateway.server.model_lists import Catalogue
 from gateway.server.responses import create as responses
 from gateway.server.responses import stored
 from gateway.server.responses.background import RUNS, Runs
