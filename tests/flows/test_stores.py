@@ -12,14 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.store import sqlite as sqlite_store
+from gateway.store import watched as watched_store
 from gateway.store.protocol import StoreState
-from gateway.store.protocol import sqlite as sqlite_store
-from gateway.store.protocol import watched as watched_store
 from gateway.store.sqlite import SqliteResponses
 from tests.conftest import Provider, Start, eventually
 from tests.flows.processes import Run, free_port
 from tests.flows.test_stored import CONFIG, ask, call, turns
-from tests.redis_server import Redis, server, with_redis
+from tests.store.redis_server import Redis, server, with_redis
 
 __all__ = ["server"]
 

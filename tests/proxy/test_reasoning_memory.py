@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway import recall as recall_room
 from gateway.errors import Declined, Fault
+from gateway.proxy.plan import reasoning_memory as recall_room
 from gateway.proxy.plan.reasoning_memory import TTL, Recall
 from gateway.proxy.plan.refused_members import Learned, offending
 from gateway.wire.neutral import Reasoning, Request, Role, Text, ToolCall, Turn

@@ -16,9 +16,9 @@ from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses.recording_lane import KeptLane, final_in
 from gateway.wire.translation.memo import Memo
 from tests.conftest import Serve
-from tests.recordings import FAILED, Recording, cuts, frames, naive, profile_of, recordings
 from tests.wire.crossings import SEALER, body, chat_request, cross, memo_of
 from tests.wire.grammar import read_chat, read_messages, read_responses
+from tests.wire.recordings import FAILED, Recording, cuts, frames, naive, profile_of, recordings
 
 EVERY = recordings()
 THEIRS = [one for one in EVERY if one.dialect == "openai_responses"]

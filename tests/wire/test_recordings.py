@@ -10,9 +10,9 @@ from gateway.errors import UpstreamFault
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Asked
 from tests.conftest import Serve
-from tests.recordings import FAILED, REPEATED, UNFINISHED, Recording, cuts, frames, naive, profile_of, recordings
 from tests.wire.crossings import OTHER, cross, memo_of
 from tests.wire.grammar import Told, read_chat, read_messages
+from tests.wire.recordings import FAILED, REPEATED, UNFINISHED, Recording, cuts, frames, naive, profile_of, recordings
 
 ALL = [one for one in recordings() if one.dialect != "openai_responses"]
 GOOD = [one for one in ALL if not one.name.endswith(FAILED)]

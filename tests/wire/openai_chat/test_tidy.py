@@ -8,9 +8,9 @@ import pytest
 from gateway.errors import Broke, Declined
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat.tidy import tidy
-from tests.recordings import Recording, recordings
 from tests.wire.crossings import chunk, usage_chunk
 from tests.wire.grammar import frames_of
+from tests.wire.recordings import Recording, recordings
 
 DONE = b"data: [DONE]\n\n"
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from gateway.store import sqlite as sqlite_store
 from gateway.store.memory import MemoryResponses
 from gateway.store.open_store import open_responses
 from gateway.store.protocol import MOST_LINKS, ChainTooLong, StoreDown, StoredResponse, StoreFull, StoreUnusable
-from gateway.store.protocol import sqlite as sqlite_store
 from gateway.store.sqlite import SqliteResponses
-from tests.redis_server import Redis, needs_redis, server, with_redis
+from tests.store.redis_server import Redis, needs_redis, server, with_redis
 
 __all__ = ["server"]
 MOST = 10_000  # bytes of a chain

@@ -1,1 +1,0 @@
-"""What every request passes, in the order that app.py gives."""
