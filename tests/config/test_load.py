@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import fields, has
 
-from gateway import config as shapes
+from gateway.config import schema as shapes
 from gateway.config.files import packaged
 from gateway.config.load import load
 from gateway.config.schema import Config, Limit, Rate, Target
