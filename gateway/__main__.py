@@ -13,8 +13,9 @@ from gateway import __version__
 from gateway.config.checks import split_address
 from gateway.config.files import packaged, read_config
 from gateway.config.keys import mint
+from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.proxy.state import make_snapshot

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from gateway.config.load import load
+from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
-from gateway.errors import ConfigError, Problem
 from gateway.store.private_file import replace_private
 
 

@@ -9,11 +9,11 @@ from attrs import evolve
 from cattrs.errors import BaseValidationError
 
 from gateway.config.checks import SHARED_STORES, check
+from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
 from gateway.config.yaml_marks import Path, Text, parse
-from gateway.errors import ConfigError
 from gateway.wire import DIALECTS
 
 # Members of a provider that a preset and the file are joined in, not replaced.

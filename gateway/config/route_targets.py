@@ -4,13 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from gateway.config.schema import Route, Target
+from gateway.config.schema import Route, Target, is_glob
 from gateway.config.yaml_marks import Path, Text
-
-
-def is_glob(name: str) -> bool:
-    """Whether an alias is a pattern."""
-    return any(letter in name for letter in "*?[")
 
 
 @define

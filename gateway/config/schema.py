@@ -341,3 +341,8 @@ class Config:
     defaults: Defaults = field(factory=Defaults, metadata=doc("aliases for requests that name none"))
     compat: Compat = field(factory=Compat, metadata=doc("other gateways' habits"))
     warnings: tuple[str, ...] = field(default=(), metadata=INTERNAL)
+
+
+def is_glob(name: str) -> bool:
+    """Whether an alias is a pattern."""
+    return any(letter in name for letter in "*?[")

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from attrs import define, field
 
-from gateway.errors import Problem
+from gateway.config.problems import Problem
 
 Path = tuple[str | int, ...]
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"

@@ -169,30 +169,3 @@ class Health:
             if len(self._credentials) >= MOST_NAMES:
                 self._credentials.pop(next(iter(self._credentials)))
         self._credentials[place] = now + seconds
-
-
-@define
-class RetryBudget:
-    """Bounds second tries at one provider to a fifth of its requests, and some for a quiet one.
-
-    A fifth over ten seconds (RELIABILITY.md 8, TRANSLATION.md 9.2); `level` is in retries.
-    """
-
-    level: float = 10.0
-    most: float = 100.0
-    per_request: float = 0.2
-    per_second: float = 1.0
-    _seen: float = 0.0
-
-    def note_request(self, now: float) -> None:
-        """A first attempt earns a part of a retry; so does time."""
-        earned = self.per_request + (now - self._seen) * self.per_second if self._seen else self.per_request
-        self._seen = now
-        self.level = min(self.most, self.level + earned)
-
-    def take(self) -> bool:
-        """Spend one retry, if there is one."""
-        if self.level < 1 - 1e-9:  # five fifths are one
-            return False
-        self.level -= 1
-        return True

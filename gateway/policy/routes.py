@@ -7,8 +7,7 @@ from itertools import accumulate
 
 from attrs import define, evolve, field, frozen
 
-from gateway.config.route_targets import is_glob
-from gateway.config.schema import Config, Key, Retry, Route, Target
+from gateway.config.schema import Config, Key, Retry, Route, Target, is_glob
 from gateway.errors import Forbidden, UnknownModel
 
 

@@ -24,7 +24,7 @@ from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MOST_ERROR_BYTES, Call, Opened
 from gateway.upstream.credentials import Credential, bare
 from gateway.wire.codec.sse import FrameCutter
-from gateway.wire.dialect import Lane
+from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 
 EVENT_STREAM = "text/event-stream"

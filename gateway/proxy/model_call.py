@@ -14,7 +14,8 @@ from gateway.proxy.relay import Outlet
 from gateway.proxy.response_recorder import Keeping
 from gateway.proxy.state import Gateway, Visit
 from gateway.upstream.client import Deadline
-from gateway.wire.dialect import Dialect, Lane
+from gateway.wire.dialect import Dialect
+from gateway.wire.lane import Lane
 
 Answered = TypeVar("Answered")
 

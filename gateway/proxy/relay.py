@@ -17,7 +17,7 @@ from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, Upstream
 from gateway.proxy.exchange import Exchange, Step
 from gateway.upstream.client import Deadline, Opened
 from gateway.wire.codec.sse import FrameCutter
-from gateway.wire.dialect import Lane
+from gateway.wire.lane import Lane
 
 Answered = TypeVar("Answered")
 STREAM_HEADERS = {

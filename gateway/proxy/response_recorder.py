@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.errors import BadRequest, StorageFull
 from gateway.proxy.exchange import Exchange
 from gateway.store.protocol import Responses, StoreDown, StoredResponse
-from gateway.wire.dialect import Lane
+from gateway.wire.lane import Lane
 from gateway.wire.openai_responses.recording_lane import Final, KeptLane, final_in, marked, members_of, remark
 from gateway.wire.openai_responses.stored_items import read_output
 

@@ -13,8 +13,9 @@ from attrs import define, field, frozen
 from gateway.clock import Clock
 from gateway.config.schema import Config, Key, OAuth, Seconds
 from gateway.policy.capabilities import Capabilities
-from gateway.policy.health import Health, RetryBudget
+from gateway.policy.health import Health
 from gateway.policy.limits import ChargeBook
+from gateway.policy.retries import RetryBudget
 from gateway.policy.routes import Table
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.plan.reasoning_memory import Recall

@@ -16,8 +16,8 @@ from attrs import define, field
 
 from gateway.config.checks import open_to_all
 from gateway.config.files import own_secret, packaged, read_config, state_dir
+from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
-from gateway.errors import ConfigError, Problem
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
 from gateway.server.listener import CannotListen, check_parser, open_sockets, serve

@@ -1,83 +1,16 @@
 """The records that describe a wire format. A dialect is a value, not a class to inherit from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
 from gateway.wire.codec.json_body import Body, JsonBody
-from gateway.wire.events import Event
+from gateway.wire.lane import Lane, StreamReader, StreamWriter
 from gateway.wire.neutral import Block, Reply, Request, Usage
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Drops, Memo, Setting, Written
-
-
-class Lane(Protocol):
-    """What stands between the frames of one upstream reply and the client. No I/O, no time.
-
-    `has_content` becomes true with the first frame that says something: from then on falling back to
-    another target is no longer possible.
-    """
-
-    @property
-    def has_content(self) -> bool: ...
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the model has finished: only the usage and the end can follow."""
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether nothing that may still come is wanted: the upstream should be closed."""
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the finished reply says nothing, so that another target may be asked once."""
-
-    def passes(self, chunk: bytes) -> bool:
-        """Whether a chunk is one whole frame that decides nothing: it may go on as it is. False is always right."""
-
-    def feed(self, frame: bytes) -> bytes:
-        """Take a whole frame, return bytes for the client. Raises UpstreamFault for an error frame."""
-
-    def end(self) -> bytes:
-        """Say that the upstream has ended; return the last bytes. Raises Broke when it was cut short."""
-
-    def proceed(self) -> bytes | None:
-        """The body to go on with after a reply that only paused; None when the reply is all there is."""
-
-    def fail(self, error: GatewayError, request_id: str) -> bytes:
-        """Write the error as the client's dialect says it inside a stream; b"" when it has no words for it."""
-
-
-class StreamReader(Protocol):
-    """Reads the frames of an upstream's reply. Block indices are told apart, not necessarily dense."""
-
-    is_finished: bool  # the model has said why it stopped: only usage and the end can follow
-    is_over: bool  # the dialect's own end has come
-
-    def feed(self, frame: bytes) -> Sequence[Event]:
-        """Take a whole frame. Raises UpstreamFault for an error frame, Unreadable for what is no stream."""
-
-    def end(self) -> Sequence[Event]:
-        """Say that the upstream has ended. Raises Broke when it was cut short."""
-
-
-class StreamWriter(Protocol):
-    """Writes events as frames of a client's dialect."""
-
-    def feed(self, event: Event) -> bytes:
-        """Write what an event says."""
-
-    def end(self) -> bytes:
-        """Write the end of a stream that has finished."""
-
-    def fail(self, error: GatewayError, request_id: str) -> bytes:
-        """Write the error that ends a broken stream."""
 
 
 @frozen

@@ -9,14 +9,14 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import GatewayError, Unreadable
+from gateway.wire.codec.lenient import count
 from gateway.wire.codec.sse import read_frame
-from gateway.wire.counts import count
 from gateway.wire.dialect import Asked, Dialect, Glance
+from gateway.wire.lane import Watch
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.openai_error import write_error, write_stream_error
 from gateway.wire.provider_error import read_declined, read_inner
-from gateway.wire.watch import Watch
 
 
 class _Reply(msgspec.Struct):

@@ -7,7 +7,7 @@ from attrs import define, evolve, field
 
 from gateway.errors import GatewayError, Unreadable
 from gateway.wire.codec.sse import FrameCutter
-from gateway.wire.dialect import ClientSide, StreamReader, StreamWriter, UpstreamSide
+from gateway.wire.dialect import ClientSide, UpstreamSide
 from gateway.wire.events import (
     BlockDelta,
     BlockStarted,
@@ -22,6 +22,7 @@ from gateway.wire.events import (
     merge,
     unfold,
 )
+from gateway.wire.lane import StreamReader, StreamWriter
 from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import Serialiser

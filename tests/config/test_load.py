@@ -11,9 +11,9 @@ from attrs import fields, has
 from gateway.config import schema as shapes
 from gateway.config.files import packaged
 from gateway.config.load import load
+from gateway.config.problems import ConfigError
 from gateway.config.schema import Config, Limit, Rate, Target
 from gateway.config.yaml_marks import parse
-from gateway.errors import ConfigError
 
 ENVIRON = {"K": "upstream-key-1", "K2": "upstream-key-2", "G": "gateway-key"}
 

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.config.schema import Breaker, Seconds
 from gateway.errors import Fault
-from gateway.policy.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, RetryBudget, State
+from gateway.policy.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, State
+from gateway.policy.retries import RetryBudget
 
 
 def make(failures: int = 3) -> Health:

@@ -14,7 +14,8 @@ from gateway.errors import BadRequest, CannotSay
 from gateway.proxy.plan.source_request import Question
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody, raw
-from gateway.wire.dialect import ClientSide, Dialect, Lane, UpstreamSide
+from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
+from gateway.wire.lane import Lane
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
 from gateway.wire.translated_lane import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread

@@ -15,12 +15,12 @@ from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import Frame, read_frame, write_event
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.events import merge
+from gateway.wire.lane import Watch
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
 from gateway.wire.translation.turn_order import ATTRIBUTION
-from gateway.wire.watch import Watch
 
 # Held before the first content; more than this is no beginning.
 MOST_HELD = 1024 * 1024

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.wire.counts import count
+from gateway.wire.codec.lenient import count
 from gateway.wire.neutral import Usage
 
 

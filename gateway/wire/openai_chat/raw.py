@@ -11,13 +11,13 @@ from gateway.wire.codec.json_body import Body, JsonBody, raw
 from gateway.wire.codec.lenient import Junk
 from gateway.wire.codec.sse import DONE, read_frame
 from gateway.wire.dialect import Asked, Glance
+from gateway.wire.lane import Watch
 from gateway.wire.neutral import Usage
 from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Drops
-from gateway.wire.watch import Watch
 
 # What the gateway adds to messages that it translated; a client sends it back, and OpenAI refuses it.
 _CARRIED = ("reasoning_content", "reasoning_details")

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.counts import count
+from gateway.wire.codec.lenient import count
 from gateway.wire.neutral import Usage
 
 

@@ -11,6 +11,7 @@ from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Glance
+from gateway.wire.lane import Watch
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
@@ -18,7 +19,6 @@ from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
-from gateway.wire.watch import Watch
 
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from gateway.errors import GatewayError
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
-from gateway.wire.dialect import Lane
+from gateway.wire.lane import Lane
 from gateway.wire.neutral import Usage
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
