@@ -18,7 +18,7 @@ from gateway.config.schema import Config
 from gateway.errors import GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
-from gateway.proxy.state import make_snapshot
+from gateway.proxy.snapshot import make_snapshot
 from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.server.report import write_route, write_routes
 

@@ -11,31 +11,33 @@ from aiohttp import web
 from attrs import define, evolve, field, fields
 from yarl import URL
 
-from gateway import __version__
 from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.proxy.client_stream import STREAM_HEADERS
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import Inquiry
-from gateway.proxy.plan.choose import Way, Whole
+from gateway.proxy.plan.headers import (
+    CLIENT_KEYS,
+    EVENT_STREAM,
+    LONGEST_LIST,
+    PASSED_HEADERS,
+    REQUEST_ID_HEADERS,
+    USER_AGENT,
+)
+from gateway.proxy.plan.record import Way, Whole
 from gateway.proxy.plan.refused_members import offending
-from gateway.proxy.relay import STREAM_HEADERS, Cutter, Stream
+from gateway.proxy.relay import Cutter, Stream
 from gateway.proxy.whole_response import Answer
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MOST_ERROR_BYTES, Call, Opened
 from gateway.upstream.credentials import Credential, bare
 from gateway.wire.codec.sse import FrameCutter
+from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 
-EVENT_STREAM = "text/event-stream"
-USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
-CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
-# The few headers of a provider that mean something to its own clients.
-PASSED_HEADERS = ("openai-processing-ms", "openai-version")
-LONGEST_LIST = 1000
 # OpenAI's code for encrypted reasoning of another organisation.
 UNREADABLE_REASONING = "invalid_encrypted_content"
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
 
 
 @define
@@ -298,11 +300,6 @@ async def deliver(inquiry: Inquiry, held: Held) -> web.StreamResponse:
     await outlet.write(body)
     exchange.step(Step.END)
     return await outlet.close()
-
-
-def printable(text: str, most: int = 200) -> str:
-    """What of a provider's header may be sent on: printable ASCII, not endless."""
-    return "".join(letter for letter in text[:most] if " " <= letter <= "~")
 
 
 def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:

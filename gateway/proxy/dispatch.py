@@ -22,10 +22,11 @@ from gateway.errors import (
 from gateway.policy.retries import Schedule, Turn, verdict
 from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
+from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import Inquiry
-from gateway.proxy.plan.choose import Way
-from gateway.proxy.relay import ClientGone, tell
+from gateway.proxy.plan.record import Way
+from gateway.proxy.relay import tell
 from gateway.upstream.credentials import Credential, pass_through
 
 WRONG_MODE = (

@@ -8,11 +8,13 @@ from attrs import define, field
 
 from gateway.config.schema import Seconds, Target
 from gateway.policy.routes import Resolved
-from gateway.proxy.plan.choose import Way, make_way
+from gateway.proxy.client_stream import Outlet
+from gateway.proxy.context import Visit
+from gateway.proxy.plan.choose import make_way
+from gateway.proxy.plan.record import Way
 from gateway.proxy.plan.source_request import Question
-from gateway.proxy.relay import Outlet
 from gateway.proxy.response_recorder import Keeping
-from gateway.proxy.state import Gateway, Visit
+from gateway.proxy.state import Gateway
 from gateway.upstream.client import Deadline
 from gateway.wire.dialect import Dialect
 from gateway.wire.lane import Lane

@@ -8,23 +8,18 @@ goes up to dispatch, and the client never hears of it.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
-from gateway.proxy.exchange import Exchange, Step
+from gateway.proxy.client_stream import ClientGone, Outlet
+from gateway.proxy.exchange import Step
 from gateway.upstream.client import Deadline, Opened
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.lane import Lane
 
-Answered = TypeVar("Answered")
-STREAM_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-}
 # Once the model has finished only the usage and the end can follow (TRANSLATION.md 7.7).
 AFTER_FINISH = 5.0
 # For so long the end of a body is waited for that has nothing left to say.
@@ -33,93 +28,6 @@ LAST_WORD = 0.05
 MOST_HELD = 1024 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
-
-
-class ClientGone(Exception):
-    """The client closed its connection, or stopped reading for too long."""
-
-
-@define
-class Outlet:
-    """The client's end of a stream: opened late, written in whole frames, kept alive."""
-
-    request: web.Request
-    exchange: Exchange
-    headers: dict[str, str]
-    ping: bytes
-    keepalive: float
-    write_timeout: float
-    commit_at: float | None  # loop time at which the head goes out, whatever the upstream does
-    status: int = 200
-    send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
-    wrote: float = field(default=0.0, init=False)  # loop time of the last write
-    _response: web.StreamResponse | None = field(default=None, init=False)
-
-    async def open(self, headers: dict[str, str]) -> None:
-        """Send the status and `headers`; the way back to another status is closed."""
-        if self._response is None:
-            self._response = web.StreamResponse(status=self.status, headers=headers | self.headers)
-            await self._response.prepare(self.request)
-            self.exchange.step(Step.OPEN)
-            self.send = self._response.write
-
-    async def write(self, data: bytes) -> None:
-        """Write whole frames. Raises ClientGone when the client has left, or has stopped reading."""
-        assert self._response is not None
-        try:
-            async with asyncio.timeout(self.write_timeout):
-                await self._response.write(data)
-        except (ConnectionError, TimeoutError):
-            raise ClientGone from None
-        self.wrote = asyncio.get_running_loop().time()
-
-    async def beat(self, now: float) -> None:
-        """Do what is due in silence: open the stream, send a keep-alive."""
-        if self._response is None and self.commit_at is not None and now >= self.commit_at:
-            await self.open(STREAM_HEADERS)
-            await self.write(self.ping)
-        elif self._response is not None and now - self.wrote >= self.keepalive:
-            await self.write(self.ping)
-
-    def next_beat(self, now: float) -> float:
-        """Loop time at which `beat` should be called next."""
-        if self._response is None:
-            return self.commit_at if self.commit_at is not None else now + self.keepalive
-        return self.wrote + self.keepalive
-
-    async def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Answered:
-        """Await the upstream, keeping the client's connection alive meanwhile."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.create_task(answer)
-        try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=max(0.0, self.next_beat(loop.time()) - loop.time()))
-                if not task.done():
-                    await self.beat(loop.time())
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-
-    def buffered(self) -> int:
-        """Bytes that wait in this process for the client to read on."""
-        transport = self.request.transport
-        return transport.get_write_buffer_size() if transport is not None else 0
-
-    async def close(self) -> web.StreamResponse:
-        """End the body as a whole one."""
-        assert self._response is not None
-        try:
-            await self._response.write_eof()
-        except ConnectionError:
-            raise ClientGone from None
-        return self._response
-
-    def cut(self) -> None:
-        """Close the connection in the middle of the body."""
-        if self.request.transport is not None:
-            self.request.transport.abort()
 
 
 class Cutter(Protocol):

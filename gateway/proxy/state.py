@@ -1,25 +1,21 @@
 """All long-lived parts in one record, and what changes together at a reload in another."""
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any
 
 from aiohttp import web
-from attrs import define, field, frozen
+from attrs import define, field
 
 from gateway.clock import Clock
-from gateway.config.schema import Config, Key, OAuth, Seconds
-from gateway.policy.capabilities import Capabilities
+from gateway.config.schema import OAuth
 from gateway.policy.health import Health
-from gateway.policy.limits import ChargeBook
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routes import Table
-from gateway.proxy.exchange import Exchange
 from gateway.proxy.plan.reasoning_memory import Recall
 from gateway.proxy.plan.refused_members import Learned
+from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.tokenizer import Tokenizer
 from gateway.store.protocol import Windows
 from gateway.store.watched import WatchedResponses
@@ -27,70 +23,7 @@ from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import Upstream
-from gateway.upstream.credentials import Wallet, make_wallet
 from gateway.upstream.oauth import TokenFile
-from gateway.wire.dialect import Dialect
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@frozen
-class Owner:
-    """A client key that has been shown."""
-
-    name: str
-    key: Key
-
-
-@frozen
-class Snapshot:
-    """One configuration in force. An exchange keeps the one that it began with."""
-
-    config: Config
-    table: Table
-    capabilities: Capabilities
-    owners: Mapping[bytes, Owner]  # by SHA-256 of the key
-    wallets: Mapping[str, Wallet]
-    charge_book: ChargeBook
-    trusted: tuple[Network, ...]
-    base_urls: Mapping[str, str]
-
-
-def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
-    """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
-    owners = {secret.digest: Owner(name, key) for name, key in config.keys.items() for secret in key.secret}
-    wallets = {name: wallet for name, provider in config.providers.items() if (wallet := make_wallet(provider))}
-    return Snapshot(
-        config=config,
-        table=Table(config),
-        capabilities=Capabilities(packaged),
-        owners=owners,
-        wallets=wallets,
-        charge_book=ChargeBook(config.limits),
-        trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
-        base_urls={
-            name: builtin_url if provider.base_url == "builtin:mock" else provider.base_url.rstrip("/")
-            for name, provider in config.providers.items()
-        },
-    )
-
-
-@frozen
-class Endpoint:
-    """What the middlewares have to know of a path: the dialect it speaks, its limits, who may come in."""
-
-    name: str
-    dialect: Dialect
-    limit_class: str = "default"
-    is_public: bool = False  # no key needed
-    is_operators: bool = False  # a key with operator: true, or a loopback peer
-    is_limited: bool = True
-    is_quiet: bool = False  # asked for every second by machines: counted, not logged
-    is_shed: bool = True  # refused when the gateway is full
-    mode: str = ""  # min or pt (PRODUCT.md section 6)
-    anthropic: "Endpoint | None" = None  # the same path for a client that speaks Anthropic's dialect
-    most_body: int | None = None
-    first_byte: Seconds | None = None  # under the provider's own
 
 
 @define
@@ -159,20 +92,4 @@ class Gateway:
         return budget
 
 
-@define
-class Visit:
-    """What the middlewares have found out about one request."""
-
-    exchange: Exchange
-    snapshot: Snapshot
-    endpoint: Endpoint
-    address: str
-    is_anthropic: bool = False  # the client speaks Anthropic's dialect
-    owner: Owner | None = None
-    gateway_headers: tuple[str, ...] = ()  # credential headers whose value is a gateway key
-    reply_headers: dict[str, str] = field(factory=dict)  # for every answer: request id, rate limits
-
-
 GATEWAY = web.AppKey("gateway", Gateway)
-ENDPOINTS = web.AppKey("endpoints", dict[web.AbstractRoute, Endpoint])
-VISIT = web.RequestKey("visit", Visit)

@@ -16,7 +16,9 @@ from gateway.config.files import sqlite_file
 from gateway.config.schema import MIB, Config, Seconds
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health, State
-from gateway.proxy.state import ENDPOINTS, GATEWAY, Endpoint, Gateway, make_snapshot
+from gateway.proxy.context import ENDPOINTS, Endpoint
+from gateway.proxy.snapshot import make_snapshot
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.server.bodies import hold_continue
 from gateway.server.handlers import models, probes

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import hdrs, web
 
 from gateway.errors import BadRequest, ClientTooSlow, TooLarge, UnsupportedMedia
-from gateway.proxy.relay import ClientGone
+from gateway.proxy.client_stream import ClientGone
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.codec.multipart_body import MultipartBody
 from gateway.wire.codec.unpack import unpack

@@ -11,7 +11,8 @@ from yarl import URL
 
 from gateway.config.schema import Provider, Timeouts
 from gateway.errors import Unreadable, UpstreamFault
-from gateway.proxy.state import Gateway, Snapshot
+from gateway.proxy.snapshot import Snapshot
+from gateway.proxy.state import Gateway
 from gateway.upstream.client import Call, Deadline
 from gateway.upstream.credentials import Credential
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.config.schema import Provider, Route, Target
 from gateway.policy.routes import Resolved
 from gateway.proxy.plan.choose import spoken
-from gateway.proxy.state import Snapshot
+from gateway.proxy.snapshot import Snapshot
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
 

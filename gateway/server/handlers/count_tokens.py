@@ -8,15 +8,16 @@ from attrs import evolve
 
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.policy.routes import Resolved
-from gateway.proxy.attempt import printable
+from gateway.proxy.context import VISIT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import spoken
-from gateway.proxy.state import GATEWAY, VISIT, Gateway
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.bodies import read_json_body
 from gateway.server.handlers.generate import make_inquiry, resolve
 from gateway.server.responses.conversation import Prepared, prepare
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
+from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage
 from gateway.wire.openai_responses.other_endpoints import INPUT_TOKENS

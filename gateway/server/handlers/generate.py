@@ -8,12 +8,12 @@ from aiohttp import web
 from gateway.config.schema import ANONYMOUS, Seconds
 from gateway.errors import BadRequest
 from gateway.policy.routes import Resolved, check_access
-from gateway.proxy.attempt import printable
+from gateway.proxy.context import VISIT, Visit
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.model_call import Inquiry
-from gateway.proxy.plan.choose import VERSION
+from gateway.proxy.plan.headers import _forwarded
 from gateway.proxy.plan.source_request import Question
-from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.bodies import read_body, read_json_body
 from gateway.upstream.client import Deadline
 from gateway.wire import CHAT_WITH_INPUT
@@ -23,9 +23,7 @@ from gateway.wire.openai_chat import OPENAI_CHAT
 
 # The SDKs say here how long they will wait (TRANSLATION.md 2.5).
 LONG_CONTEXT_SUFFIX = "[1m]"
-MOST_HEADER = 4000
 MOST_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
-MINIMAL = frozenset({VERSION})  # of a client's headers, under /min
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
 
@@ -123,13 +121,6 @@ def make_inquiry(
 def _echoed(request: web.Request, body: Body, resolved: Resolved) -> str:
     """The model's name in translated replies: the one that the client has asked for."""
     return body.text("model") or request.match_info.get("deployment") or resolved.alias
-
-
-def _forwarded(request: web.Request, dialect: Dialect, mode: str) -> Mapping[str, str]:
-    """The client's headers that may go on; several lines of one name become one."""
-    headers, names = request.headers, dialect.forwards if mode != "min" else dialect.forwards & MINIMAL
-    found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
-    return {name: printable(value, MOST_HEADER) for name, value in found.items()} if found else found
 
 
 def _client_limit(headers: Mapping[str, str]) -> Seconds | None:

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
 from gateway.policy.routes import aliases_by_provider, may_use
-from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
+from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.model_lists import Catalogue, Listed
 
 CATALOGUE = web.AppKey("catalogue", Catalogue)

@@ -9,7 +9,9 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.policy.health import State
-from gateway.proxy.state import GATEWAY, VISIT, Gateway, Snapshot
+from gateway.proxy.context import VISIT
+from gateway.proxy.snapshot import Snapshot
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.middleware.authenticate import is_operator
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id

@@ -9,8 +9,9 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError
+from gateway.proxy.context import VISIT, Visit
 from gateway.proxy.dispatch import Dispatch
-from gateway.proxy.state import GATEWAY, VISIT, Gateway, Visit
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import Answer
 from gateway.server.handlers.generate import make_inquiry
 from gateway.wire.codec.json_body import JsonBody, raw

@@ -9,10 +9,12 @@ from aiohttp import web
 
 from gateway import errors
 from gateway.errors import GatewayError, UpstreamFault
+from gateway.proxy.client_stream import ClientGone
+from gateway.proxy.context import ENDPOINTS, VISIT, Endpoint, Visit
 from gateway.proxy.exchange import Exchange, State, Step
-from gateway.proxy.plan.choose import VERSION
-from gateway.proxy.relay import ClientGone
-from gateway.proxy.state import ENDPOINTS, GATEWAY, VISIT, Endpoint, Gateway, Network, Visit
+from gateway.proxy.plan.headers import VERSION
+from gateway.proxy.snapshot import Network
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import add_headers
 from gateway.server.listener import Connection
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES

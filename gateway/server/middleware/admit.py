@@ -5,8 +5,9 @@ import asyncio
 from aiohttp import web
 
 from gateway.errors import ShuttingDown, Unavailable
+from gateway.proxy.context import VISIT
 from gateway.proxy.exchange import Step
-from gateway.proxy.state import GATEWAY, VISIT
+from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
 
 

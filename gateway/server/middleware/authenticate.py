@@ -8,7 +8,9 @@ from aiohttp import web
 
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.policy.limits import failed_auth_bucket
-from gateway.proxy.state import GATEWAY, VISIT, Gateway, Owner, Visit
+from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.snapshot import Owner
+from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.middleware.access_log import Handler, peer_address
 from gateway.upstream.credentials import bare
 

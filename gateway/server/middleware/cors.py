@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.proxy.state import VISIT
+from gateway.proxy.context import VISIT
 from gateway.server.middleware.access_log import Handler
 
 PREFLIGHT = {

@@ -4,7 +4,8 @@ from aiohttp import web
 
 from gateway.errors import RateLimited
 from gateway.policy.limits import write_headers
-from gateway.proxy.state import GATEWAY, VISIT
+from gateway.proxy.context import VISIT
+from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
 
 

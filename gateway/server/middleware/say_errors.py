@@ -7,8 +7,9 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
 from gateway.policy.retries import is_pointless
-from gateway.proxy.relay import ClientGone
-from gateway.proxy.state import GATEWAY, VISIT, Visit
+from gateway.proxy.client_stream import ClientGone
+from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
 
 

@@ -13,11 +13,12 @@ from aiohttp import web
 from attrs import define, evolve, field
 
 from gateway.errors import BadRequest, GatewayError, InternalError, RateLimited, ShuttingDown, StorageFull
+from gateway.proxy.context import Visit
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Exchange, State, Step
 from gateway.proxy.model_call import Inquiry
 from gateway.proxy.response_recorder import Keeping
-from gateway.proxy.state import Gateway, Visit
+from gateway.proxy.state import Gateway
 from gateway.server.middleware.access_log import close_books
 from gateway.server.responses.event_log import Frames, Journal
 from gateway.store.protocol import StoreDown, StoredResponse

@@ -11,12 +11,13 @@ from attrs import evolve, frozen
 
 from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
-from gateway.proxy.attempt import printable
+from gateway.proxy.context import Visit
 from gateway.proxy.plan.source_request import NOTHING_PAST, Past
 from gateway.proxy.response_recorder import Keeping
-from gateway.proxy.state import Gateway, Visit
+from gateway.proxy.state import Gateway
 from gateway.store.protocol import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.text import printable
 from gateway.wire.openai_responses.stored_items import (
     REFERENCE,
     Item,

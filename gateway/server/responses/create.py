@@ -3,11 +3,12 @@
 from aiohttp import web
 
 from gateway.errors import BadRequest, UpgradeRequired
+from gateway.proxy.context import VISIT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import Inquiry
 from gateway.proxy.response_recorder import Keeping
-from gateway.proxy.state import GATEWAY, VISIT
+from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import read_json_body
 from gateway.server.handlers.generate import make_inquiry, resolve
 from gateway.server.responses.background import RUNS

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 from attrs import define, field
 
+from gateway.proxy.client_stream import Outlet
 from gateway.proxy.exchange import Step
-from gateway.proxy.relay import Outlet
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.openai_responses.recording_lane import ENDS, MOST_NUMBER
 

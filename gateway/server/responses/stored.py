@@ -9,9 +9,11 @@ from aiohttp import web
 from attrs import evolve
 
 from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavailable
+from gateway.proxy.client_stream import STREAM_HEADERS, Outlet
+from gateway.proxy.context import VISIT
 from gateway.proxy.exchange import Step
-from gateway.proxy.relay import STREAM_HEADERS, Outlet, tell
-from gateway.proxy.state import GATEWAY, VISIT
+from gateway.proxy.relay import tell
+from gateway.proxy.state import GATEWAY
 from gateway.server.responses.background import POLL_S, RENEW_S, RUNS, Run
 from gateway.server.responses.conversation import owner_of, reached, unknown
 from gateway.store.protocol import ChainTooLong, StoredResponse

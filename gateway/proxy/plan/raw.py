@@ -1,0 +1,73 @@
+"""The raw lane: the client's own bytes, with only named top-level members edited."""
+
+from collections.abc import Callable, Collection, Mapping, Set
+
+from gateway.config.schema import Provider
+from gateway.proxy.plan.headers import _headers
+from gateway.proxy.plan.record import Way, Whole
+from gateway.proxy.plan.source_request import Question
+from gateway.proxy.plan.translated import _memo, _spread
+from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.dialect import Dialect
+from gateway.wire.profile import Profile
+from gateway.wire.translation.memo import Drops
+
+
+def _raw_way(question: Question, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Way:
+    """The client's own bytes, with only named top-level members edited."""
+    dialect, body = question.dialect, question.body_at(provider.name)
+    own: Mapping[str, bytes] = {}
+    put: dict[str, bytes] = {"model": raw(model)}
+    drop: Collection[str] = ()
+    rename: Mapping[str, str] = {}
+    drops = Drops()
+    if body is not question.body:  # less than all of it
+        drops.add("reasoning")
+    if question.mode != "pt":
+        if isinstance(body, JsonBody):
+            own = {name: value for name, value in dialect.put(body, profile, drops).items() if name not in without}
+            put |= own
+            if "include" in without and question.past.plain_include is not None:
+                put["include"] = question.past.plain_include
+            if provider.system_prefix and question.mode != "min":
+                put |= dialect.prefix(body, provider.system_prefix, put)
+        put |= provider_members(dialect, provider)
+        drop, rename = provider.drop, provider.rename
+
+    optional = ["stream_options"] if "stream_options" in own else []
+    if question.past.plain_include is not None:
+        optional.append("include")
+
+    def whole(reply: bytes, is_stream: bool) -> Whole:
+        glance = dialect.glance(reply)
+        return Whole(reply, glance.usage, glance.is_empty)
+
+    return Way(
+        upstream=dialect,
+        body=body.edited(put, drop, rename),
+        stream=lambda: dialect.normalise(question.asked) if profile.normalize else dialect.watch(question.asked),
+        whole=whole,
+        spread=_raw_spread(question, profile, provider.name) if question.is_stream else None,
+        headers=_headers(question, dialect, provider, question.forwarded),
+        drops=drops.names,
+        asks_stream=question.is_stream,
+        optional=optional,
+    )
+
+
+def _raw_spread(question: Question, profile: Profile, provider: str) -> Callable[[bytes], Whole] | None:
+    """Tell a whole reply as a stream, when a server of the same dialect answers so to a client that wants one."""
+    client, upstream = question.dialect.client, question.dialect.upstream
+    if client is None or upstream is None:
+        return None
+
+    def told(reply: bytes) -> Whole:
+        memo = _memo(question, client, profile, provider)
+        return _spread(client, upstream, reply, memo)
+
+    return told
+
+
+def provider_members(dialect: Dialect, provider: Provider) -> Mapping[str, bytes]:
+    """The members that a provider wants in every body in which a model is asked to write."""
+    return {name: raw(value) for name, value in provider.set.items()} if dialect.generates else {}

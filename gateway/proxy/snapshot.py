@@ -1,0 +1,56 @@
+"""One configuration in force, with everything that requests look up in it."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from gateway.config.schema import Config, Key
+from gateway.policy.capabilities import Capabilities
+from gateway.policy.limits import ChargeBook
+from gateway.policy.routes import Table
+from gateway.upstream.credentials import Wallet, make_wallet
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@frozen
+class Owner:
+    """A client key that has been shown."""
+
+    name: str
+    key: Key
+
+
+@frozen
+class Snapshot:
+    """One configuration in force. An exchange keeps the one that it began with."""
+
+    config: Config
+    table: Table
+    capabilities: Capabilities
+    owners: Mapping[bytes, Owner]  # by SHA-256 of the key
+    wallets: Mapping[str, Wallet]
+    charge_book: ChargeBook
+    trusted: tuple[Network, ...]
+    base_urls: Mapping[str, str]
+
+
+def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
+    """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
+    owners = {secret.digest: Owner(name, key) for name, key in config.keys.items() for secret in key.secret}
+    wallets = {name: wallet for name, provider in config.providers.items() if (wallet := make_wallet(provider))}
+    return Snapshot(
+        config=config,
+        table=Table(config),
+        capabilities=Capabilities(packaged),
+        owners=owners,
+        wallets=wallets,
+        charge_book=ChargeBook(config.limits),
+        trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
+        base_urls={
+            name: builtin_url if provider.base_url == "builtin:mock" else provider.base_url.rstrip("/")
+            for name, provider in config.providers.items()
+        },
+    )
