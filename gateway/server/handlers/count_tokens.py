@@ -14,7 +14,7 @@ from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import spoken
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.bodies import read_json_body
-from gateway.server.handlers.generate import make_inquiry, resolve
+from gateway.server.make_call import make_inquiry, resolve
 from gateway.server.responses.conversation import Prepared, prepare
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.codec.text import printable

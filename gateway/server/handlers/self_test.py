@@ -13,7 +13,7 @@ from gateway.proxy.context import VISIT, Visit
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import Answer
-from gateway.server.handlers.generate import make_inquiry
+from gateway.server.make_call import make_inquiry
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_chat import OPENAI_CHAT
 

@@ -11,7 +11,8 @@ from gateway.policy.limits import failed_auth_bucket
 from gateway.proxy.context import VISIT, Visit
 from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.middleware.access_log import Handler, peer_address
+from gateway.server.addresses import peer_address
+from gateway.server.middleware.access_log import Handler
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")

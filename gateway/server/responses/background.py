@@ -19,7 +19,7 @@ from gateway.proxy.exchange import Exchange, State, Step
 from gateway.proxy.model_call import Inquiry
 from gateway.proxy.response_recorder import Keeping
 from gateway.proxy.state import Gateway
-from gateway.server.middleware.access_log import close_books
+from gateway.server.accounting import close_books
 from gateway.server.responses.event_log import Frames, Journal
 from gateway.store.protocol import StoreDown, StoredResponse
 from gateway.upstream.client import Deadline

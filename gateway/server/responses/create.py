@@ -10,7 +10,7 @@ from gateway.proxy.model_call import Inquiry
 from gateway.proxy.response_recorder import Keeping
 from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import read_json_body
-from gateway.server.handlers.generate import make_inquiry, resolve
+from gateway.server.make_call import make_inquiry, resolve
 from gateway.server.responses.background import RUNS
 from gateway.server.responses.conversation import Prepared, prepare
 from gateway.server.responses.stored import tell_run

@@ -1,0 +1,114 @@
+"""The books of an exchange, closed once: its metrics and its one log line."""
+
+from typing import Any
+
+from gateway import errors
+from gateway.errors import GatewayError, UpstreamFault
+from gateway.proxy.context import Visit
+from gateway.proxy.exchange import Exchange, State
+from gateway.proxy.state import Gateway
+from gateway.wire.neutral import Usage
+
+TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+
+OUTCOMES: dict[type[GatewayError], str] = {
+    errors.BadRequest: "bad_request",
+    errors.CannotSay: "cannot_say",
+    errors.Unauthorized: "unauthorized",
+    errors.Forbidden: "forbidden",
+    errors.NotFound: "not_found",
+    errors.UnknownResponse: "not_found",
+    errors.UpgradeRequired: "upgrade_required",
+    errors.UnknownModel: "unknown_model",
+    errors.MethodNotAllowed: "method_not_allowed",
+    errors.ClientTooSlow: "client_too_slow",
+    errors.TooLarge: "too_large",
+    errors.UnsupportedMedia: "unsupported_media",
+    errors.RateLimited: "rate_limited",
+    errors.Unavailable: "unavailable",
+    errors.ShuttingDown: "shutting_down",
+    errors.StoreUnavailable: "store_unavailable",
+    errors.StorageFull: "not_stored",
+    errors.NoTargetLeft: "no_target",
+}
+
+
+def close_books(gateway: Gateway, visit: Visit) -> None:
+    """Count the exchange and write its line: what is in it is written here and nowhere else."""
+    exchange = visit.exchange
+    now = gateway.clock.monotonic()
+    outcome = _outcome(exchange)
+    _count(gateway, exchange, outcome, now)
+    if visit.endpoint.is_quiet and exchange.error is None:
+        return
+    line: dict[str, Any] = {
+        "ts": round(gateway.clock.time(), 3),
+        "level": "info",
+        "event": "exchange",
+        "id": exchange.id,
+        "endpoint": exchange.endpoint,
+        "status": exchange.status,
+        "outcome": outcome,
+        "ms": round((now - exchange.started) * 1000, 1),
+        "address": visit.address,
+    }
+    if visit.owner is not None:
+        line["key"] = visit.owner.name
+    if exchange.alias:
+        line |= _route_members(exchange)
+    if exchange.response:
+        line["response"] = exchange.response
+    if exchange.is_stored is not None:
+        line["stored"] = exchange.is_stored
+    if exchange.usage is not None:
+        line |= _usage_members(exchange.usage)
+    if exchange.error is not None:
+        line["origin"], line["code"] = exchange.error.origin, exchange.error.code
+    gateway.logs.exchange(line)
+
+
+def _usage_members(usage: Usage) -> dict[str, Any]:
+    members = {part: count for part in TOKEN_PARTS if (count := getattr(usage, part)) is not None}
+    return members | {"estimated": True} if usage.is_estimated else members
+
+
+def _route_members(exchange: Exchange) -> dict[str, Any]:
+    members = {
+        "alias": exchange.alias,
+        "provider": exchange.provider,
+        "model": exchange.model,
+        "stream": exchange.is_stream,
+        "attempts": exchange.attempts,
+    }
+    if exchange.first_byte is not None:
+        members["first_ms"] = round((exchange.first_byte - exchange.started) * 1000, 1)
+    return members
+
+
+def _count(gateway: Gateway, exchange: Exchange, outcome: str, now: float) -> None:
+    metrics, provider = gateway.metrics, exchange.provider
+    metrics.requests.inc(exchange.endpoint, exchange.label, provider, outcome)
+    metrics.duration.observe(now - exchange.started, exchange.endpoint)
+    if exchange.error is not None:
+        origin = "upstream" if isinstance(exchange.error, UpstreamFault) else "gateway"
+        metrics.errors.inc(origin, provider, outcome)
+    if exchange.first_byte is not None:
+        until_first = exchange.first_byte - exchange.started
+        metrics.first_token.observe(until_first, provider)
+        metrics.overhead.observe(max(0.0, until_first - exchange.upstream_s))
+    if exchange.usage is not None:
+        for part in TOKEN_PARTS:
+            if tokens := getattr(exchange.usage, part):
+                metrics.tokens.inc(provider, part, by=tokens)
+
+
+def _outcome(exchange: Exchange) -> str:
+    """How an exchange ended, in a bounded set of words."""
+    if exchange.state is State.ABANDONED:
+        return "abandoned"
+    if exchange.error is None:
+        return "ok"
+    if isinstance(exchange.error, UpstreamFault):
+        return exchange.error.fault.value
+    return OUTCOMES.get(type(exchange.error), "error")
