@@ -88,7 +88,7 @@ def write_crossings() -> str:
                 continue
             parts.append(f"\n## A client of `{client.path}` on a provider that speaks `{upstream.name}`\n\n")
             parts.append("| what was asked | what becomes of it |\n|---|---|\n")
-            parts += [f"| {what} | {how} |\n" for what, how in upstream.upstream.sheds_of(client.name).items()]
+            parts += [f"| {what} | {how} |\n" for what, how in upstream.upstream.losses_of(client.name).items()]
     return "".join(parts)
 
 

@@ -23,7 +23,7 @@ from gateway.server.systemd import notify, watchdog_period
 from gateway.telemetry.logs import Lines, make_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
-from gateway.upstream.credentials import Wallet, bare, hash_id, make_wallet, pass_through
+from gateway.upstream.credentials import CredentialPool, bare, hash_id, make_pool, pass_through
 from gateway.wire.profile import Price
 
 
@@ -40,7 +40,7 @@ def test_the_state_table_forbids_what_it_does_not_list() -> None:
     assert exchange.state is State.FAILED
     assert set(NEXT) == set(State)
     assert all(not NEXT[state] for state in (State.ENDED, State.ABANDONED))
-    assert set(NEXT[State.FAILED]) == {Step.ESTIMATE}
+    assert set(NEXT[State.FAILED]) == {Step.ANSWER}
 
 
 def test_secrets_are_blanked_also_where_json_escapes_them() -> None:
@@ -126,28 +126,28 @@ def provider(**auth: Any) -> Provider:
 def test_credentials_take_turns_and_a_resting_one_is_passed_over() -> None:
     """Several keys of one provider share the load; a bad one rests."""
     secrets = tuple(Secret(f"env K{n}", f"secret-{n}") for n in range(3))
-    wallet = make_wallet(provider(header="authorization", scheme="Bearer ", secrets=(*secrets, Secret("env NONE"))))
+    pool = make_pool(provider(header="authorization", scheme="Bearer ", secrets=(*secrets, Secret("env NONE"))))
     health = Health(Breaker())
-    assert isinstance(wallet, Wallet)
-    used = [wallet.pick("t", health, 0.0)[0].value for _ in range(4)]
+    assert isinstance(pool, CredentialPool)
+    used = [pool.pick("t", health, 0.0)[0].value for _ in range(4)]
     assert used == ["Bearer secret-0", "Bearer secret-1", "Bearer secret-2", "Bearer secret-0"]
 
-    second = wallet.credentials[1]
+    second = pool.credentials[1]
     health.fail("t", second.id, Fault.CREDENTIALS, None, 0.0)
-    assert second.id not in {wallet.pick("t", health, 0.0)[0].id for _ in range(6)}
-    assert wallet.has_other(wallet.credentials[0], "t", health, 0.0)
-    for one in wallet.credentials:
-        health.fail("t", one.id, Fault.LIMITED, 20.0 if one is wallet.credentials[2] else 90.0, 0.0)
-    assert wallet.pick("t", health, 0.0) == (wallet.credentials[2], 20.0)
-    assert not wallet.has_other(wallet.credentials[0], "t", health, 0.0)
-    assert "secret" not in repr(wallet)
+    assert second.id not in {pool.pick("t", health, 0.0)[0].id for _ in range(6)}
+    assert pool.has_other(pool.credentials[0], "t", health, 0.0)
+    for one in pool.credentials:
+        health.fail("t", one.id, Fault.LIMITED, 20.0 if one is pool.credentials[2] else 90.0, 0.0)
+    assert pool.pick("t", health, 0.0) == (pool.credentials[2], 20.0)
+    assert not pool.has_other(pool.credentials[0], "t", health, 0.0)
+    assert "secret" not in repr(pool)
 
 
 def test_no_secret_no_wallet() -> None:
     """A provider without its key is off; one that needs none is not."""
-    assert make_wallet(provider(header="x-api-key", secrets=(Secret("env NONE"),))) is None
-    assert make_wallet(provider(is_passthrough=True)) is None
-    free = make_wallet(provider())
+    assert make_pool(provider(header="x-api-key", secrets=(Secret("env NONE"),))) is None
+    assert make_pool(provider(is_passthrough=True)) is None
+    free = make_pool(provider())
     assert free is not None and free.credentials[0].header == ""
 
 

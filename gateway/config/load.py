@@ -19,7 +19,7 @@ from gateway.wire import DIALECTS
 # Members of a provider that a preset and the file are joined in, not replaced.
 _JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
 # A value taken out can leave its mapping without a key that it needs; that ends after a few levels.
-MOST_ROUNDS = 8
+MAX_ROUNDS = 8
 _GONE = object()
 
 
@@ -43,7 +43,7 @@ def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any])
     """
     data = _with_presets(found.data if found.data is not None else {}, presets, found)
     converter = Converter(read_secret)
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         try:
             config: Config = converter.structure(data, Config)
         except (BaseValidationError, ValueError) as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 CREATED = 1_750_000_000
-MOST_CHOICES = 128  # OpenAI's own limit on n
+MAX_CHOICES = 128  # OpenAI's own limit on n
 USAGE = {
     "prompt_tokens": 12,
     "completion_tokens": 9,
@@ -55,7 +55,7 @@ def whole(request: Mapping[str, Any], sample: str, text: str) -> dict[str, Any]:
     """A whole reply."""
     wanted = request.get("n")
     choices = []
-    for index in range(max(1, min(wanted, MOST_CHOICES)) if isinstance(wanted, int) else 1):
+    for index in range(max(1, min(wanted, MAX_CHOICES)) if isinstance(wanted, int) else 1):
         message, finish = message_of(request, sample, text)
         choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": finish})
     usage = {**USAGE, "completion_tokens": 0, "total_tokens": 12} if sample == "empty" else USAGE

@@ -12,7 +12,7 @@ from gateway.config.schema import Breaker
 from gateway.errors import Fault
 
 
-class State(Enum):
+class TargetState(Enum):
     """How a target stands, for /metrics and /health."""
 
     LIVE = "live"
@@ -58,9 +58,9 @@ CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.EMPTY: Consequence(),
     Fault.BUSY: Consequence(),
 }
-LONGEST_REST = 300.0  # a provider may ask for an hour; asking again after five minutes is polite enough
-MOST_DOUBLINGS = 3
-MOST_NAMES = 10_000  # model names may come from clients; a flood of them must not grow us
+MAX_REST = 300.0  # a provider may ask for an hour; asking again after five minutes is polite enough
+MAX_DOUBLINGS = 3
+MAX_NAMES = 10_000  # model names may come from clients; a flood of them must not grow us
 _WEIGHT = 0.2  # of the newest latency in the moving average
 
 
@@ -114,7 +114,7 @@ class Health:
     def fail(self, target: str, credential: str, fault: Fault, retry_after: float | None, now: float) -> None:
         """Book a fault against a target and its credential."""
         consequence = CONSEQUENCES[fault]
-        rest = min(LONGEST_REST, retry_after) if retry_after is not None else consequence.rest
+        rest = min(MAX_REST, retry_after) if retry_after is not None else consequence.rest
         if consequence.scope is Scope.CREDENTIAL:
             self._rest(("", credential), max(rest, consequence.rest), now)
         elif consequence.scope is Scope.BOTH and rest:
@@ -122,12 +122,12 @@ class Health:
         if consequence.counts and self.breaker.failures:
             self._count(target, now)
 
-    def state(self, target: str, now: float) -> State:
+    def state(self, target: str, now: float) -> TargetState:
         """How a target stands, its credentials aside."""
         record = self._targets.get(target)
         if record is None or not record.until:
-            return State.LIVE
-        return State.PROBING if record.is_probed else State.RESTING
+            return TargetState.LIVE
+        return TargetState.PROBING if record.is_probed else TargetState.RESTING
 
     def credential_rests(self, credential: str, now: float) -> bool:
         """Whether a credential rests everywhere: refused, or without money."""
@@ -136,7 +136,7 @@ class Health:
     def note_latency(self, target: str, seconds: float) -> None:
         """Learn how long a target took to its first content."""
         known = self._latency.get(target)
-        if known is not None or len(self._latency) < MOST_NAMES:
+        if known is not None or len(self._latency) < MAX_NAMES:
             self._latency[target] = seconds if known is None else known + _WEIGHT * (seconds - known)
 
     def latency(self, target: str) -> float | None:
@@ -152,7 +152,7 @@ class Health:
     def _count(self, target: str, now: float) -> None:
         record = self._targets.get(target)
         if record is None:
-            if len(self._targets) >= MOST_NAMES:
+            if len(self._targets) >= MAX_NAMES:
                 self._targets.pop(next(iter(self._targets)))
             record = self._targets[target] = _Record()
         record.failures += 1
@@ -160,12 +160,12 @@ class Health:
             return  # asked as a last resort, or already under way when the rest began: this proves nothing new
         # A target whose probe fails rests again, longer.
         if record.until or record.failures >= self.breaker.failures:
-            record.until = now + self.breaker.rest * 2 ** min(record.rests, MOST_DOUBLINGS)
+            record.until = now + self.breaker.rest * 2 ** min(record.rests, MAX_DOUBLINGS)
             record.rests += 1
 
     def _rest(self, place: tuple[str, str], seconds: float, now: float) -> None:
-        if len(self._credentials) >= MOST_NAMES:
+        if len(self._credentials) >= MAX_NAMES:
             self._credentials = {key: until for key, until in self._credentials.items() if until > now}
-            if len(self._credentials) >= MOST_NAMES:
+            if len(self._credentials) >= MAX_NAMES:
                 self._credentials.pop(next(iter(self._credentials)))
         self._credentials[place] = now + seconds

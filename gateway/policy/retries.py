@@ -15,7 +15,7 @@ from gateway.policy.health import CONSEQUENCES
 
 # TRANSLATION.md 9.2, full jitter; a provider that wants a longer pause is given up instead.
 FIRST_DELAY = 0.5
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 # These tell of our account or our configuration; another target's fault tells the client more.
 UNINFORMATIVE = frozenset(
     {Fault.CREDENTIALS, Fault.QUOTA, Fault.CONNECT, Fault.MISSING, Fault.REFUSED, Fault.BUSY, Fault.EMPTY}
@@ -27,7 +27,7 @@ POINTLESS = frozenset(
 
 
 @frozen
-class Turn:
+class NextAttempt:
     """The next attempt: its target, the seconds to wait before it, and whether it asks a second time.
 
     `is_forced`: the target is asked although it rests, for lack of a better one.
@@ -53,25 +53,25 @@ class Schedule:
     _resting: list[tuple[float, Target]] = field(factory=list, init=False)  # (seconds left, target)
     _has_started: bool = field(default=False, init=False)
 
-    def next(self, now: float) -> Turn | None:
+    def next(self, now: float) -> NextAttempt | None:
         """Return the next attempt, None when there is nothing left to try or no time for it."""
         if self.attempts_left <= 0 or now >= self.until:
             return None
         if self.targets:
-            return Turn(self.targets.popleft())
+            return NextAttempt(self.targets.popleft())
         if not self._has_started and self._resting:
             # All rest: the least bad one is better than failing blind (RELIABILITY.md 9).
             least_bad = min(self._resting, key=lambda entry: entry[0])[1]
             self._resting.clear()
-            return Turn(least_bad, is_forced=True)
+            return NextAttempt(least_bad, is_forced=True)
         if self._has_repeated or not self._repeats:
             return None
         ready, target = min(self._repeats, key=lambda entry: entry[0])
         pause = max(0.0, ready - now)
-        if pause > LONGEST_PAUSE or now + pause >= self.until:
+        if pause > MAX_PAUSE or now + pause >= self.until:
             return None
         self._has_repeated = True
-        return Turn(target, pause, is_repeat=True, is_forced=True)
+        return NextAttempt(target, pause, is_repeat=True, is_forced=True)
 
     def pass_over(self, target: Target, wait: float) -> None:
         """The target rests for `wait` seconds: it is asked only when all do."""

@@ -24,7 +24,7 @@ class ClientGone(Exception):
 
 
 @define
-class Outlet:
+class ClientStream:
     """The client's end of a stream: opened late, written in whole frames, kept alive."""
 
     request: web.Request

@@ -20,7 +20,7 @@ class Endpoint:
     is_operators: bool = False  # a key with operator: true, or a loopback peer
     is_limited: bool = True
     is_quiet: bool = False  # asked for every second by machines: counted, not logged
-    is_shed: bool = True  # refused when the gateway is full
+    counts_for_capacity: bool = True  # refused when the gateway is full
     mode: str = ""  # min or pt (PRODUCT.md section 6)
     anthropic: "Endpoint | None" = None  # the same path for a client that speaks Anthropic's dialect
     most_body: int | None = None
@@ -28,7 +28,7 @@ class Endpoint:
 
 
 @define
-class Visit:
+class RequestContext:
     """What the middlewares have found out about one request."""
 
     exchange: Exchange
@@ -44,4 +44,4 @@ class Visit:
 ENDPOINTS = web.AppKey("endpoints", dict[web.AbstractRoute, Endpoint])
 
 
-VISIT = web.RequestKey("visit", Visit)
+CONTEXT = web.RequestKey("visit", RequestContext)

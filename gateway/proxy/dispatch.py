@@ -19,14 +19,14 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
-from gateway.policy.retries import Schedule, Turn, verdict
+from gateway.policy.retries import NextAttempt, Schedule, verdict
 from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
-from gateway.proxy.model_call import Inquiry
-from gateway.proxy.plan.record import Way
-from gateway.proxy.relay import tell
+from gateway.proxy.model_call import ModelCall
+from gateway.proxy.plan.record import Plan
+from gateway.proxy.relay import end_with_error
 from gateway.upstream.credentials import Credential, pass_through
 
 WRONG_MODE = (
@@ -38,7 +38,7 @@ WRONG_MODE = (
 class Dispatch:
     """One exchange's way over its targets."""
 
-    inquiry: Inquiry
+    call: ModelCall
     _faults: list[UpstreamFault] = field(factory=list, init=False)
     _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
     _unfit: int = field(default=0, init=False)  # targets that do not speak what is asked
@@ -46,7 +46,7 @@ class Dispatch:
 
     async def run(self) -> web.StreamResponse:
         """Answer the client. Raises GatewayError when nothing answered and no head is out yet."""
-        exchange = self.inquiry.visit.exchange
+        exchange = self.call.context.exchange
         try:
             return await self._try_all()
         except GatewayError as error:
@@ -55,56 +55,56 @@ class Dispatch:
                 exchange.step(Step.GIVE_UP)
                 raise
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
-            return await self._tell(error)
+            return await self._end_stream(error)
         except ClientGone:
             self._keep_rest()
             raise
         except asyncio.CancelledError:
-            if not (exchange.is_open and self.inquiry.gateway.is_cutting):
+            if not (exchange.is_open and self.call.gateway.is_cutting):
                 self._keep_rest()
                 raise
             # Cut off at the end of the drain, not by its client: say so before the connection closes.
             exchange.error = ShuttingDown()
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
-            return await self._tell(exchange.error)
+            return await self._end_stream(exchange.error)
 
-    async def _tell(self, error: GatewayError) -> web.StreamResponse:
-        keeping, lane = self.inquiry.keeping, self.inquiry.lane or self.inquiry.make_lane()
-        return await tell(self.inquiry.outlet, lane, error, keeping.ending if keeping is not None else None)
+    async def _end_stream(self, error: GatewayError) -> web.StreamResponse:
+        recorder, lane = self.call.recorder, self.call.lane or self.call.make_lane()
+        return await end_with_error(self.call.client_stream, lane, error, recorder.ending if recorder is not None else None)
 
     def _keep_rest(self) -> None:
         """Store what was said to a client that has left in the middle; nobody waits for it."""
-        keeping = self.inquiry.keeping
-        if keeping is not None and not keeping.is_background and self.inquiry.visit.exchange.is_spoken:
-            self.inquiry.gateway.later(keeping.rest())
+        recorder = self.call.recorder
+        if recorder is not None and not recorder.is_background and self.call.context.exchange.is_spoken:
+            self.call.gateway.spawn(recorder.rest())
 
     async def _try_all(self) -> web.StreamResponse:
-        inquiry, gateway = self.inquiry, self.inquiry.gateway
-        route, retry = inquiry.resolved.route, inquiry.resolved.retry
-        turns = gateway.turn(inquiry.resolved.alias) if route.policy == "round_robin" else 0
+        call, gateway = self.call, self.call.gateway
+        route, retry = call.resolved.route, call.resolved.retry
+        turns = gateway.turn(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, turns, gateway.dice.random, lambda target: gateway.health.latency(target.name))
-        if inquiry.question.past.home:  # what a target has sealed for itself goes back to it; the others in their order
-            home, _ = inquiry.home
+        if call.source.past.home:  # what a target has sealed for itself goes back to it; the others in their order
+            home, _ = call.home
             ordered = sorted(ordered, key=lambda target: target.name != home)
-        started = inquiry.visit.exchange.started
+        started = call.context.exchange.started
         schedule = Schedule(deque(ordered), route.context_fallback, retry.attempts, started + retry.within)
         while (turn := schedule.next(gateway.clock.monotonic())) is not None:
             if turn.is_repeat and not gateway.budget(turn.target.provider).take():
                 break
             if turn.pause:
-                await inquiry.patiently(gateway.clock.sleep(turn.pause))
+                await call.patiently(gateway.clock.sleep(turn.pause))
             if (answer := await self._try(turn, schedule)) is not None:
                 return answer
         for fault in self._faults:
             if isinstance(fault, SaidNothing):  # nobody said more
-                return await deliver(inquiry, fault.held)
+                return await deliver(call, fault.held)
         raise verdict(self._faults) if self._faults else self._nothing_to_try()
 
-    async def _try(self, turn: Turn, schedule: Schedule) -> web.StreamResponse | None:
+    async def _try(self, turn: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None when it failed and the client has seen nothing of it."""
-        gateway, exchange, target = self.inquiry.gateway, self.inquiry.visit.exchange, turn.target
+        gateway, exchange, target = self.call.gateway, self.call.context.exchange, turn.target
         now = gateway.clock.monotonic()
-        if (way := self._find_way(target)) is None or (picked := self._pick(target, way, now)) is None:
+        if (plan := self._find_plan(target)) is None or (picked := self._pick(target, plan, now)) is None:
             return None
         credential, wait = picked
         if wait and not turn.is_forced:
@@ -115,7 +115,7 @@ class Dispatch:
         is_probe = gateway.health.begin(target.name)
         exchange.step(Step.TRY)
         try:
-            attempt = Attempt(self.inquiry, target, credential, schedule.accepts_empty, way)
+            attempt = Attempt(self.call, target, credential, schedule.accepts_empty, plan)
             try:
                 answer = await attempt.run()
             except Declined as fault:
@@ -139,43 +139,43 @@ class Dispatch:
         gateway.metrics.attempts.inc(target.provider, "ok")
         return answer
 
-    def _find_way(self, target: Target) -> Way | None:
+    def _find_plan(self, target: Target) -> Plan | None:
         """How to ask a target; None when it speaks nothing that fits, or has no words for what was asked."""
         try:
             self._check_mode(target)
-            way = self.inquiry.way(target)
+            plan = self.call.plan(target)
         except BadRequest as refusal:
             self._refusals.append(refusal)
             self._reasons.append(f"{target.name}: {refusal.message}")
             return None
-        if way is None:
-            self._reasons.append(f"{target.provider} does not speak {self.inquiry.dialect.name}")
+        if plan is None:
+            self._reasons.append(f"{target.provider} does not speak {self.call.dialect.name}")
             self._unfit += 1
-        return way
+        return plan
 
     def _check_mode(self, target: Target) -> None:
         """A token of a subscription is only good for the usual way (PRODUCT.md section 6, seed 004)."""
-        auth = self.inquiry.visit.snapshot.config.providers[target.provider].auth
-        if auth.oauth is not None and self.inquiry.question.mode:
+        auth = self.call.context.snapshot.config.providers[target.provider].auth
+        if auth.oauth is not None and self.call.source.mode:
             raise BadRequest(WRONG_MODE)
 
-    def _pick(self, target: Target, way: Way, now: float) -> tuple[Credential, float] | None:
+    def _pick(self, target: Target, plan: Plan, now: float) -> tuple[Credential, float] | None:
         """The credential for a target and the seconds that both still rest; None when it cannot be used."""
-        inquiry, health = self.inquiry, self.inquiry.gateway.health
-        snapshot = inquiry.visit.snapshot
+        call, health = self.call, self.call.gateway.health
+        snapshot = call.context.snapshot
         provider = snapshot.config.providers[target.provider]
         if provider.auth.is_passthrough:
-            native, spent = inquiry.dialect.native_header, inquiry.visit.gateway_headers
-            credential = pass_through(provider, inquiry.request.headers, native, way.upstream.native_header, spent)
+            native, spent = call.dialect.native_header, call.context.gateway_headers
+            credential = pass_through(provider, call.request.headers, native, plan.upstream.native_header, spent)
             return credential, health.wait(target.name, "", now)
-        if (wallet := snapshot.wallets.get(target.provider)) is None:
+        if (pool := snapshot.credential_pools.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        home, credential_id = inquiry.home if inquiry.question.past.home else ("", "")
-        return wallet.pick(target.name, health, now, credential_id if target.name == home else "")
+        home, credential_id = call.home if call.source.past.home else ("", "")
+        return pool.pick(target.name, health, now, credential_id if target.name == home else "")
 
     def _note_start(self, target: Target, now: float) -> None:
-        gateway, exchange = self.inquiry.gateway, self.inquiry.visit.exchange
+        gateway, exchange = self.call.gateway, self.call.context.exchange
         if exchange.provider and exchange.provider != target.provider:
             gateway.metrics.fallbacks.inc(exchange.provider, target.provider)
         exchange.provider, exchange.model = target.provider, target.model or ""
@@ -183,7 +183,7 @@ class Dispatch:
         gateway.budget(target.provider).note_request(now)
 
     def _note_fault(self, target: Target, credential: Credential, fault: UpstreamFault, schedule: Schedule) -> None:
-        gateway, snapshot = self.inquiry.gateway, self.inquiry.visit.snapshot
+        gateway, snapshot = self.call.gateway, self.call.context.snapshot
         now = gateway.clock.monotonic()
         fault.provider = target.provider
         self._faults.append(fault)
@@ -193,14 +193,14 @@ class Dispatch:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")
             gateway.key_seen_valid[target.provider] = False
         gateway.health.fail(target.name, credential.id, fault.fault, fault.retry_after, now)
-        wallet = snapshot.wallets.get(target.provider)
-        has_other_key = wallet is not None and wallet.has_other(credential, target.name, gateway.health, now)
+        pool = snapshot.credential_pools.get(target.provider)
+        has_other_key = pool is not None and pool.has_other(credential, target.name, gateway.health, now)
         schedule.note(target, fault, has_other_key, now, gateway.dice.random())
 
     def _nothing_to_try(self) -> GatewayError:
         if self._refusals:
             return self._refusals[0]
-        alias, targets = self.inquiry.resolved.alias, self.inquiry.resolved.route.targets
+        alias, targets = self.call.resolved.alias, self.call.resolved.route.targets
         if self._unfit == len(targets):
-            return UnknownModel(f"The model '{alias}' cannot be used with {self.inquiry.dialect.path}", param="model")
+            return UnknownModel(f"The model '{alias}' cannot be used with {self.call.dialect.path}", param="model")
         return NoTargetLeft(alias, self._reasons)

@@ -31,7 +31,7 @@ class Step(StrEnum):
     GIVE_UP = "give up"
     LEAVE = "leave"
     CUT = "cut"  # by the daemon's own end, before anything was said
-    ESTIMATE = "estimate"
+    ANSWER = "estimate"
 
 
 # Every state is listed, so that what is missing is forbidden.
@@ -42,7 +42,7 @@ NEXT: dict[State, dict[Step, State]] = {
         Step.GIVE_UP: State.FAILED,
         Step.LEAVE: State.ABANDONED,
         Step.CUT: State.FAILED,
-        Step.ESTIMATE: State.ENDED,  # a count of tokens needs no upstream
+        Step.ANSWER: State.ENDED,  # a count of tokens needs no upstream
     },
     State.TRYING: {
         Step.LOSE: State.ROUTED,
@@ -62,7 +62,7 @@ NEXT: dict[State, dict[Step, State]] = {
     },
     State.SPOKEN: {Step.END: State.ENDED, Step.LOSE: State.FAILED, Step.LEAVE: State.ABANDONED},
     State.ENDED: {},
-    State.FAILED: {Step.ESTIMATE: State.ENDED},
+    State.FAILED: {Step.ANSWER: State.ENDED},
     State.ABANDONED: {},
 }
 

@@ -14,9 +14,9 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
-from gateway.proxy.client_stream import ClientGone, Outlet
+from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
-from gateway.upstream.client import Deadline, Opened
+from gateway.upstream.client import Deadline, UpstreamReply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.lane import Lane
 
@@ -25,7 +25,7 @@ AFTER_FINISH = 5.0
 # For so long the end of a body is waited for that has nothing left to say.
 LAST_WORD = 0.05
 # Held back before the first content: a role, a ping, a few comments. More than this is no beginning.
-MOST_HELD = 1024 * 1024
+MAX_HELD = 1024 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
 
@@ -45,30 +45,30 @@ class Cutter(Protocol):
 class Stream:
     """One upstream reply on its way through a lane to the outlet."""
 
-    opened: Opened
+    reply: UpstreamReply
     lane: Lane
-    outlet: Outlet
+    client_stream: ClientStream
     deadline: Deadline
     accept_empty: bool
     on_content: Callable[[], None]
     reply_headers: dict[str, str]
     cutter: Cutter = field(factory=FrameCutter)
-    reopen: Callable[[bytes], Coroutine[Any, Any, Opened]] | None = None  # asks again, for a reply that paused
+    reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]] | None = None  # asks again, for a reply that paused
     ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None  # what has to be done before the end is told
     _held: bytes = field(default=b"", init=False)
     _heard: float = field(default=0.0, init=False)
 
     async def run(self) -> web.StreamResponse:
         """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
-        await self._run_leg()
+        await self._run_segment()
         while (body := self.lane.proceed()) is not None and self.reopen is not None:
-            self.opened.close()
-            self.opened = await self.outlet.patiently(self.reopen(body))
+            self.reply.close()
+            self.reply = await self.client_stream.patiently(self.reopen(body))
             self.cutter = FrameCutter()
-            await self._run_leg()
+            await self._run_segment()
         return await self._finish()
 
-    async def _run_leg(self) -> None:
+    async def _run_segment(self) -> None:
         """Read one upstream reply to its end."""
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
@@ -82,14 +82,14 @@ class Stream:
 
     async def _read(self, loop: asyncio.AbstractEventLoop, timer: asyncio.Timeout) -> bool:
         """The hot loop: one chunk in, its whole frames out. Flat, because it runs for every token."""
-        lane, outlet = self.lane, self.outlet
-        read, cutter, now = self.opened.chunk, self.cutter, loop.time
+        lane, client_stream = self.lane, self.client_stream
+        read, cutter, now = self.reply.chunk, self.cutter, loop.time
         fault: UpstreamFault | None = None
-        buffered = outlet.buffered
+        buffered = client_stream.buffered
         passes, is_between = lane.passes, cutter.is_between
         was_finished = lane.is_finished
-        send = outlet.send if outlet.exchange.is_spoken else None
-        with self.opened.faults():
+        send = client_stream.send if client_stream.exchange.is_spoken else None
+        with self.reply.faults():
             while chunk := await read():
                 self._heard = heard = now()
                 if is_between and passes(chunk):
@@ -99,7 +99,7 @@ class Stream:
                     is_between = cutter.is_between
                 if send is None:
                     if fault is None and out and await self._hold(out):
-                        send = outlet.send
+                        send = client_stream.send
                 elif out:
                     if buffered() + len(out) > LOW_WATER:
                         await self._write_slowly(out, timer)
@@ -108,7 +108,7 @@ class Stream:
                             await send(out)
                         except ConnectionError:
                             raise ClientGone from None
-                        outlet.wrote = heard
+                        client_stream.wrote = heard
                 if fault is not None:
                     raise fault
                 if lane.is_enough:
@@ -122,7 +122,7 @@ class Stream:
 
     async def _hear_out(self, read: Callable[[], Awaitable[bytes]]) -> None:
         """Nothing that may still come is wanted but the end, without which the connection cannot be used again."""
-        with suppress(UpstreamFault), self.opened.faults(), suppress(TimeoutError):
+        with suppress(UpstreamFault), self.reply.faults(), suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORD):
                 await read()
 
@@ -132,7 +132,7 @@ class Stream:
         (aiohttp's drain cannot be waited for again once such a wait was cancelled.)
         """
         timer.reschedule(None)
-        await self.outlet.write(out)
+        await self.client_stream.write(out)
         self._heard = asyncio.get_running_loop().time()  # we did not listen while the client did not read
         timer.reschedule(self._next_look(self._heard))
 
@@ -152,17 +152,17 @@ class Stream:
             await self._speak(self._held + out)
             return True
         self._held += out
-        if len(self._held) > MOST_HELD:
+        if len(self._held) > MAX_HELD:
             raise Unreadable("The provider's stream says nothing")
         return False
 
     async def _speak(self, out: bytes) -> None:
         """The first content: from here on there is no other target."""
         self.on_content()
-        await self.outlet.open(self.reply_headers)
-        self.outlet.exchange.step(Step.SPEAK)
+        await self.client_stream.open(self.reply_headers)
+        self.client_stream.exchange.step(Step.SPEAK)
         self._held = b""
-        await self.outlet.write(out)
+        await self.client_stream.write(out)
 
     async def _finish(self) -> web.StreamResponse:
         tail = self.cutter.end()
@@ -170,25 +170,25 @@ class Stream:
             self._held += self.lane.feed(tail)
         out = self._held + self.lane.end()
         self._held = b""
-        is_spoken = self.outlet.exchange.is_spoken
+        is_spoken = self.client_stream.exchange.is_spoken
         if not is_spoken and self.lane.is_empty and not self.accept_empty:
             raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
         if self.ending is not None:
             out = await self.ending(out)
         if is_spoken:
             if out:
-                await self.outlet.write(out)
+                await self.client_stream.write(out)
         else:
             await self._speak(out)
-        self.outlet.exchange.step(Step.END)
-        return await self.outlet.close()
+        self.client_stream.exchange.step(Step.END)
+        return await self.client_stream.close()
 
     def _next_look(self, now: float) -> float:
-        return min(self._heard + self._patience, self.deadline.at, self.outlet.next_beat(now))
+        return min(self._heard + self._patience, self.deadline.at, self.client_stream.next_beat(now))
 
     @property
     def _patience(self) -> float:
-        idle = self.opened.timeouts.idle
+        idle = self.reply.timeouts.idle
         return min(idle, AFTER_FINISH) if self.lane.is_finished else idle
 
     async def _look(self, now: float) -> bool:
@@ -198,23 +198,23 @@ class Stream:
         if now - self._heard >= self._patience:
             if self.lane.is_finished:
                 return True
-            raise self.opened.silence()
-        await self.outlet.beat(now)
+            raise self.reply.silence()
+        await self.client_stream.beat(now)
         return False
 
 
-async def tell(
-    outlet: Outlet,
+async def end_with_error(
+    client_stream: ClientStream,
     lane: Lane,
     error: GatewayError,
     ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None,
 ) -> web.StreamResponse:
     """Say an error inside a reply whose head is out. What has no words for it is cut off, never ended cleanly."""
-    said = lane.fail(error, outlet.exchange.id)
+    said = lane.fail(error, client_stream.exchange.id)
     if ending is not None:
         said = await ending(said)
     if not said:
-        outlet.cut()
+        client_stream.cut()
         raise ClientGone
-    await outlet.write(said)
-    return await outlet.close()
+    await client_stream.write(said)
+    return await client_stream.close()

@@ -12,7 +12,7 @@ from gateway.errors import BadRequest, StorageFull
 from gateway.proxy.exchange import Exchange
 from gateway.store.protocol import Responses, StoreDown, StoredResponse
 from gateway.wire.lane import Lane
-from gateway.wire.openai_responses.recording_lane import Final, KeptLane, final_in, marked, members_of, remark
+from gateway.wire.openai_responses.recording_lane import Final, RecordingLane, final_in, marked, members_of, remark
 from gateway.wire.openai_responses.stored_items import read_output
 
 # Seconds for which the end of a background run is tried to be stored: nobody waits for it, and it was paid for.
@@ -21,7 +21,7 @@ _UNKEPT = {"store": b"false"}
 
 
 @define(slots=False)
-class Keeping:
+class ResponseRecorder:
     """What is stored of one request and its reply.
 
     `is_demanded`: the client has said `store: true` itself, so an answer that cannot be stored is refused where
@@ -44,7 +44,7 @@ class Keeping:
     begun: bytes = b""
     maker: str = field(default="", init=False)
     is_over: bool = field(default=False, init=False)  # nothing more is to be stored
-    _lane: KeptLane | None = field(default=None, init=False)
+    _lane: RecordingLane | None = field(default=None, init=False)
 
     @cached_property
     def marks(self) -> Mapping[str, bytes]:
@@ -54,7 +54,7 @@ class Keeping:
 
     def lane(self, inner: Lane) -> Lane:
         """The lane of a stream that is kept."""
-        self._lane = KeptLane(inner, self.marks, self.begun)
+        self._lane = RecordingLane(inner, self.marks, self.begun)
         return self._lane
 
     async def ending(self, out: bytes) -> bytes:

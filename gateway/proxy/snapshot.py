@@ -10,7 +10,7 @@ from gateway.config.schema import Config, Key
 from gateway.policy.capabilities import Capabilities
 from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
-from gateway.upstream.credentials import Wallet, make_wallet
+from gateway.upstream.credentials import CredentialPool, make_pool
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -31,7 +31,7 @@ class Snapshot:
     table: Table
     capabilities: Capabilities
     owners: Mapping[bytes, Owner]  # by SHA-256 of the key
-    wallets: Mapping[str, Wallet]
+    credential_pools: Mapping[str, CredentialPool]
     charge_book: ChargeBook
     trusted: tuple[Network, ...]
     base_urls: Mapping[str, str]
@@ -40,13 +40,13 @@ class Snapshot:
 def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
     """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
     owners = {secret.digest: Owner(name, key) for name, key in config.keys.items() for secret in key.secret}
-    wallets = {name: wallet for name, provider in config.providers.items() if (wallet := make_wallet(provider))}
+    credential_pools = {name: pool for name, provider in config.providers.items() if (pool := make_pool(provider))}
     return Snapshot(
         config=config,
         table=Table(config),
         capabilities=Capabilities(packaged),
         owners=owners,
-        wallets=wallets,
+        credential_pools=credential_pools,
         charge_book=ChargeBook(config.limits),
         trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
         base_urls={

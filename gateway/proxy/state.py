@@ -52,7 +52,9 @@ class Gateway:
     learned: Learned = field(factory=Learned)
     budgets: dict[str, RetryBudget] = field(factory=dict)
     turns: dict[str, int] = field(factory=dict)
-    chores: set[asyncio.Task[None]] = field(factory=set)  # what is still to be stored of exchanges that have ended
+    background_tasks: set[asyncio.Task[None]] = field(
+        factory=set
+    )  # what is still to be stored of exchanges that have ended
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
     key_seen_valid: dict[str, bool] = field(factory=dict)  # provider -> what traffic last showed
     reload_problems: list[str] = field(factory=list)
@@ -73,11 +75,11 @@ class Gateway:
             self.token_files[oauth] = TokenFile(oauth, self.clock, exchange, self.logs.log.warning)
         return self.token_files[oauth]
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that nobody waits for."""
         task = asyncio.create_task(work)
-        self.chores.add(task)
-        task.add_done_callback(self.chores.discard)
+        self.background_tasks.add(task)
+        task.add_done_callback(self.background_tasks.discard)
 
     def turn(self, alias: str) -> int:
         """Count an exchange of a route, for round robin."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.errors import GatewayError, UpstreamFault
-from gateway.proxy.context import Visit
+from gateway.proxy.context import RequestContext
 from gateway.proxy.exchange import Exchange, State
 from gateway.proxy.state import Gateway
 from gateway.wire.neutral import Usage
@@ -34,13 +34,13 @@ OUTCOMES: dict[type[GatewayError], str] = {
 }
 
 
-def close_books(gateway: Gateway, visit: Visit) -> None:
+def close_books(gateway: Gateway, context: RequestContext) -> None:
     """Count the exchange and write its line: what is in it is written here and nowhere else."""
-    exchange = visit.exchange
+    exchange = context.exchange
     now = gateway.clock.monotonic()
     outcome = _outcome(exchange)
     _count(gateway, exchange, outcome, now)
-    if visit.endpoint.is_quiet and exchange.error is None:
+    if context.endpoint.is_quiet and exchange.error is None:
         return
     line: dict[str, Any] = {
         "ts": round(gateway.clock.time(), 3),
@@ -51,10 +51,10 @@ def close_books(gateway: Gateway, visit: Visit) -> None:
         "status": exchange.status,
         "outcome": outcome,
         "ms": round((now - exchange.started) * 1000, 1),
-        "address": visit.address,
+        "address": context.address,
     }
-    if visit.owner is not None:
-        line["key"] = visit.owner.name
+    if context.owner is not None:
+        line["key"] = context.owner.name
     if exchange.alias:
         line |= _route_members(exchange)
     if exchange.response:

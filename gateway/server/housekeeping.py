@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from gateway.policy.health import State
+from gateway.policy.health import TargetState
 from gateway.proxy.state import Gateway
 from gateway.server.responses.background import Runs
 from gateway.store.protocol import StoreDown, StoreState
@@ -22,8 +22,8 @@ async def _housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
     housekeeping = asyncio.create_task(_keep_house(gateway, runs))
     yield
     housekeeping.cancel()
-    if gateway.chores:
-        await asyncio.wait(gateway.chores, timeout=LEFT_S)
+    if gateway.background_tasks:
+        await asyncio.wait(gateway.background_tasks, timeout=LEFT_S)
 
 
 async def _keep_house(gateway: Gateway, runs: Runs) -> None:
@@ -49,7 +49,7 @@ def _watch(gateway: Gateway, runs: Runs) -> None:
             target.name for route in gateway.snapshot.config.routes.values() for target in route.targets if target.model
         }
         states = {name: gateway.health.state(name, now) for name in sorted(names)}
-        return [((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in State]
+        return [((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in TargetState]
 
     watch = gateway.metrics.watch
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(gateway.exchanges)))])

@@ -13,14 +13,14 @@ from gateway.config.schema import Provider, Timeouts
 from gateway.errors import Unreadable, UpstreamFault
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import Gateway
-from gateway.upstream.client import Call, Deadline
+from gateway.upstream.client import Deadline, UpstreamRequest
 from gateway.upstream.credentials import Credential
 
 TTL = 3600.0
 FAILED_TTL = 30.0
 # Claude Code waits three seconds for a model list (TRANSLATION.md 2.1).
 PATIENCE = 2.5
-MOST_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 FILE = "models.json"
 
 
@@ -75,13 +75,13 @@ class Catalogue:
             return True
 
     async def _fetch(self, snapshot: Snapshot, provider: Provider) -> dict[str, Any]:
-        wallet = snapshot.wallets[provider.name]
-        credential: Credential = wallet.credentials[0]
+        pool = snapshot.credential_pools[provider.name]
+        credential: Credential = pool.credentials[0]
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers}
         if credential.header:
             headers[credential.header] = credential.value
         url = URL(snapshot.base_urls[provider.name] + (provider.lists_models or ""), encoded=True)
-        call = Call(
+        request = UpstreamRequest(
             provider=provider.name,
             url=url.with_query(provider.query) if provider.query else url,
             headers=headers,
@@ -92,12 +92,12 @@ class Catalogue:
             method="GET",
         )
         deadline = Deadline(asyncio.get_running_loop().time() + PATIENCE, PATIENCE, "the wait for a model list")
-        opened = await self.gateway.upstream.open(call, deadline)
+        reply = await self.gateway.upstream.open(request, deadline)
         try:
-            body = await opened.read(MOST_BYTES, deadline)
-            return read_list(opened.status, body)
+            body = await reply.read(MAX_BYTES, deadline)
+            return read_list(reply.status, body)
         finally:
-            opened.close()
+            reply.close()
 
     @property
     def _path(self) -> Path | None:

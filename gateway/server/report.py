@@ -58,7 +58,7 @@ def _shed(snapshot: Snapshot, route: Route) -> Iterator[str]:
             yield f"  what a translation cannot say (on_shed: {route.on_shed} {doing} what is dropped here):"
         seen.add((client.name, upstream.name))
         yield f"   {client.path} into {upstream.name}"
-        yield from (f"     - {what}: {how}" for what, how in upstream.upstream.sheds_of(client.name).items())
+        yield from (f"     - {what}: {how}" for what, how in upstream.upstream.losses_of(client.name).items())
 
 
 def _crossings(provider: Provider) -> Iterator[tuple[Dialect, Dialect]]:

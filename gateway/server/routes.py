@@ -53,18 +53,23 @@ WORKER_BODY, WORKER_FIRST_BYTE = 1 * MIB, Seconds(30)
 AZURE_PATH = "/openai/deployments/{deployment}"
 
 
-PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, is_shed=False)
+PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, counts_for_capacity=False)
 
 
 CATALOGUE = Endpoint(
-    "catalogue", OPENAI_CHAT, is_shed=False, anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, is_shed=False)
+    "catalogue",
+    OPENAI_CHAT,
+    counts_for_capacity=False,
+    anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, counts_for_capacity=False),
 )
 
 
-STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default", is_shed=False)  # a cancel makes room
+STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default", counts_for_capacity=False)  # a cancel makes room
 
 
-OPERATORS = Endpoint("operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, is_shed=False)
+OPERATORS = Endpoint(
+    "operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, counts_for_capacity=False
+)
 
 
 def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:

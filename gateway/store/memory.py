@@ -7,10 +7,10 @@ from attrs import define, evolve, field
 
 from gateway.clock import Clock
 from gateway.policy.limits import Bucket, Buckets, Verdict
-from gateway.store.protocol import MOST_LINKS, ChainTooLong, Link, StoredResponse
+from gateway.store.protocol import MAX_LINKS, ChainTooLong, Link, StoredResponse
 
-MOST_BYTES = 256 * 1024 * 1024
-Key = tuple[str, str]  # owner, id
+MAX_BYTES = 256 * 1024 * 1024
+ResponseKey = tuple[str, str]  # owner, id
 
 
 @define
@@ -31,11 +31,11 @@ class MemoryWindows:
 class MemoryResponses:
     """Responses kept in this process; when they are too many, the oldest of who has most go first."""
 
-    most_bytes: int = MOST_BYTES
+    most_bytes: int = MAX_BYTES
     _kept: dict[str, OrderedDict[str, StoredResponse]] = field(factory=dict, init=False)  # by owner, the oldest first
-    _hidden: set[Key] = field(factory=set, init=False)  # deleted, but a later one stands on it
-    _items: dict[Key, str] = field(factory=dict, init=False)
-    _children: dict[Key, int] = field(factory=dict, init=False)
+    _hidden: set[ResponseKey] = field(factory=set, init=False)  # deleted, but a later one stands on it
+    _items: dict[ResponseKey, str] = field(factory=dict, init=False)
+    _children: dict[ResponseKey, int] = field(factory=dict, init=False)
     _bytes: dict[str, int] = field(factory=dict, init=False)  # by owner
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
@@ -71,7 +71,7 @@ class MemoryResponses:
                 return []
             found.append(one)
             size += one.size
-            if len(found) > MOST_LINKS or size > most:
+            if len(found) > MAX_LINKS or size > most:
                 raise ChainTooLong
             at = one.previous
         for one in found:
@@ -113,7 +113,7 @@ class MemoryResponses:
             return None
         return found
 
-    def _make_room(self, newest: Key) -> None:
+    def _make_room(self, newest: ResponseKey) -> None:
         while sum(self._bytes.values()) > self.most_bytes:
             owner = max(self._bytes, key=self._bytes.__getitem__)
             oldest = next(iter(self._kept[owner]))

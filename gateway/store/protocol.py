@@ -8,7 +8,7 @@ from attrs import frozen
 
 from gateway.policy.limits import Bucket, Verdict
 
-MOST_LINKS = 1000  # responses in one chain (TRANSLATION.md 12.2)
+MAX_LINKS = 1000  # responses in one chain (TRANSLATION.md 12.2)
 RUNNING = ("queued", "in_progress")
 
 
@@ -100,7 +100,7 @@ class StoreUnusable(Exception):
 
 
 class ChainTooLong(Exception):
-    """A chain has more than MOST_LINKS responses, or more bytes than were allowed."""
+    """A chain has more than MAX_LINKS responses, or more bytes than were allowed."""
 
 
 class Responses(Protocol):

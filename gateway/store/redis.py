@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Silent
 
 from gateway.store.protocol import (
-    MOST_LINKS,
+    MAX_LINKS,
     ChainTooLong,
     Link,
     StoreBusy,
@@ -165,7 +165,7 @@ class RedisResponses:
         return None if found is None else _stored(*found)
 
     async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
-        given = (_owner(owner), name, int(max(0.0, expires - now) * 1000), MOST_LINKS, most)
+        given = (_owner(owner), name, int(max(0.0, expires - now) * 1000), MAX_LINKS, most)
         found = await self._run("chain", given)
         if found == -1:
             raise ChainTooLong

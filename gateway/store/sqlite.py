@@ -20,7 +20,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.store.protocol import (
-    MOST_LINKS,
+    MAX_LINKS,
     RUNNING,
     ChainTooLong,
     Link,
@@ -46,7 +46,7 @@ _LINKS = f"""WITH RECURSIVE links(id, previous, depth, size) AS (
             WHERE owner=:owner AND id=:id AND expires>:now AND NOT hidden
         UNION ALL SELECT one.id, one.previous, depth + 1, size + length(one.input) + length(one.output)
             FROM responses one JOIN links ON one.id = links.previous
-            WHERE one.owner=:owner AND one.expires>:now AND depth <= {MOST_LINKS} AND size <= :most
+            WHERE one.owner=:owner AND one.expires>:now AND depth <= {MAX_LINKS} AND size <= :most
     )"""
 _WALK = f"{_LINKS} SELECT previous, depth, size FROM links ORDER BY depth DESC LIMIT 1"
 _CHAIN = f"""{_LINKS} SELECT {_LINK} FROM links JOIN responses one ON one.id = links.id
@@ -230,7 +230,7 @@ class SqliteResponses:
             if walked is None:
                 return []
             previous, depth, size = walked
-            if depth > MOST_LINKS or size > given["most"]:
+            if depth > MAX_LINKS or size > given["most"]:
                 raise ChainTooLong
             return [] if previous is not None else self._reading.execute(_CHAIN, given).fetchall()
         finally:

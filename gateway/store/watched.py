@@ -10,20 +10,20 @@ from gateway.clock import Clock
 from gateway.store.protocol import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
 
 REST_S = 1.0  # for so long a store that has failed is left alone: what needs it fails at once
-MOST_BUSY = 3  # requests in a row that have waited in vain: it is not they, it is the store
+MAX_BUSY = 3  # requests in a row that have waited in vain: it is not they, it is the store
 
 
 @define
 class WatchedResponses:
     """A store of responses with its state.
 
-    `tell` logs a change: once, however many requests meet it. `count` counts what failed.
+    `on_change` logs a change: once, however many requests meet it. `on_failure` counts what failed.
     """
 
     store: Responses
     clock: Clock
-    tell: Callable[..., Any]
-    count: Callable[[], Any]
+    on_change: Callable[..., Any]
+    on_failure: Callable[[], Any]
     state: StoreState = field(default=StoreState.OK, init=False)
     _busy: int = field(default=0, init=False)  # in a row
     _reason: str = field(default="", init=False)
@@ -33,7 +33,7 @@ class WatchedResponses:
     def check_room(self) -> None:
         """Raise StoreDown when a response could not be stored, as far as is known without trying."""
         if self.state is not StoreState.OK and self.clock.monotonic() < self._rests_until:
-            self.count()
+            self.on_failure()
             raise (StoreFull if self.state is StoreState.FULL else StoreDown)(self._reason)
 
     def is_up_for(self, seconds: float) -> bool:
@@ -87,9 +87,9 @@ class WatchedResponses:
             self._change(StoreState.OK, "")
 
     def _note(self, error: StoreDown, *, is_check: bool) -> None:
-        self.count()
+        self.on_failure()
         self._busy = self._busy + 1 if isinstance(error, StoreBusy) else 0
-        if 0 < self._busy < MOST_BUSY and not is_check:
+        if 0 < self._busy < MAX_BUSY and not is_check:
             return
         self._rests_until = self.clock.monotonic() + REST_S
         self._change(StoreState.FULL if isinstance(error, StoreFull) else StoreState.DOWN, str(error))
@@ -100,4 +100,4 @@ class WatchedResponses:
             if self.state is StoreState.DOWN:
                 self._up_since = self.clock.monotonic()
             self.state = state
-            self.tell("store", state=state.value, reason=reason or None)
+            self.on_change("store", state=state.value, reason=reason or None)

@@ -18,7 +18,7 @@ from gateway.telemetry.redact import Redactor
 
 Log = FilteringBoundLogger
 # Lines that wait longer than this are of no use to who reads along; fewer writes than this gain nothing.
-LINGER_S, MOST_WAITING = 0.1, 256
+LINGER_S, MAX_WAITING = 0.1, 256
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -36,7 +36,7 @@ class Lines:
     def info(self, line: bytes) -> None:
         """Write soon."""
         self._waiting.append(line)
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             self.flush()
         elif self._timer is None:
             try:

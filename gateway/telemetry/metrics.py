@@ -23,7 +23,7 @@ Sample = tuple[Labels, float]
 
 
 @define(eq=False)
-class Count(Collector):
+class Counter(Collector):
     """A counter: `count.inc(label, …)`."""
 
     name: str
@@ -47,7 +47,7 @@ class Count(Collector):
 
 
 @define(eq=False)
-class Seconds(Collector):
+class Histogram(Collector):
     """A histogram of durations: `seconds.observe(value, label, …)`."""
 
     name: str
@@ -97,7 +97,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        count, seconds = self._count, self._seconds
+        count, seconds = self._counter, self._histogram
         self.requests = count("requests", "Exchanges that ended.", "endpoint", "alias", "provider", "outcome")
         self.errors = count("errors", "Errors told to clients, by whose they are.", "origin", "provider", "code")
         self.attempts = count("attempts", "Attempts at targets.", "provider", "outcome")
@@ -120,12 +120,12 @@ class Metrics:
         """Write everything in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def _count(self, name: str, text: str, *labels: str) -> Count:
-        made = Count(f"gateway_{name}", text, labels)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        made = Counter(f"gateway_{name}", text, labels)
         self.registry.register(made)
         return made
 
-    def _seconds(self, name: str, text: str, bounds: Sequence[float], *labels: str) -> Seconds:
-        made = Seconds(f"gateway_{name}", text, labels, bounds)
+    def _histogram(self, name: str, text: str, bounds: Sequence[float], *labels: str) -> Histogram:
+        made = Histogram(f"gateway_{name}", text, labels, bounds)
         self.registry.register(made)
         return made

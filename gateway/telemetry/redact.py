@@ -6,7 +6,7 @@ import msgspec
 
 BLANK = "[redacted]"
 # A shorter "secret" would blank out ordinary words, and gives nothing to protect.
-SHORTEST = 6
+MIN_LENGTH = 6
 
 
 class Redactor:
@@ -24,7 +24,7 @@ class Redactor:
         """Learn `secrets`; longer ones are replaced first, so that none hides inside another."""
         forms = set(self._secrets)
         for secret in secrets:
-            if len(secret) >= SHORTEST:
+            if len(secret) >= MIN_LENGTH:
                 raw = secret.encode("utf-8", "replace")
                 forms.update((raw, msgspec.json.encode(raw.decode())[1:-1]))
         self._secrets = sorted(forms, key=lambda form: (-len(form), form))

@@ -21,12 +21,12 @@ from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadab
 from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker
 
-MOST_ERROR_BYTES = 1024 * 1024
-TOKEN_SECONDS, MOST_TOKEN_CALLS = 30.0, 10
+MAX_ERROR_BYTES = 1024 * 1024
+TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10
 
 
 @frozen
-class Call:
+class UpstreamRequest:
     """One request to one provider. `timeouts` is the provider's with the target's over it."""
 
     provider: str
@@ -58,7 +58,7 @@ class Deadline:
 
 
 @define
-class Opened:
+class UpstreamReply:
     """A reply whose head has come. Close it, however the reading ends."""
 
     provider: str
@@ -154,42 +154,44 @@ class Upstream:
     client: HttpClient
     _in_use: dict[str, int] = field(factory=dict, init=False)
 
-    async def open(self, call: Call, deadline: Deadline) -> Opened:
-        """Send `call` and wait for the head of its reply. Raises UpstreamFault."""
-        if self._in_use.get(call.provider, 0) >= call.max_connections:
-            raise Busy(call.max_connections)
-        self._in_use[call.provider] = self._in_use.get(call.provider, 0) + 1
-        limit = min(deadline.at, asyncio.get_running_loop().time() + call.patience)
+    async def open(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamReply:
+        """Send `request` and wait for the head of its reply. Raises UpstreamFault."""
+        if self._in_use.get(request.provider, 0) >= request.max_connections:
+            raise Busy(request.max_connections)
+        self._in_use[request.provider] = self._in_use.get(request.provider, 0) + 1
+        limit = min(deadline.at, asyncio.get_running_loop().time() + request.patience)
         try:
-            return _opened(call, await self._send(call, limit), self)
+            return _reply_of(request, await self._send(request, limit), self)
         except aiohttp.ClientError as error:
-            self.leave(call.provider)
-            raise _fault_of(error, call.timeouts.connect, call.provider) from None
+            self.leave(request.provider)
+            raise _fault_of(error, request.timeouts.connect, request.provider) from None
         except HttpProcessingError:
-            self.leave(call.provider)
+            self.leave(request.provider)
             raise Unreadable("The provider's reply is not valid HTTP") from None
         except TimeoutError:
-            self.leave(call.provider)
+            self.leave(request.provider)
             if limit == deadline.at:
                 raise deadline.passed() from None
-            setting = "first_byte" if call.is_stream else "whole"
-            raise TimedOut("first byte", call.patience, f"providers.{call.provider}.timeouts.{setting}") from None
+            setting = "first_byte" if request.is_stream else "whole"
+            raise TimedOut("first byte", request.patience, f"providers.{request.provider}.timeouts.{setting}") from None
         except BaseException:
-            self.leave(call.provider)
+            self.leave(request.provider)
             raise
 
     async def post_form(self, name: str, url: str, form: Mapping[str, str]) -> dict[str, Any]:
         """Post a form to a token endpoint; return its JSON object. Raises UpstreamFault."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         deadline = Deadline(asyncio.get_running_loop().time() + TOKEN_SECONDS, TOKEN_SECONDS, "nothing")
-        call = Call(name, URL(url), headers, msgspec.json.encode(form), Timeouts(), False, MOST_TOKEN_CALLS)
-        opened = await self.open(call, deadline)
+        request = UpstreamRequest(
+            name, URL(url), headers, msgspec.json.encode(form), Timeouts(), False, MAX_TOKEN_CALLS
+        )
+        reply = await self.open(request, deadline)
         try:
-            body = await opened.read(MOST_ERROR_BYTES, deadline)
+            body = await reply.read(MAX_ERROR_BYTES, deadline)
         finally:
-            opened.close()
-        if opened.status != 200:
-            raise UpstreamFault(f"The token endpoint answered with status {opened.status}", Fault.CREDENTIALS)
+            reply.close()
+        if reply.status != 200:
+            raise UpstreamFault(f"The token endpoint answered with status {reply.status}", Fault.CREDENTIALS)
         try:
             found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -200,22 +202,24 @@ class Upstream:
         """A request to `provider` is over."""
         self._in_use[provider] -= 1
 
-    async def _send(self, call: Call, until: float) -> HttpReply:
-        request = self.client.request
+    async def _send(self, request: UpstreamRequest, until: float) -> HttpReply:
+        send = self.client.request
         reply = None
         while reply is None:
             # A kept-alive connection may have been closed by the provider just as we used it. No byte
             # came back, so the same request goes out again, at last on a fresh connection.
-            reply = await request(call.method, call.url, call.headers, call.body, call.timeouts.connect, until)
+            reply = await send(
+                request.method, request.url, request.headers, request.body, request.timeouts.connect, until
+            )
         return reply
 
 
-def _opened(call: Call, reply: HttpReply, upstream: Upstream) -> Opened:
+def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) -> UpstreamReply:
     encoding = reply.headers.get("Content-Encoding")
     if encoding is None or encoding.strip().lower() == "identity":
-        return Opened(call.provider, call.timeouts, reply, upstream)
+        return UpstreamReply(request.provider, request.timeouts, reply, upstream)
     try:
-        return Opened(call.provider, call.timeouts, reply, upstream, StreamUnpacker(encoding))
+        return UpstreamReply(request.provider, request.timeouts, reply, upstream, StreamUnpacker(encoding))
     except UpstreamFault:
         reply.close()
         raise

@@ -23,7 +23,7 @@ class Credential:
 
 
 @define
-class Wallet:
+class CredentialPool:
     """The credentials of one provider, used in turn."""
 
     provider: str
@@ -59,17 +59,17 @@ class Wallet:
         return best
 
 
-def make_wallet(provider: Provider) -> Wallet | None:
+def make_pool(provider: Provider) -> CredentialPool | None:
     """Collect a provider's static credentials; None when they are missing or the client brings them."""
     auth = provider.auth
     if auth.is_passthrough:
         return None
     if auth.header is None:
-        return Wallet(provider.name, (Credential(provider.name, "", ""),))
+        return CredentialPool(provider.name, (Credential(provider.name, "", ""),))
     if auth.oauth is not None:  # its value is looked up when it is sent
-        return Wallet(provider.name, (Credential(f"{provider.name}#oauth", auth.header, ""),))
+        return CredentialPool(provider.name, (Credential(f"{provider.name}#oauth", auth.header, ""),))
     found = [_credential(provider.name, auth, secret.value) for secret in auth.secrets if secret.value]
-    return Wallet(provider.name, found) if found else None
+    return CredentialPool(provider.name, found) if found else None
 
 
 def hash_id(value: str) -> str:

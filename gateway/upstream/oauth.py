@@ -20,9 +20,9 @@ from gateway.store.private_file import replace_private
 # As OAuth's RFC 6749 writes them, and as Anthropic's command line tool does (times in milliseconds there).
 _ACCESS, _REFRESH, _EXPIRES = ("access_token", "accessToken"), ("refresh_token", "refreshToken"), "expires_at"
 _EXPIRES_MS = "expiresAt"
-_FALLBACK_LIFE, _LONGEST_LIFE = 3600.0, 1e9
+_FALLBACK_LIFE, _MAX_LIFE = 3600.0, 1e9
 # (URL, form) -> the decoded answer; raises UpstreamFault.
-Exchange = Callable[[str, dict[str, str]], Awaitable[dict[str, Any]]]
+PostForm = Callable[[str, dict[str, str]], Awaitable[dict[str, Any]]]
 
 
 @frozen
@@ -38,7 +38,7 @@ class TokenFile:
 
     config: OAuth
     clock: Clock
-    exchange: Exchange
+    post_form: PostForm
     warn: Callable[[str], object]
     _token: _Token | None = field(default=None, init=False, repr=False)
     _refreshing: asyncio.Task[_Token] | None = field(default=None, init=False)
@@ -82,12 +82,12 @@ class TokenFile:
         if token.refresh is None:
             raise self._fault("the token has ended, and there is no refresh token")
         form = {"grant_type": "refresh_token", "refresh_token": token.refresh, "client_id": self.config.client_id}
-        said = await self.exchange(self.config.token_url, form)
+        said = await self.post_form(self.config.token_url, form)
         access = said.get("access_token")
         if not isinstance(access, str) or not access:
             raise self._fault("the token endpoint's answer has no access_token")
         life = said.get("expires_in")
-        is_sane = isinstance(life, int | float) and 0 < life < _LONGEST_LIFE
+        is_sane = isinstance(life, int | float) and 0 < life < _MAX_LIFE
         expires = self.clock.time() + (float(life) if is_sane and life is not None else _FALLBACK_LIFE)
         refresh = said.get("refresh_token")
         fresh = _Token(access, refresh if isinstance(refresh, str) and refresh else token.refresh, expires)

@@ -32,7 +32,7 @@ class UpstreamSide:
     """How a dialect is spoken with upstreams when the client speaks another.
 
     `write_request` notes in the memo what is lost and what the way back needs; raises CannotSay.
-    `read_reply` raises UpstreamFault. `sheds`: what this dialect cannot say, for people to read, by
+    `read_reply` raises UpstreamFault. `losses`: what this dialect cannot say, for people to read, by
     the client's dialect (`*`: of any).
     `optional` are members that may be left out when a provider refuses them, never what means something.
     `resume` adds to a request's members what a paused reply has said so far, so that the model goes on with it.
@@ -41,13 +41,13 @@ class UpstreamSide:
     write_request: Callable[[Request, Setting, Memo], Written]
     read_reply: Callable[[bytes, Memo], Reply]
     stream_reader: Callable[[Memo], StreamReader]
-    sheds: Mapping[str, Mapping[str, str]] = field(factory=dict)
+    losses: Mapping[str, Mapping[str, str]] = field(factory=dict)
     optional: frozenset[str] = frozenset()
     resume: Callable[[Mapping[str, Any], Sequence[Block], Memo], dict[str, Any]] | None = None
 
-    def sheds_of(self, client: str) -> Mapping[str, str]:
+    def losses_of(self, client: str) -> Mapping[str, str]:
         """What is lost of a client's request, and what becomes of it."""
-        return {**self.sheds.get("*", {}), **self.sheds.get(client, {})}
+        return {**self.losses.get("*", {}), **self.losses.get(client, {})}
 
 
 @frozen

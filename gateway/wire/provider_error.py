@@ -16,8 +16,8 @@ from attrs import frozen
 from gateway.errors import Declined, Fault
 
 # Long enough for any provider's sentence; a text that is no JSON may be a whole page.
-_MOST_TEXT = 500
-_LONGEST_WAIT = 3600.0
+_MAX_TEXT = 500
+_MAX_WAIT = 3600.0
 _STATUSES: dict[int, Fault] = {
     401: Fault.CREDENTIALS,
     402: Fault.QUOTA,
@@ -104,7 +104,7 @@ def said_in(body: bytes, status: int) -> Said:
         text = body.decode("utf-8", "replace").strip()
         if not text or text.startswith("<") or (not text.isprintable() and "\ufffd" in text):
             return Said(f"The provider answered with status {status}")
-        return Said(text[:_MOST_TEXT])
+        return Said(text[:_MAX_TEXT])
     return _said(decoded, f"The provider answered with status {status}")
 
 
@@ -227,4 +227,4 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _sane(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) and 0 <= seconds <= _LONGEST_WAIT else None
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= _MAX_WAIT else None

@@ -50,7 +50,7 @@ def counting(
         path=path,
         glance=partial(_glance, base.name),
         client=evolve(client, read_request=read or client.read_request, write_reply=write_reply),
-        upstream=UpstreamSide(write_request, read_reply, upstream.stream_reader, upstream.sheds),
+        upstream=UpstreamSide(write_request, read_reply, upstream.stream_reader, upstream.losses),
         generates=False,
         probe={},
     )

@@ -25,12 +25,12 @@ from gateway.wire.events import (
 from gateway.wire.lane import StreamReader, StreamWriter
 from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
 from gateway.wire.translation.tokens import estimate
 
 # A model that pauses for its provider's tools is asked to go on so many times (TRANSLATION.md 6.2).
-MOST_PAUSES = 8
+MAX_PAUSES = 8
 Resume = Callable[[Sequence[Block]], bytes]
 Read = TypeVar("Read")
 # What a reply leaves behind for clients that do not send it back: ids of calls, and the thoughts before them.
@@ -52,13 +52,13 @@ class Crossing:
     is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
     reader: StreamReader = field(init=False)
-    _leg: Folding = field(factory=Folding, init=False)  # what was said since the last pause
+    _segment: Folding = field(factory=Folding, init=False)  # what was said since the last pause
     _blocks: list[Block] = field(factory=list, init=False)  # what was said before it
     _pause: Finished | None = field(default=None, init=False)
     _pauses: int = field(default=0, init=False)
     _spent: Usage | None = field(default=None, init=False)  # before the last pause
     _stops: StopFilter | None = field(init=False)
-    _serial: Serialiser | None = field(init=False)
+    _sequencer: BlockSequencer | None = field(init=False)
     _has_started: bool = field(default=False, init=False)
     _is_ended: bool = field(default=False, init=False)
     _has_ended_well: bool = field(default=False, init=False)
@@ -69,7 +69,7 @@ class Crossing:
     def __attrs_post_init__(self) -> None:
         self.reader = self.make_reader(self.memo)
         self._stops = StopFilter(self.memo.stops) if self.memo.stops else None
-        self._serial = Serialiser() if self.is_sequential else None
+        self._sequencer = BlockSequencer() if self.is_sequential else None
 
     @property
     def is_empty(self) -> bool:
@@ -97,19 +97,19 @@ class Crossing:
         return out + self._close()
 
     def _read(self, frame: bytes) -> bytes:
-        return self._tell(self.reader.feed(frame))
+        return self._translate(self.reader.feed(frame))
 
     def _read_end(self) -> bytes:
-        return self._tell(self.reader.end())
+        return self._translate(self.reader.end())
 
     def proceed(self) -> bytes | None:
         if self._pause is None or self.resume is None:
             return None
-        self._blocks += self._leg.blocks
+        self._blocks += self._segment.blocks
         self.memo.first_index = len(self._blocks)
         self.memo.prefill = ""
         body = self.resume(self._blocks)
-        self._spent, self._leg, self._pause = self.usage, Folding(), None
+        self._spent, self._segment, self._pause = self.usage, Folding(), None
         self._pauses += 1
         self.reader = self.make_reader(self.memo)
         self.is_finished = False
@@ -122,7 +122,7 @@ class Crossing:
         self._is_ended = True
         return self.writer.end()
 
-    def _tell(self, events: Sequence[Event]) -> bytes:
+    def _translate(self, events: Sequence[Event]) -> bytes:
         if self._stops is not None:
             events = [told for event in events for told in self._stops.feed(event)]
             self.is_enough = self._stops.is_cut
@@ -138,8 +138,8 @@ class Crossing:
                     self._pause = event
                 else:
                     out += self._settle(event)
-            elif self._serial is not None:
-                out += [self.writer.feed(told) for told in self._serial.feed(event)]
+            elif self._sequencer is not None:
+                out += [self.writer.feed(told) for told in self._sequencer.feed(event)]
             else:
                 out.append(self.writer.feed(event))
         return b"".join(out)
@@ -148,16 +148,16 @@ class Crossing:
         """Remember what is said, in case that it has to be sent back; count what several legs have used."""
         if isinstance(event, UsageSeen) and self._spent is not None:
             event = UsageSeen(_sum(self._spent, event.usage))
-        self._leg.feed(event)
+        self._segment.feed(event)
         return event
 
     def _may_pause(self, event: Finished) -> bool:
         is_paused = event.stop.reason is StopReason.PAUSED
-        return is_paused and self.resume is not None and self._pauses < MOST_PAUSES
+        return is_paused and self.resume is not None and self._pauses < MAX_PAUSES
 
     def _settle(self, event: Finished) -> Iterator[bytes]:
         """The end of the reply: what no provider has counted is estimated, and what is wanted back remembered."""
-        for told in self._serial.feed(event) if self._serial is not None else (event,):
+        for told in self._sequencer.feed(event) if self._sequencer is not None else (event,):
             if isinstance(told, Finished) and (missing := self._uncounted()) is not None:
                 self._note(UsageSeen(missing))
                 yield self.writer.feed(UsageSeen(missing))
@@ -281,8 +281,8 @@ def says_nothing(reply: Reply) -> bool:
 def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:
     """A whole reply as a stream, for a client that asked for one (TRANSLATION.md 7.1.8)."""
     writer = client.stream_writer(memo)
-    serial = Serialiser() if client.is_sequential else None
+    sequencer = BlockSequencer() if client.is_sequential else None
     out = []
     for event in unfold(reply):
-        out += [writer.feed(told) for told in (serial.feed(event) if serial is not None else (event,))]
+        out += [writer.feed(told) for told in (sequencer.feed(event) if sequencer is not None else (event,))]
     return b"".join(out) + writer.end()

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.server import app
+from gateway.server import housekeeping
 from gateway.server.responses import background, stored
 from gateway.store.memory import MemoryResponses
 from gateway.store.protocol import StoreDown
@@ -151,8 +151,8 @@ async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest
         names.append(said["id"])
     await eventually(lambda: runs.running == 0)
     run = runs.get("anonymous", names[0])
-    assert run is not None and run._work is None and run.frames.size < 400_000
-    monkeypatch.setattr(background, "MOST_KEPT", run.frames.size)
+    assert run is not None and run._work is None and run.event_log.size < 400_000
+    monkeypatch.setattr(background, "MAX_KEPT", run.event_log.size)
     runs.forget()
     assert [runs.get("anonymous", name) is not None for name in names] == [False, False, True]
     assert (await events(running, names[0]))[-1]["type"] == "response.completed"
@@ -309,7 +309,7 @@ async def test_what_was_said_before_a_cancel_is_kept(running: Running, provider:
     _, said = await ask(running, model, background=True)
     run = running.app[background.RUNS].get("anonymous", said["id"])
     assert run is not None
-    await eventually(lambda: b"output_text.delta" in b"".join(frame for _, frame in run.frames._frames))
+    await eventually(lambda: b"output_text.delta" in b"".join(frame for _, frame in run.event_log._frames))
     status, final = await call(running, "POST", f"{said['id']}/cancel")
     assert (status, final["status"]) == (200, "cancelled")
     assert final["output"][0]["content"][0]["text"].startswith("one")
@@ -430,8 +430,8 @@ def _broken() -> Any:
 
 async def test_an_idle_gateway_lets_go_as_well(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to ask for that."""
-    monkeypatch.setattr(app, "CHECK_EVERY_S", 0.05)
-    monkeypatch.setattr(app, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(housekeeping, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(housekeeping, "SWEEP_EVERY_S", 0.05)
     monkeypatch.setattr(background, "KEPT_S", -1)
     running = await start(CONFIG.replace('"STORE"', '"memory:", ttl: 1s'))
     store: Any = running.gateway.responses.store

@@ -491,8 +491,8 @@ async def test_a_pause_is_gone_on_with(start: Start, provider: Providers, is_str
     """149: one answer, with what both legs said and used; the second leg gets the first one's turn back."""
     running = await start(PAIRS.replace("prefill: false}", "prefill: false, hosted_tools: [web_search]}"))
     first = ({"type": "text", "text": "Let me look."}, USE, FOUND)
-    legs = [(first, "pause_turn"), (({"type": "text", "text": "Found."},), "end_turn")]
-    for blocks, stop in legs:
+    segments = [(first, "pause_turn"), (({"type": "text", "text": "Found."},), "end_turn")]
+    for blocks, stop in segments:
         whole = {"type": "message", "content": list(blocks), "stop_reason": stop, "usage": LIMITED}
         frames = [one + b"\n\n" for one in message(*blocks, stop=stop).split(b"\n\n")[:-1]]
         provider("ant").will(**({"frames": frames} if is_stream else {"body": whole}), times=1)

@@ -328,7 +328,7 @@ async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider
             begin += await answer.content.readany()
         answer.close()
     name = json.loads(begin.split(b"data: ")[1].split(b"\n")[0])["response"]["id"]
-    await eventually(lambda: not running.gateway.exchanges and not running.gateway.chores)
+    await eventually(lambda: not running.gateway.exchanges and not running.gateway.background_tasks)
     status, kept = await call(running, "GET", name)
     assert (status, kept["status"]) == (200, "incomplete")
     assert kept["output"][0]["content"][0]["text"] == "Let me look."
@@ -345,7 +345,7 @@ async def test_half_a_text_is_kept(running: Running, provider: Providers, model:
         answer.close()
     frames = [json.loads(line[6:]) for line in begin.split(b"\n") if line.startswith(b"data: ") and line.endswith(b"}")]
     said = "".join(frame.get("delta", "") for frame in frames)
-    await eventually(lambda: not running.gateway.exchanges and not running.gateway.chores)
+    await eventually(lambda: not running.gateway.exchanges and not running.gateway.background_tasks)
     status, kept = await call(running, "GET", frames[0]["response"]["id"])
     assert (status, kept["status"], kept["output"][0]["status"]) == (200, "incomplete", "incomplete")
     assert kept["output"][0]["content"][0]["text"].startswith(said) and said.startswith("one")

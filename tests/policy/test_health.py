@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.schema import Breaker, Seconds
 from gateway.errors import Fault
-from gateway.policy.health import CONSEQUENCES, LONGEST_REST, MOST_NAMES, Health, State
+from gateway.policy.health import CONSEQUENCES, MAX_NAMES, MAX_REST, Health, TargetState
 from gateway.policy.retries import RetryBudget
 
 
@@ -31,7 +31,7 @@ def test_failures_in_a_row_open_the_breaker() -> None:
     assert health.wait("t", "c", 0.0) == 0.0
     fail(health, 1)
     assert health.wait("t", "c", 1.0) == 29.0
-    assert health.state("t", 1.0) is State.RESTING
+    assert health.state("t", 1.0) is TargetState.RESTING
     assert dict(health.resting(10.0)) == {"t": 20.0}
 
 
@@ -42,7 +42,7 @@ def test_what_is_not_the_targets_fault_never_opens_it(fault: Fault) -> None:
     """400, 404, 422 and 429 say nothing of its health (RELIABILITY.md rule 7)."""
     health = make()
     fail(health, 50, fault=fault)
-    assert health.state("t", 0.0) is State.LIVE
+    assert health.state("t", 0.0) is TargetState.LIVE
 
 
 def test_after_the_rest_one_probe_is_let_through() -> None:
@@ -51,7 +51,7 @@ def test_after_the_rest_one_probe_is_let_through() -> None:
     fail(health, 3)
     assert health.wait("t", "c", 30.0) == 0.0
     assert health.begin("t") is True
-    assert health.state("t", 30.0) is State.PROBING
+    assert health.state("t", 30.0) is TargetState.PROBING
     assert health.wait("t", "c", 30.0) == 30.0
     assert health.begin("t") is False
 
@@ -109,7 +109,7 @@ def test_a_limit_rests_this_credential_at_this_target() -> None:
     assert health.wait("t", "other", 0.0) == 0.0
     assert health.wait("other", "c", 0.0) == 0.0
     health.fail("t", "c", Fault.LIMITED, 3000.0, 0.0)
-    assert health.wait("t", "c", 0.0) == LONGEST_REST
+    assert health.wait("t", "c", 0.0) == MAX_REST
 
 
 def test_a_bad_key_rests_everywhere() -> None:
@@ -135,13 +135,13 @@ def test_latency_is_a_moving_average() -> None:
 def test_a_flood_of_names_does_not_grow_without_bound() -> None:
     """Model names come from clients."""
     health = make(failures=1)
-    for number in range(MOST_NAMES + 500):
+    for number in range(MAX_NAMES + 500):
         health.fail(f"t{number}", f"c{number}", Fault.TRANSIENT, None, 0.0)
         health.fail(f"t{number}", f"c{number}", Fault.LIMITED, 5.0, 0.0)
         health.note_latency(f"t{number}", 1.0)
-    assert len(health._targets) <= MOST_NAMES
-    assert len(health._credentials) <= MOST_NAMES
-    assert len(health._latency) <= MOST_NAMES
+    assert len(health._targets) <= MAX_NAMES
+    assert len(health._credentials) <= MAX_NAMES
+    assert len(health._latency) <= MAX_NAMES
 
 
 def test_retries_stay_a_fifth_of_the_requests() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.schema import Target
 from gateway.errors import Broke, CannotConnect, Declined, Fault, Held, SaidNothing, TimedOut, UpstreamFault
-from gateway.policy.retries import Schedule, Turn, is_pointless, verdict
+from gateway.policy.retries import NextAttempt, Schedule, is_pointless, verdict
 
 A, B, C = Target("one", "a"), Target("two", "b"), Target("three", "c")
 
@@ -21,7 +21,7 @@ def declined(fault: Fault, **more: Any) -> Declined:
 
 
 def lose(
-    schedule: Schedule, turn: Turn | None, fault: UpstreamFault, has_other_key: bool = False, now: float = 0.0
+    schedule: Schedule, turn: NextAttempt | None, fault: UpstreamFault, has_other_key: bool = False, now: float = 0.0
 ) -> None:
     assert turn is not None
     schedule.start()
@@ -32,10 +32,10 @@ def test_the_list_is_used_up_before_anything_is_repeated() -> None:
     """Never a sleep while a target is free; then one repeat, after a jittered pause."""
     schedule = make(A, B)
     lose(schedule, schedule.next(0), declined(Fault.TRANSIENT))
-    assert schedule.next(0) == Turn(B)
-    lose(schedule, Turn(B), declined(Fault.TRANSIENT))
-    assert schedule.next(0) == Turn(A, 0.25, is_repeat=True, is_forced=True)
-    lose(schedule, Turn(A), declined(Fault.TRANSIENT))
+    assert schedule.next(0) == NextAttempt(B)
+    lose(schedule, NextAttempt(B), declined(Fault.TRANSIENT))
+    assert schedule.next(0) == NextAttempt(A, 0.25, is_repeat=True, is_forced=True)
+    lose(schedule, NextAttempt(A), declined(Fault.TRANSIENT))
     assert schedule.next(0) is None
 
 
@@ -43,7 +43,7 @@ def test_a_short_retry_after_is_waited_for_once() -> None:
     """A single provider that says 2 s is asked again after 2 s (edge case 234)."""
     schedule = make(A)
     lose(schedule, schedule.next(0), declined(Fault.LIMITED, retry_after=2.0), now=1.0)
-    assert schedule.next(1.0) == Turn(A, 2.0, is_repeat=True, is_forced=True)
+    assert schedule.next(1.0) == NextAttempt(A, 2.0, is_repeat=True, is_forced=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_upstreams_should_retry_beats_the_table() -> None:
     yes.should_retry = True
     schedule = make(A)
     lose(schedule, schedule.next(0), yes)
-    assert schedule.next(0) == Turn(A, 0.25, is_repeat=True, is_forced=True)
+    assert schedule.next(0) == NextAttempt(A, 0.25, is_repeat=True, is_forced=True)
 
 
 def test_another_key_of_the_same_provider_comes_before_the_next_target() -> None:
@@ -91,10 +91,10 @@ def test_another_key_of_the_same_provider_comes_before_the_next_target() -> None
     for fault in (Fault.LIMITED, Fault.QUOTA, Fault.CREDENTIALS):
         schedule = make(A, B)
         lose(schedule, schedule.next(0), declined(fault), has_other_key=True)
-        assert schedule.next(0) == Turn(A)
+        assert schedule.next(0) == NextAttempt(A)
     schedule = make(A, B)
     lose(schedule, schedule.next(0), declined(Fault.TRANSIENT), has_other_key=True)
-    assert schedule.next(0) == Turn(B)
+    assert schedule.next(0) == NextAttempt(B)
 
 
 def test_attempts_and_time_are_bounded() -> None:
@@ -116,7 +116,7 @@ def test_when_all_rest_the_least_bad_is_asked() -> None:
         turn = schedule.next(0)
         assert turn is not None
         schedule.pass_over(turn.target, wait)
-    assert schedule.next(0) == Turn(B, is_forced=True)
+    assert schedule.next(0) == NextAttempt(B, is_forced=True)
 
     schedule = make(A, B)
     schedule.next(0)
@@ -129,8 +129,8 @@ def test_a_context_refusal_goes_to_the_fallback_once() -> None:
     """And nowhere else."""
     schedule = make(A, B, fallback=(C,))
     lose(schedule, schedule.next(0), declined(Fault.TOO_LONG))
-    assert schedule.next(0) == Turn(C)
-    lose(schedule, Turn(C), declined(Fault.TOO_LONG))
+    assert schedule.next(0) == NextAttempt(C)
+    lose(schedule, NextAttempt(C), declined(Fault.TOO_LONG))
     assert schedule.next(0) is None
 
 

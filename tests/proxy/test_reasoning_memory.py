@@ -37,13 +37,13 @@ def test_thoughts_come_back_to_their_call() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall_room, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(recall_room, "MAX_ENTRIES", 3)
     recall = Recall()
     for number in range(5):
         recall.put("a", 0.0, [ToolCall(str(number), "f", "")], [THOUGHT])
     kept = [number for number in range(5) if len(restored(recall, "a", 0.0, ToolCall(str(number), "f", ""))) == 2]
     assert kept == [2, 3, 4]
-    monkeypatch.setattr(recall_room, "MOST_BYTES", 100)
+    monkeypatch.setattr(recall_room, "MAX_BYTES", 100)
     recall.put("a", 0.0, [ToolCall("big", "f", "")], [Reasoning(("x" * 200,))])
     assert recall._size == 0 and not recall._entries
 

@@ -14,12 +14,12 @@ import pytest
 from gateway.store import sqlite as sqlite_store
 from gateway.store.memory import MemoryResponses
 from gateway.store.open_store import open_responses
-from gateway.store.protocol import MOST_LINKS, ChainTooLong, StoreDown, StoredResponse, StoreFull, StoreUnusable
+from gateway.store.protocol import MAX_LINKS, ChainTooLong, StoreDown, StoredResponse, StoreFull, StoreUnusable
 from gateway.store.sqlite import SqliteResponses
 from tests.store.redis_server import Redis, needs_redis, server, with_redis
 
 __all__ = ["server"]
-MOST = 10_000  # bytes of a chain
+MAX = 10_000  # bytes of a chain
 
 
 def row(name: str, previous: str | None = None, **more: Any) -> StoredResponse:
@@ -73,18 +73,18 @@ async def test_every_store_keeps_its_promises(store: Any) -> None:
         assert await store.put(stored)
     assert await store.get("a", "resp_2", 1001) == two
     assert await store.get("b", "resp_2", 1001) is None and await store.get("a", "resp_9", 1001) is None
-    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MOST)] == ["resp_1", "resp_2", "resp_3"]
-    assert await store.chain("b", "resp_3", 1001, 4600, MOST) == []
+    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MAX)] == ["resp_1", "resp_2", "resp_3"]
+    assert await store.chain("b", "resp_3", 1001, 4600, MAX) == []
     assert (await store.holder("a", "msg_resp_2", 1001)) == two.link
     assert await store.holder("b", "msg_resp_2", 1001) is None and await store.holder("a", "msg_9", 1001) is None
     assert not await store.delete("b", "resp_2", 1001)
     assert await store.delete("a", "resp_2", 1001) and not await store.delete("a", "resp_2", 1001)
     assert await store.get("a", "resp_2", 1001) is None and await store.holder("a", "msg_resp_2", 1001) is None
-    assert await store.chain("a", "resp_2", 1001, 4600, MOST) == []
-    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MOST)] == ["resp_1", "resp_2", "resp_3"]
+    assert await store.chain("a", "resp_2", 1001, 4600, MAX) == []
+    assert [link.id for link in await store.chain("a", "resp_3", 1001, 4600, MAX)] == ["resp_1", "resp_2", "resp_3"]
     assert await store.delete("a", "resp_3", 1001)
     assert await store.get("a", "resp_1", 1001) == one
-    assert await store.chain("a", "resp_3", 1001, 4600, MOST) == []
+    assert await store.chain("a", "resp_3", 1001, 4600, MAX) == []
 
 
 async def test_only_what_runs_is_written_over(store: Any) -> None:
@@ -103,7 +103,7 @@ async def test_only_what_runs_is_written_over(store: Any) -> None:
 async def test_a_chain_without_its_beginning_is_none(store: Any) -> None:
     """Half a conversation would be another one."""
     await store.put(row("resp_2", "resp_1"))
-    assert await store.chain("a", "resp_2", 1001, 4600, MOST) == []
+    assert await store.chain("a", "resp_2", 1001, 4600, MAX) == []
 
 
 async def test_a_damaged_file_is_refused_by_its_path(opened: Open, tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ async def test_a_chain_is_bounded(store: Any) -> None:
     with pytest.raises(ChainTooLong):
         await store.chain("a", "resp_2", 1001, 0, 8003)
     previous = None
-    for number in range(MOST_LINKS + 1):
+    for number in range(MAX_LINKS + 1):
         await store.put(row(f"resp_n{number}", previous))
         previous = f"resp_n{number}"
-    assert len(await store.chain("a", f"resp_n{MOST_LINKS - 1}", 1001, 0, MOST)) == MOST_LINKS
+    assert len(await store.chain("a", f"resp_n{MAX_LINKS - 1}", 1001, 0, MAX)) == MAX_LINKS
     with pytest.raises(ChainTooLong):
-        await store.chain("a", previous, 1001, 0, MOST)
-    for number in range(MOST_LINKS + 1):  # each is hidden, until the last one goes
+        await store.chain("a", previous, 1001, 0, MAX)
+    for number in range(MAX_LINKS + 1):  # each is hidden, until the last one goes
         assert await store.delete("a", f"resp_n{number}", 1001)
     if isinstance(store, MemoryResponses):
         assert list(store._kept["a"]) == ["resp_1", "resp_2"]
@@ -168,7 +168,7 @@ async def test_what_runs_keeps_its_beginning(store: Any) -> None:
     assert await store.delete("a", "resp_1", 1001)
     await store.put(row("resp_2", "resp_1", status="in_progress"), only_running=True)
     await store.put(row("resp_2", "resp_1", items=("m",)), only_running=True)
-    links = await store.chain("a", "resp_2", 1001, 0, MOST)
+    links = await store.chain("a", "resp_2", 1001, 0, MAX)
     assert [link.input for link in links] == [b"[1]", b"[2]"] and links[-1].items == ("m",)
     assert await store.delete("a", "resp_2", 1001)
     await store.put(row("resp_1"))  # there is nothing in its way
@@ -180,10 +180,10 @@ async def test_a_beginning_lives_as_long_as_its_chain(opened: Open, tmp_path: Pa
         await store.put(row("resp_1"))
         await store.put(row("resp_2", "resp_1"))
         await store.put(row("resp_3"))
-        assert len(await store.chain("a", "resp_2", 4599, 9000, MOST)) == 2
+        assert len(await store.chain("a", "resp_2", 4599, 9000, MAX)) == 2
         await store.sweep(4601)
         assert await store.get("a", "resp_1", 4601) is not None and await store.get("a", "resp_3", 4601) is None
-        assert len(await store.chain("a", "resp_2", 4601, 0, MOST)) == 2
+        assert len(await store.chain("a", "resp_2", 4601, 0, MAX)) == 2
         await store.sweep(9001)
         assert await store.holder("a", "msg_resp_1", 4601) is None
         await store.close()
@@ -207,7 +207,7 @@ async def test_items_live_as_long_as_their_response(opened: Open, server: Redis)
     store = await opened(server.url)
     await store.put(row("resp_1", expires=1000.8))
     await store.put(row("resp_2", "resp_1", expires=1000.8))
-    await store.chain("a", "resp_1", 1000, 4600, MOST)
+    await store.chain("a", "resp_1", 1000, 4600, MAX)
     await asyncio.sleep(1.2)
     held = await store.holder("a", "msg_resp_1", 1001)
     assert held is not None and held.id == "resp_1"
@@ -215,10 +215,10 @@ async def test_items_live_as_long_as_their_response(opened: Open, server: Redis)
     assert await store.delete("a", "resp_1", 1001)
     assert await store.put(row("resp_1")) and await store.get("a", "resp_1", 1001) is not None
     await store.put(row("resp_3", "resp_1", expires=1000.8))
-    await store.chain("a", "resp_3", 1000, 4600, MOST)
+    await store.chain("a", "resp_3", 1000, 4600, MAX)
     await asyncio.sleep(1.2)
     assert await store.delete("a", "resp_1", 1001)
-    assert len(await store.chain("a", "resp_3", 1001, 0, MOST)) == 2, "what stands on it is still known"
+    assert len(await store.chain("a", "resp_3", 1001, 0, MAX)) == 2, "what stands on it is still known"
 
 
 @with_redis
@@ -232,7 +232,7 @@ async def test_a_full_redis_can_be_read(opened: Open, server: Redis) -> None:
         for number in range(50):
             await store.put(row(f"resp_x{number}", body=b"x" * 200_000))
     assert await store.get("a", "resp_1", 1001) is not None
-    assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
+    assert len(await store.chain("a", "resp_1", 1001, 9000, MAX)) == 1
     with pytest.raises(StoreFull):
         await store.check()
 
@@ -316,7 +316,7 @@ async def test_a_disk_is_full_before_nothing_can_be_deleted(
         await store.put(row("resp_2"))
     with pytest.raises(StoreFull):
         await store.check()
-    assert len(await store.chain("a", "resp_1", 1001, 9000, MOST)) == 1
+    assert len(await store.chain("a", "resp_1", 1001, 9000, MAX)) == 1
     assert await store.delete("a", "resp_1", 1001)
 
 

@@ -31,7 +31,7 @@ from gateway.wire.neutral import (
     ToolCall,
     Usage,
 )
-from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
 from gateway.wire.translation.think_tags import ThinkFilter
 from tests.wire.crossings import CHAT, MESSAGES, memo_of
@@ -70,8 +70,8 @@ def test_folding_is_unfolding_backwards(reply: Reply) -> None:
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    serial = Serialiser()
-    return [told for event in events for told in serial.feed(event)]
+    sequencer = BlockSequencer()
+    return [told for event in events for told in sequencer.feed(event)]
 
 
 @given(BLOCKS, st.randoms(use_true_random=False))

@@ -13,7 +13,7 @@ from gateway.errors import UpstreamFault
 from gateway.wire import DIALECTS
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked
-from gateway.wire.openai_responses.recording_lane import KeptLane, final_in
+from gateway.wire.openai_responses.recording_lane import RecordingLane, final_in
 from gateway.wire.translation.memo import Memo
 from tests.conftest import Serve
 from tests.wire.crossings import SEALER, body, chat_request, cross, memo_of
@@ -76,7 +76,7 @@ def test_a_recorded_failure_is_one(recording: Recording, client: str) -> None:
 @pytest.mark.parametrize("recording", WHOLE, ids=str)
 def test_what_is_kept_is_told_frame_for_frame(recording: Recording) -> None:
     """Ids of the response apart; the end is held back until it is stored, and is what is stored."""
-    lane = KeptLane(RESPONSES.watch(Asked()), MARKS)
+    lane = RecordingLane(RESPONSES.watch(Asked()), MARKS)
     told = [lane.feed(frame) for frame in frames([recording.stream])]
     end = lane.end()
     assert not b"".join(told).count(b"response.completed") and final_in(b"".join(told)) is None

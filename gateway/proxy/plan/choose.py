@@ -1,16 +1,16 @@
 """The way of a request to an upstream and of its reply back: raw between equal dialects, else crossed.
 
-Pure: bytes in, bytes out. What the two lanes have in common is the `Way`; attempt and relay know no more.
+Pure: bytes in, bytes out. What the two lanes have in common is the `Plan`; attempt and relay know no more.
 """
 
 from collections.abc import Set
 
 from gateway.config.schema import Provider
 from gateway.errors import BadRequest
-from gateway.proxy.plan.raw import _raw_way
-from gateway.proxy.plan.record import Way
-from gateway.proxy.plan.source_request import Question
-from gateway.proxy.plan.translated import _crossed_way
+from gateway.proxy.plan.raw import raw_plan
+from gateway.proxy.plan.record import Plan
+from gateway.proxy.plan.source_request import SourceRequest
+from gateway.proxy.plan.translated import translated_plan
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
 from gateway.wire.profile import Profile
@@ -29,33 +29,33 @@ def spoken(client: Dialect, provider: Provider, mode: str = "") -> Dialect | Non
     return next((one for one in others if one.upstream is not None and one.generates == client.generates), None)
 
 
-def make_way(
-    question: Question, provider: Provider, model: str, profile: Profile, without: Set[str] = frozenset()
-) -> Way | None:
+def make_plan(
+    source: SourceRequest, provider: Provider, model: str, profile: Profile, without: Set[str] = frozenset()
+) -> Plan | None:
     """How to put a question to one model; None when its provider speaks nothing that fits.
 
     Raises BadRequest, or CannotSay for what the upstream's dialect has no words for.
     """
-    upstream = spoken(question.dialect, provider, question.mode)
+    upstream = spoken(source.dialect, provider, source.mode)
     if upstream is None:
         return None
-    if upstream.name in _LEFT_FOR and _needs_other(question, upstream, provider, profile):
+    if upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
         upstream = DIALECTS[_LEFT_FOR[upstream.name]]
-    if upstream is question.dialect or question.dialect.name == upstream.name:
-        return _raw_way(question, provider, model, profile, without)
+    if upstream is source.dialect or source.dialect.name == upstream.name:
+        return raw_plan(source, provider, model, profile, without)
     try:
-        return _crossed_way(question, upstream, provider, model, profile, without)
+        return translated_plan(source, upstream, provider, model, profile, without)
     except RecursionError:
         raise BadRequest("The request is nested too deeply", code="invalid_value") from None
 
 
-def _needs_other(question: Question, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
+def _needs_other(source: SourceRequest, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
     """Whether a model has to be asked in another dialect than the one that fits (TRANSLATION.md section 0, 2)."""
-    if question.mode == "pt" or question.dialect.client is None or _LEFT_FOR[upstream.name] not in provider.speaks:
+    if source.mode == "pt" or source.dialect.client is None or _LEFT_FOR[upstream.name] not in provider.speaks:
         return False
     if profile.responses_only:
         return True
     if not profile.tools_need_responses:
         return False
-    request = question.request()
+    request = source.request()
     return bool(request.tools) and not (request.thinking.mode == "off" and "none" in profile.efforts)

@@ -6,8 +6,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.config.schema import Provider
-from gateway.proxy.plan.headers import VERSION
-from gateway.proxy.plan.source_request import Question
+from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
 
@@ -18,9 +17,11 @@ VERSION, BETA = "anthropic-version", "anthropic-beta"
 LONG_CONTEXT = "context-1m-2025-08-07"
 
 
-def _headers(question: Question, upstream: Dialect, provider: Provider, forwarded: Mapping[str, str]) -> dict[str, str]:
+def _headers(
+    source: SourceRequest, upstream: Dialect, provider: Provider, forwarded: Mapping[str, str]
+) -> dict[str, str]:
     """The dialect's, the client's, the provider's: the provider's win, except for the version that a client speaks."""
-    if not (forwarded or provider.headers or question.wants_long_context):
+    if not (forwarded or provider.headers or source.wants_long_context):
         return dict(upstream.headers)
     configured = {name.lower(): value for name, value in provider.headers.items()}
     own = {VERSION: forwarded[VERSION]} if VERSION in forwarded else {}
@@ -29,7 +30,7 @@ def _headers(question: Question, upstream: Dialect, provider: Provider, forwarde
     if BETA in forwarded and betas:
         headers[BETA] = forwarded[BETA]
         headers = _joined(headers, betas)
-    if question.wants_long_context and question.mode != "min" and VERSION in headers:
+    if source.wants_long_context and source.mode != "min" and VERSION in headers:
         headers = _joined(headers, {BETA: LONG_CONTEXT})
     return headers
 
@@ -59,13 +60,13 @@ CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
 
 
-LONGEST_LIST = 1000
+MAX_LIST = 1000
 
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
 
 
-MOST_HEADER = 4000
+MAX_HEADER = 4000
 
 
 MINIMAL = frozenset({VERSION})  # of a client's headers, under /min
@@ -75,4 +76,4 @@ def _forwarded(request: web.Request, dialect: Dialect, mode: str) -> Mapping[str
     """The client's headers that may go on; several lines of one name become one."""
     headers, names = request.headers, dialect.forwards if mode != "min" else dialect.forwards & MINIMAL
     found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
-    return {name: printable(value, MOST_HEADER) for name, value in found.items()} if found else found
+    return {name: printable(value, MAX_HEADER) for name, value in found.items()} if found else found

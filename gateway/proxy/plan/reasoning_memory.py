@@ -13,8 +13,8 @@ from attrs import define, evolve, field, frozen
 from gateway.wire.neutral import Block, Reasoning, Request, Role, ToolCall
 
 TTL = 3600.0
-MOST_ENTRIES = 20_000
-MOST_BYTES = 32 * 1024 * 1024
+MAX_ENTRIES = 20_000
+MAX_BYTES = 32 * 1024 * 1024
 
 
 @frozen
@@ -40,7 +40,7 @@ class Recall:
             self._drop((owner, call.id))
             self._entries[owner, call.id] = _Entry(now + TTL, kept, call.extra, size + 200)
             self._size += size + 200
-        while self._entries and (len(self._entries) > MOST_ENTRIES or self._size > MOST_BYTES):
+        while self._entries and (len(self._entries) > MAX_ENTRIES or self._size > MAX_BYTES):
             self._drop(next(iter(self._entries)))
 
     def restore(self, owner: str, now: float, request: Request) -> None:

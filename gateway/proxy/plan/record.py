@@ -10,7 +10,7 @@ from gateway.wire.neutral import Usage
 
 
 @frozen
-class Whole:
+class WholeReply:
     """A whole reply for the client."""
 
     body: bytes
@@ -20,7 +20,7 @@ class Whole:
 
 
 @define
-class Way:
+class Plan:
     """How one inquiry goes to one target. `upstream` is the dialect spoken there.
 
     `whole` reads a whole reply (or, with True, one that came as a stream); `spread` tells one as a stream.
@@ -30,11 +30,11 @@ class Way:
     upstream: Dialect
     body: bytes
     stream: Callable[[], Lane]
-    whole: Callable[[bytes, bool], Whole]
-    spread: Callable[[bytes], Whole] | None = None
+    whole: Callable[[bytes, bool], WholeReply]
+    spread: Callable[[bytes], WholeReply] | None = None
     headers: Mapping[str, str] = field(factory=dict)
     drops: Sequence[str] = ()
     asks_stream: bool = False
     is_crossed: bool = False
-    answer: Whole | None = None
+    answer: WholeReply | None = None
     optional: Collection[str] = ()

@@ -12,7 +12,7 @@ from attrs import define, field
 from gateway.errors import Declined, Fault
 
 TTL = 3600.0
-MOST = 10_000
+MAX_FACTS = 10_000
 _REFUSED = re.compile(
     r"unsupported|not supported|does not support|extra inputs are not permitted|not permitted|unrecognized"
     r"|unknown (?:parameter|field|argument)|unexpected (?:keyword|argument|field)|not allowed|deprecated",
@@ -36,7 +36,7 @@ class Learned:
 
     def learn(self, owner: str, provider: str, model: str, name: str, now: float) -> None:
         """Remember that `name` is refused."""
-        if len(self._facts) >= MOST:
+        if len(self._facts) >= MAX_FACTS:
             del self._facts[next(iter(self._facts))]
         self._facts.setdefault((owner, provider, model), {})[name] = now + TTL
 

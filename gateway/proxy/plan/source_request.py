@@ -12,7 +12,7 @@ from gateway.wire.translation.envelope import Sealer, unseal
 
 
 @frozen
-class Past:
+class History:
     """What a conversation rests on that the gateway remembers.
 
     `home` is the target, and behind a space the credential, that have made the last of it. `readable` gives the
@@ -25,11 +25,11 @@ class Past:
     plain_include: bytes | None = None
 
 
-NOTHING_PAST = Past()
+NO_HISTORY = History()
 
 
 @define
-class Question:
+class SourceRequest:
     """What a client asked for, ready to be written for any upstream.
 
     `mode` is empty, `min` or `pt` (PRODUCT.md section 6); `forwarded` are the client's own headers that may go on.
@@ -48,11 +48,11 @@ class Question:
     recall: Recall
     forwarded: Mapping[str, str]
     mode: str = ""
-    refuses_shed: bool = False
+    refuses_losses: bool = False
     wants_long_context: bool = False
     model: str = ""  # as the client knows it
-    past: Past = NOTHING_PAST
-    blind: set[str] = field(factory=set)  # providers that could not read what is sealed
+    past: History = NO_HISTORY
+    cannot_decrypt: set[str] = field(factory=set)  # providers that could not read what is sealed
     _request: Request | None = field(default=None, init=False)
     _has_lost_thoughts: bool = field(default=False, init=False)
 
@@ -69,14 +69,18 @@ class Question:
 
     def body_at(self, provider: str) -> Body:
         """The body as a provider can read it: the client's own, or less."""
-        if provider in self.blind and isinstance(self.body, JsonBody):
+        if provider in self.cannot_decrypt and isinstance(self.body, JsonBody):
             return self.dialect.unsealed(self.body)
         return self.body if self.past.readable is None else self.past.readable(provider)
 
     def request_at(self, provider: str) -> Request:
         """The request in no dialect, as a provider can read it."""
         request = self.request()
-        return evolve(request, turns=[_unsealed(turn) for turn in request.turns]) if provider in self.blind else request
+        return (
+            evolve(request, turns=[_unsealed(turn) for turn in request.turns])
+            if provider in self.cannot_decrypt
+            else request
+        )
 
     @property
     def has_lost_thoughts(self) -> bool:

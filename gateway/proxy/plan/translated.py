@@ -9,71 +9,71 @@ from attrs import evolve
 from gateway.config.schema import Provider
 from gateway.errors import CannotSay
 from gateway.proxy.plan.headers import VERSION, _headers, _joined
-from gateway.proxy.plan.record import Way, Whole
-from gateway.proxy.plan.source_request import Question
+from gateway.proxy.plan.record import Plan, WholeReply
+from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.lane import Lane
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
-from gateway.wire.translated_lane import MOST_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
+from gateway.wire.translated_lane import MAX_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
 from gateway.wire.translation.memo import Memo, Setting
 
 # What a history loses on its way is not what was asked for: `on_shed: refuse` lets it pass.
 _NOT_ASKED = frozenset({"reasoning", "system"})
 
 
-def _spread(client: ClientSide, upstream: UpstreamSide, reply: bytes, memo: Memo) -> Whole:
+def _spread(client: ClientSide, upstream: UpstreamSide, reply: bytes, memo: Memo) -> WholeReply:
     said = read_whole(upstream, reply, is_stream=False, memo=memo)
-    return Whole(spread(client, said, memo), said.usage, says_nothing(said))
+    return WholeReply(spread(client, said, memo), said.usage, says_nothing(said))
 
 
-def _crossed_way(
-    question: Question, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
-) -> Way:
-    client, other = question.dialect.client, upstream.upstream
+def translated_plan(
+    source: SourceRequest, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
+) -> Plan:
+    client, other = source.dialect.client, upstream.upstream
     assert client is not None
     assert other is not None
-    if question.mode == "min":
+    if source.mode == "min":
         profile = evolve(profile, auto_cache=False)
     if "max_tokens" in without & other.optional:  # the other name is tried where this one was refused
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
-    headers = _headers(question, upstream, provider, {})
-    memo = _memo(question, client, profile, provider.name)
-    if provider.system_prefix and question.mode != "min":
+    headers = _headers(source, upstream, provider, {})
+    memo = _memo(source, client, profile, provider.name)
+    if provider.system_prefix and source.mode != "min":
         memo.request = _prefixed(memo.request, provider.system_prefix)
     setting = Setting(model, profile, headers.get(VERSION, ""))
     written = other.write_request(memo.request, setting, memo)
-    if question.mode != "min":
+    if source.mode != "min":
         headers = _joined(headers, written.headers)
     members, lost = _without(written.members, without & other.optional)
     for name in lost:
         memo.drops.add(name)
-    if question.refuses_shed:
-        _refuse_shed(memo)
+    if source.refuses_losses:
+        refuse_losses(memo)
     members = _edited(members, provider, upstream)
 
-    legs: list[Reply] = []
+    segments: list[Reply] = []
     resume = _resumed(other, members, memo)
 
-    def whole(reply: bytes, is_stream: bool) -> Whole:
+    def whole(reply: bytes, is_stream: bool) -> WholeReply:
         said = read_whole(other, reply, is_stream, memo)
-        paused = said.blocks if said.stop.reason is StopReason.PAUSED and len(legs) < MOST_PAUSES else None
-        said = join(legs[-1], said) if legs else said
+        paused = said.blocks if said.stop.reason is StopReason.PAUSED and len(segments) < MAX_PAUSES else None
+        said = join(segments[-1], said) if segments else said
         if paused is not None and resume is not None:
-            legs.append(said)
-            return Whole(b"", said.usage, is_empty=False, resume=resume(said.blocks))
+            segments.append(said)
+            return WholeReply(b"", said.usage, is_empty=False, resume=resume(said.blocks))
         if calls := [block for block in said.blocks if isinstance(block, ToolCall)]:
             remember(calls, [block for block in said.blocks if isinstance(block, Reasoning)])
-        return _told(client, upstream, said, memo)
+        return _write_whole(client, upstream, said, memo)
 
     def remember(calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
-        question.recall.put(question.owner, question.monotonic, calls, thoughts)
+        source.recall.put(source.owner, source.monotonic, calls, thoughts)
 
     def lane() -> Lane:
         writer = client.stream_writer(memo)
         return Crossing(other.stream_reader, writer, memo, remember, client.is_sequential, resume)
 
-    return Way(
+    return Plan(
         upstream=upstream,
         body=msgspec.json.encode(members),
         stream=lane,
@@ -81,17 +81,21 @@ def _crossed_way(
         spread=lambda reply: _spread(client, other, reply, memo),
         headers=headers,
         drops=memo.drops.names,
-        asks_stream=question.is_stream or written.must_stream,
+        asks_stream=source.is_stream or written.must_stream,
         is_crossed=True,
-        answer=_prewarmed(question, client, memo),
+        answer=_prewarmed(source, client, memo),
         optional=_optional(members, other),
     )
 
 
-def _told(client: ClientSide, upstream: Dialect, said: Reply, memo: Memo) -> Whole:
+def _write_whole(client: ClientSide, upstream: Dialect, said: Reply, memo: Memo) -> WholeReply:
     """A whole reply; where no model was asked to write, nothing was used and nothing has to be said."""
     body = client.write_reply(said, memo)
-    return Whole(body, said.usage, says_nothing(said)) if upstream.generates else Whole(body, None, is_empty=False)
+    return (
+        WholeReply(body, said.usage, says_nothing(said))
+        if upstream.generates
+        else WholeReply(body, None, is_empty=False)
+    )
 
 
 def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume | None:
@@ -102,17 +106,17 @@ def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume
     return lambda blocks: msgspec.json.encode(write(members, blocks, memo))
 
 
-def _memo(question: Question, client: ClientSide, profile: Profile, provider: str) -> Memo:
+def _memo(source: SourceRequest, client: ClientSide, profile: Profile, provider: str) -> Memo:
     memo = Memo(
-        request=question.request_at(provider),
-        seed=question.id,
-        now=question.now,
-        sealer=question.sealer,
+        request=source.request_at(provider),
+        seed=source.id,
+        now=source.now,
+        sealer=source.sealer,
         profile=profile,
         call_prefix=client.call_prefix,
-        time=question.time,
+        time=source.time,
     )
-    if question.has_lost_thoughts or provider in question.blind:
+    if source.has_lost_thoughts or provider in source.cannot_decrypt:
         memo.drops.add("reasoning")
     return memo
 
@@ -146,7 +150,7 @@ def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect) -> d
     return kept | (provider.set if upstream.generates else {})
 
 
-def _refuse_shed(memo: Memo) -> None:
+def refuse_losses(memo: Memo) -> None:
     lost = [name for name in memo.drops.names if name not in _NOT_ASKED]
     if lost:
         raise CannotSay(f"This model cannot be asked with {', '.join(lost)}", param=lost[0])
@@ -159,12 +163,12 @@ def _prefixed(request: Request, prefix: str) -> Request:
     return evolve(request, system=[Text(prefix), *request.system])
 
 
-def _prewarmed(question: Question, client: ClientSide, memo: Memo) -> Whole | None:
+def _prewarmed(source: SourceRequest, client: ClientSide, memo: Memo) -> WholeReply | None:
     """What only fills a cache that this upstream does not have: there is nothing to ask (3.1, 13.2)."""
     if memo.request.max_output != 0 and not memo.request.is_warm_up:
         return None
     usage = Usage(memo.prompt_estimate, output=0, is_estimated=True)
     reason = StopReason.END if memo.request.is_warm_up else StopReason.LENGTH
     reply = Reply("", "", (), Stop(reason), usage)
-    body = spread(client, reply, memo) if question.is_stream else client.write_reply(reply, memo)
-    return Whole(body, usage, is_empty=False)
+    body = spread(client, reply, memo) if source.is_stream else client.write_reply(reply, memo)
+    return WholeReply(body, usage, is_empty=False)

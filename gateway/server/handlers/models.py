@@ -10,13 +10,13 @@ from attrs import frozen
 
 from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
 from gateway.policy.routes import aliases_by_provider, may_use
-from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.model_lists import Catalogue, Listed
 
 CATALOGUE = web.AppKey("catalogue", Catalogue)
 FORMATS = ("openai", "anthropic", "raw")
-MOST_PAGE = 1000
+MAX_PAGE = 1000
 
 
 @frozen
@@ -57,15 +57,15 @@ class Listing:
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /v1/models."""
-    visit = request[VISIT]
+    context = request[CONTEXT]
     shape = _shape(request)
     provider = request.headers.get("provider") or request.query.get("provider")
-    if provider is not None and provider not in visit.snapshot.config.providers:
+    if provider is not None and provider not in context.snapshot.config.providers:
         raise NotFound(f"Unknown provider '{provider[:100]}'", param="provider")
-    lists = await _lists(request, visit, provider)
+    lists = await _lists(request, context, provider)
     if shape == "raw":
         return _json(lists[provider].raw if provider in lists else {name: one.raw for name, one in lists.items()})
-    found = list(_listings(request.app[GATEWAY], visit, lists, provider))
+    found = list(_listings(request.app[GATEWAY], context, lists, provider))
     if shape == "anthropic":
         return _json(_page(found, request.query))
     return _json({"object": "list", "data": [listing.openai() for listing in found]})
@@ -73,13 +73,13 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def show_model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}: an alias, a listed model, or any name that would be routed."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
     shape = _shape(request)
     name = request.match_info["id"]
-    found = next((one for one in _aliases(gateway, visit, None) if one.id == name), None)
+    found = next((one for one in _aliases(gateway, context, None) if one.id == name), None)
     if found is None:
-        lists = await _lists(request, visit, None)
-        found = next((one for one in _listings(gateway, visit, lists, None) if one.id == name), None)
+        lists = await _lists(request, context, None)
+        found = next((one for one in _listings(gateway, context, lists, None) if one.id == name), None)
     if found is None:
         raise UnknownModel(f"The model '{name[:200]}' does not exist", param="model")
     return _json(found.anthropic() if shape == "anthropic" else found.openai())
@@ -87,8 +87,8 @@ async def show_model(request: web.Request) -> web.Response:
 
 async def list_aliases(request: web.Request) -> web.Response:
     """GET /v1/aliases: {provider: {alias: model}}, and what is suggested for lack of one's own."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
-    config, owner = visit.snapshot.config, visit.owner
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
+    config, owner = context.snapshot.config, context.owner
     routes = {alias: route for alias, route in config.routes.items() if owner is None or may_use(owner.key, alias)}
     aliases = aliases_by_provider(routes)
     suggested = gateway.top_models.get("suggested_aliases", {})
@@ -115,64 +115,66 @@ async def top_models(request: web.Request) -> web.Response:
     return _json(answer)
 
 
-async def _lists(request: web.Request, visit: Visit, provider: str | None) -> dict[str, Listed]:
-    names = [provider] if provider is not None else list(visit.snapshot.config.providers)
+async def _lists(request: web.Request, context: RequestContext, provider: str | None) -> dict[str, Listed]:
+    names = [provider] if provider is not None else list(context.snapshot.config.providers)
     refresh = request.query.get("refresh", "").lower() == "true"
-    return await request.app[CATALOGUE].lists(visit.snapshot, names, refresh)
+    return await request.app[CATALOGUE].lists(context.snapshot, names, refresh)
 
 
-def _listings(gateway: Gateway, visit: Visit, lists: Mapping[str, Listed], provider: str | None) -> Iterator[Listing]:
+def _listings(
+    gateway: Gateway, context: RequestContext, lists: Mapping[str, Listed], provider: str | None
+) -> Iterator[Listing]:
     seen = set()
-    for listing in _aliases(gateway, visit, provider):
+    for listing in _aliases(gateway, context, provider):
         seen.add(listing.id)
         yield listing
     for name, listed in lists.items():
         for model in listed.raw["data"]:
             if isinstance(model, dict) and isinstance(model.get("id"), str):
-                listing = _of_provider(visit, name, model)
-                if listing.id not in seen and _may_see(visit, listing):
+                listing = _of_provider(context, name, model)
+                if listing.id not in seen and _may_see(context, listing):
                     seen.add(listing.id)
                     yield listing
 
 
-def _aliases(gateway: Gateway, visit: Visit, provider: str | None) -> Iterator[Listing]:
-    snapshot = visit.snapshot
+def _aliases(gateway: Gateway, context: RequestContext, provider: str | None) -> Iterator[Listing]:
+    snapshot = context.snapshot
     for alias in snapshot.table.aliases:
         target = snapshot.config.routes[alias].targets[0]
         if provider is not None and target.provider != provider:
             continue
-        if visit.owner is not None and not may_use(visit.owner.key, alias):
+        if context.owner is not None and not may_use(context.owner.key, alias):
             continue
-        yield _make(visit, alias, target.provider, target.model or alias, int(gateway.started_at), alias)
+        yield _make(context, alias, target.provider, target.model or alias, int(gateway.started_at), alias)
 
 
-def _of_provider(visit: Visit, provider: str, model: Mapping[str, Any]) -> Listing:
+def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any]) -> Listing:
     """A model of a provider's own list, under the name that leads back to it."""
     name = model["id"]
-    shown = name if _leads_to(visit, name, provider) else f"{provider}:{name}"
+    shown = name if _leads_to(context, name, provider) else f"{provider}:{name}"
     created = model.get("created")
     if not isinstance(created, int):
         created = _unix(model.get("created_at"))
     display = model.get("display_name")
-    return _make(visit, shown, provider, name, created, display if isinstance(display, str) else name)
+    return _make(context, shown, provider, name, created, display if isinstance(display, str) else name)
 
 
-def _leads_to(visit: Visit, name: str, provider: str) -> bool:
+def _leads_to(context: RequestContext, name: str, provider: str) -> bool:
     try:
-        target = visit.snapshot.table.resolve(name).route.targets[0]
+        target = context.snapshot.table.resolve(name).route.targets[0]
     except GatewayError:
         return False
     return target.provider == provider and target.model == name
 
 
-def _may_see(visit: Visit, listing: Listing) -> bool:
-    if visit.owner is None:
+def _may_see(context: RequestContext, listing: Listing) -> bool:
+    if context.owner is None:
         return True
-    return may_use(visit.owner.key, visit.snapshot.table.resolve(listing.id).access)
+    return may_use(context.owner.key, context.snapshot.table.resolve(listing.id).access)
 
 
-def _make(visit: Visit, shown: str, provider: str, model: str, created: int, display: str) -> Listing:
-    profile = visit.snapshot.capabilities.profile(visit.snapshot.config.providers[provider], model)
+def _make(context: RequestContext, shown: str, provider: str, model: str, created: int, display: str) -> Listing:
+    profile = context.snapshot.capabilities.profile(context.snapshot.config.providers[provider], model)
     return Listing(shown, provider, model, created, profile.context, profile.capabilities, display)
 
 
@@ -202,7 +204,7 @@ def _shape(request: web.Request) -> str:
 
 def _page(found: list[Listing], query: Mapping[str, str]) -> dict[str, Any]:
     """Anthropic's paging: `after_id` and `before_id` are exclusive."""
-    limit = _number(query, "limit", 20, MOST_PAGE)
+    limit = _number(query, "limit", 20, MAX_PAGE)
     ids = [listing.id for listing in found]
     start, stop = 0, len(found)
     if (after := query.get("after_id")) in ids:

@@ -8,8 +8,8 @@ import yaml
 from aiohttp import web
 
 from gateway import __version__
-from gateway.policy.health import State
-from gateway.proxy.context import VISIT
+from gateway.policy.health import TargetState
+from gateway.proxy.context import CONTEXT
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.middleware.authenticate import is_operator
@@ -34,8 +34,8 @@ ENDPOINT_LIST = {
 
 async def root(request: web.Request) -> web.Response:
     """GET /: who is this."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
-    config = visit.snapshot.config
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
+    config = context.snapshot.config
     return _json(
         {
             "status": "ok",
@@ -75,22 +75,22 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def health(request: web.Request) -> web.Response:
     """GET /health: YAML as in seed 003, JSON for who asks for it. Details only for operators."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
     status = health_status(gateway)
     report: dict[str, Any] = {
         "status": status,
         "timestamp": _timestamp(gateway),
         "version": __version__,
-        "api_key_valid": _key_valid(gateway, visit.snapshot.config.default_provider),
-        "client_api_key_validation": bool(visit.snapshot.config.keys),
-        "default_provider": visit.snapshot.config.default_provider,
-        "providers": _providers(gateway, is_operator(request, visit)),
+        "api_key_valid": _key_valid(gateway, context.snapshot.config.default_provider),
+        "client_api_key_validation": bool(context.snapshot.config.keys),
+        "default_provider": context.snapshot.config.default_provider,
+        "providers": _providers(gateway, is_operator(request, context)),
         "store": gateway.responses.state.value,
         "resting": {name: round(seconds, 1) for name, seconds in gateway.health.resting(gateway.clock.monotonic())},
     }
     if gateway.reload_problems:
         report["reload_problems"] = (
-            gateway.reload_problems if is_operator(request, visit) else len(gateway.reload_problems)
+            gateway.reload_problems if is_operator(request, context) else len(gateway.reload_problems)
         )
     code = 200 if status in ("healthy", "degraded") else 503
     if request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", ""):
@@ -101,7 +101,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus."""
-    if not request[VISIT].snapshot.config.server.expose.metrics:
+    if not request[CONTEXT].snapshot.config.server.expose.metrics:
         raise web.HTTPNotFound
     body = request.app[GATEWAY].metrics.expose()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
@@ -117,7 +117,7 @@ def health_status(gateway: Gateway) -> str:
     routes, providers = snapshot.config.routes.values(), snapshot.config.providers
     all_live = all(any(providers[target.provider].is_live for target in route.targets) for route in routes)
     resting = any(
-        gateway.health.state(target.name, now) is not State.LIVE for route in routes for target in route.targets
+        gateway.health.state(target.name, now) is not TargetState.LIVE for route in routes for target in route.targets
     )
     is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
     return "healthy" if all_live and not resting and is_whole else "degraded"

@@ -9,11 +9,11 @@ from aiohttp import web
 from attrs import define, field
 
 from gateway.errors import GatewayError
-from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import Answer
-from gateway.server.make_call import make_inquiry
+from gateway.server.make_call import make_call
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.openai_chat import OPENAI_CHAT
 
@@ -51,44 +51,44 @@ async def test_connection(request: web.Request) -> web.Response:
 
 
 async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
-    gateway, visit = request.app[GATEWAY], request[VISIT]
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
     answer: dict[str, Any] = {"timestamp": datetime.fromtimestamp(gateway.clock.time(), UTC).isoformat()}
-    name = _probe_name(visit)
+    name = _probe_name(context)
     if name is None:
         failed = {"status": "failed", "message": "No default provider or probe is configured"}
         return 503, answer | failed | {"suggestions": list(SUGGESTIONS[2:])}
     try:
-        said = await _dispatch(request, gateway, visit, name)
+        said = await _dispatch(request, gateway, context, name)
     except GatewayError as error:
-        visit.exchange.error = None  # told in the body: this request itself went well
+        context.exchange.error = None  # told in the body: this request itself went well
         failed = {"status": "failed", "message": error.message, "error_type": error.code or error.type}
-        return 503, answer | failed | {"provider": visit.exchange.provider or None, "suggestions": list(SUGGESTIONS)}
-    provider = visit.exchange.provider
+        return 503, answer | failed | {"provider": context.exchange.provider or None, "suggestions": list(SUGGESTIONS)}
+    provider = context.exchange.provider
     return 200, answer | {
         "status": "success",
         "message": f"Successfully connected to {provider} API",
         "provider": provider,
-        "model_used": visit.exchange.model,
+        "model_used": context.exchange.model,
         "response_id": said.get("id"),
     }
 
 
-def _probe_name(visit: Visit) -> str | None:
+def _probe_name(context: RequestContext) -> str | None:
     """The alias to ask: the configured probe, /chat's default, else the default provider's first route."""
-    config = visit.snapshot.config
+    config = context.snapshot.config
     if name := config.defaults.probe or config.defaults.chat_model:
         return name
     wanted = config.default_provider
     return next(
-        (alias for alias in visit.snapshot.table.aliases if config.routes[alias].targets[0].provider == wanted), None
+        (alias for alias in context.snapshot.table.aliases if config.routes[alias].targets[0].provider == wanted), None
     )
 
 
-async def _dispatch(request: web.Request, gateway: Gateway, visit: Visit, name: str) -> dict[str, Any]:
+async def _dispatch(request: web.Request, gateway: Gateway, context: RequestContext, name: str) -> dict[str, Any]:
     members = {member: msgspec.Raw(raw(value)) for member, value in OPENAI_CHAT.probe.items()}
-    resolved = visit.snapshot.table.resolve(name)
-    visit.exchange.alias, visit.exchange.label = resolved.alias, resolved.label
-    inquiry = make_inquiry(request, gateway, visit, OPENAI_CHAT, JsonBody(members), resolved)
-    reply = await Dispatch(inquiry).run()
+    resolved = context.snapshot.table.resolve(name)
+    context.exchange.alias, context.exchange.label = resolved.alias, resolved.label
+    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), resolved)
+    reply = await Dispatch(call).run()
     said: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any]) if isinstance(reply, Answer) else {}
     return said

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.proxy.client_stream import ClientGone
-from gateway.proxy.context import ENDPOINTS, VISIT, Endpoint, Visit
+from gateway.proxy.context import CONTEXT, ENDPOINTS, Endpoint, RequestContext
 from gateway.proxy.exchange import Exchange, State, Step
 from gateway.proxy.plan.headers import VERSION
 from gateway.proxy.state import GATEWAY
@@ -34,13 +34,13 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     now = gateway.clock.monotonic()
     exchange = Exchange(id=f"req_{_IDS.getrandbits(96):024x}", started=now, endpoint=endpoint.name)
     snapshot = gateway.snapshot
-    visit = Visit(
+    context = RequestContext(
         exchange, snapshot, endpoint, client_address(request, snapshot.trusted), endpoint.dialect.is_anthropic
     )
-    visit.reply_headers = {"x-request-id": exchange.id, "Server": "gateway"}
-    if visit.is_anthropic:
-        visit.reply_headers["request-id"] = exchange.id
-    request[VISIT] = visit
+    context.reply_headers = {"x-request-id": exchange.id, "Server": "gateway"}
+    if context.is_anthropic:
+        context.reply_headers["request-id"] = exchange.id
+    request[CONTEXT] = context
     protocol = request.protocol
     assert isinstance(protocol, Connection)
     protocol.request_begins()
@@ -48,7 +48,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         answer = await handler(request)
         exchange.status = answer.status
         if not answer.prepared:
-            add_headers(answer, visit.reply_headers)
+            add_headers(answer, context.reply_headers)
         if gateway.is_draining:
             answer.force_close()
         return answer
@@ -63,7 +63,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     finally:
         if request.content.is_eof():
             protocol.request_ends()
-        close_books(gateway, visit)
+        close_books(gateway, context)
 
 
 def _unknown(request: web.Request) -> Endpoint:

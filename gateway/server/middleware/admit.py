@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 
 from gateway.errors import ShuttingDown, Unavailable
-from gateway.proxy.context import VISIT
+from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
@@ -14,21 +14,21 @@ from gateway.server.middleware.access_log import Handler
 @web.middleware
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse at once, and cheaply, what would be one exchange too many."""
-    gateway, visit = request.app[GATEWAY], request[VISIT]
-    if not visit.endpoint.is_shed:
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
+    if not context.endpoint.counts_for_capacity:
         return await handler(request)
-    if len(gateway.exchanges) >= visit.snapshot.config.server.max_concurrent:
+    if len(gateway.exchanges) >= context.snapshot.config.server.max_concurrent:
         raise Unavailable("The gateway is full: try again in a moment", retry_after=1)
     task = asyncio.current_task()
     assert task is not None
-    gateway.exchanges[visit.exchange.id] = task
+    gateway.exchanges[context.exchange.id] = task
     try:
         return await handler(request)
     except asyncio.CancelledError:
-        if visit.exchange.is_open or not gateway.is_cutting:
+        if context.exchange.is_open or not gateway.is_cutting:
             raise
         task.uncancel()
-        visit.exchange.step(Step.CUT)
+        context.exchange.step(Step.CUT)
         raise ShuttingDown from None
     finally:
-        del gateway.exchanges[visit.exchange.id]
+        del gateway.exchanges[context.exchange.id]

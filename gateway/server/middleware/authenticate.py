@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.policy.limits import failed_auth_bucket
-from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import peer_address
@@ -22,20 +22,20 @@ FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find the key's owner; refuse who has none where one is needed."""
-    visit = request[VISIT]
-    endpoint = visit.endpoint
-    if visit.snapshot.owners:
-        await _find_owner(request, visit)
-        if visit.owner is None and not endpoint.is_public and not (endpoint.is_operators and is_local(request)):
+    context = request[CONTEXT]
+    endpoint = context.endpoint
+    if context.snapshot.owners:
+        await _find_owner(request, context)
+        if context.owner is None and not endpoint.is_public and not (endpoint.is_operators and is_local(request)):
             raise Unauthorized("Invalid API key")
-    if endpoint.is_operators and not is_operator(request, visit):
+    if endpoint.is_operators and not is_operator(request, context):
         raise Forbidden("This needs a key with operator: true", code="operator_only")
     return await handler(request)
 
 
-def is_operator(request: web.Request, visit: Visit) -> bool:
+def is_operator(request: web.Request, context: RequestContext) -> bool:
     """Whether the request may see what operators see: by its key, or as a loopback peer without a proxy."""
-    return (visit.owner is not None and visit.owner.key.operator) or is_local(request)
+    return (context.owner is not None and context.owner.key.operator) or is_local(request)
 
 
 def is_local(request: web.Request) -> bool:
@@ -46,10 +46,10 @@ def is_local(request: web.Request) -> bool:
     return peer == "unix" or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
 
-async def _find_owner(request: web.Request, visit: Visit) -> None:
-    gateway, owners = request.app[GATEWAY], visit.snapshot.owners
-    rate = visit.snapshot.config.limits.failed_auth
-    bucket = [failed_auth_bucket(rate, visit.address)] if rate is not None else []
+async def _find_owner(request: web.Request, context: RequestContext) -> None:
+    gateway, owners = request.app[GATEWAY], context.snapshot.owners
+    rate = context.snapshot.config.limits.failed_auth
+    bucket = [failed_auth_bucket(rate, context.address)] if rate is not None else []
     has_shown = False
     for name in KEY_HEADERS:
         value = request.headers.get(name)
@@ -62,11 +62,11 @@ async def _find_owner(request: web.Request, visit: Visit) -> None:
         # By its digest: a guess's digest tells nothing of how near the guess was.
         digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
         if (owner := owners.get(digest)) is not None:
-            visit.gateway_headers = (*visit.gateway_headers, name)
-            visit.owner = visit.owner or owner
-    if visit.owner is not None:
-        _check_expiry(gateway, visit.owner)
-    elif bucket and has_shown and not visit.endpoint.is_public:
+            context.gateway_headers = (*context.gateway_headers, name)
+            context.owner = context.owner or owner
+    if context.owner is not None:
+        _check_expiry(gateway, context.owner)
+    elif bucket and has_shown and not context.endpoint.is_public:
         await gateway.windows.take(bucket)
 
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.proxy.context import VISIT
+from gateway.proxy.context import CONTEXT
 from gateway.server.middleware.access_log import Handler
 
 PREFLIGHT = {
@@ -18,17 +18,17 @@ EXPOSED = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, x-reques
 @web.middleware
 async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer preflights, and name the origin in every answer to it."""
-    visit = request[VISIT]
-    configured = visit.snapshot.config.server.cors
+    context = request[CONTEXT]
+    configured = context.snapshot.config.server.cors
     origin = request.headers.get("Origin")
     if configured is None or origin is None or origin not in configured.origins:
         return await handler(request)
     # One exact origin, never "*": keys are credentials.
-    visit.reply_headers |= {
+    context.reply_headers |= {
         "Access-Control-Allow-Origin": origin,
         "Vary": "Origin",
         "Access-Control-Expose-Headers": EXPOSED,
     }
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        return web.Response(status=204, headers=visit.reply_headers | PREFLIGHT)
+        return web.Response(status=204, headers=context.reply_headers | PREFLIGHT)
     return await handler(request)

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from gateway.errors import RateLimited
 from gateway.policy.limits import write_headers
-from gateway.proxy.context import VISIT
+from gateway.proxy.context import CONTEXT
 from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
 
@@ -12,17 +12,17 @@ from gateway.server.middleware.access_log import Handler
 @web.middleware
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take one request from every bucket, or refuse; say the tightest limit either way."""
-    visit = request[VISIT]
-    endpoint = visit.endpoint
+    context = request[CONTEXT]
+    endpoint = context.endpoint
     if not endpoint.is_limited:
         return await handler(request)
-    name, key = (visit.owner.name, visit.owner.key) if visit.owner is not None else ("", None)
-    charges = visit.snapshot.charge_book.charges(name, key, visit.address, endpoint.limit_class)
+    name, key = (context.owner.name, context.owner.key) if context.owner is not None else ("", None)
+    charges = context.snapshot.charge_book.charges(name, key, context.address, endpoint.limit_class)
     if not charges:
         return await handler(request)
     gateway = request.app[GATEWAY]
     verdict = await gateway.windows.take(charges)
-    visit.reply_headers.update(write_headers(verdict, gateway.clock.time(), is_anthropic=visit.is_anthropic))
+    context.reply_headers.update(write_headers(verdict, gateway.clock.time(), is_anthropic=context.is_anthropic))
     if verdict.wait:
         bucket = verdict.bucket
         gateway.metrics.refusals.inc(bucket.name.partition(":")[0])

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
 from gateway.policy.retries import is_pointless
 from gateway.proxy.client_stream import ClientGone
-from gateway.proxy.context import VISIT, Visit
+from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY
 from gateway.server.middleware.access_log import Handler
 
@@ -16,7 +16,7 @@ from gateway.server.middleware.access_log import Handler
 @web.middleware
 async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what the inner middlewares and the handler raise into a response."""
-    visit = request[VISIT]
+    context = request[CONTEXT]
     more: Mapping[str, str] = {}
     try:
         return await handler(request)
@@ -30,19 +30,21 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
     except (ClientGone, ConnectionError):
         raise ClientGone from None
     except Exception:
-        request.app[GATEWAY].logs.log.exception("bug", id=visit.exchange.id, endpoint=visit.endpoint.name)
+        request.app[GATEWAY].logs.log.exception("bug", id=context.exchange.id, endpoint=context.endpoint.name)
         error = InternalError("Internal error of the gateway")
-    visit.exchange.error = error
-    if visit.exchange.is_open:  # there is no second head: what was begun ends here
+    context.exchange.error = error
+    if context.exchange.is_open:  # there is no second head: what was begun ends here
         if request.transport is not None:
             request.transport.abort()
         raise ClientGone
-    return _response(request, visit, error, more)
+    return _response(request, context, error, more)
 
 
-def _response(request: web.Request, visit: Visit, error: GatewayError, more: Mapping[str, str]) -> web.StreamResponse:
-    gateway, exchange = request.app[GATEWAY], visit.exchange
-    status, body = visit.endpoint.dialect.write_error(error, exchange.id, gateway.clock.time())
+def _response(
+    request: web.Request, context: RequestContext, error: GatewayError, more: Mapping[str, str]
+) -> web.StreamResponse:
+    gateway, exchange = request.app[GATEWAY], context.exchange
+    status, body = context.endpoint.dialect.write_error(error, exchange.id, gateway.clock.time())
     headers = {"x-gateway-origin": error.origin, **more}
     if exchange.attempts:
         headers["x-gateway-attempts"] = str(exchange.attempts)

@@ -11,11 +11,11 @@ from attrs import evolve, frozen
 
 from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
-from gateway.proxy.context import Visit
-from gateway.proxy.plan.source_request import NOTHING_PAST, Past
-from gateway.proxy.response_recorder import Keeping
+from gateway.proxy.context import RequestContext
+from gateway.proxy.plan.source_request import NO_HISTORY, History
+from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
-from gateway.store.protocol import MOST_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
+from gateway.store.protocol import MAX_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.codec.json_body import JsonBody, raw
 from gateway.wire.codec.text import printable
 from gateway.wire.openai_responses.stored_items import (
@@ -31,8 +31,8 @@ from gateway.wire.openai_responses.stored_items import (
 )
 
 SEALED = "reasoning.encrypted_content"
-MOST_ID = 200
-MOST_REFERENCES = 1000
+MAX_ID = 200
+MAX_REFERENCES = 1000
 _BARE_REFERENCE = re.compile(rb'\{\s*"id"\s*:\s*"[^"\\]*"\s*(,\s*"type"\s*:\s*null\s*)?\}')
 _OURS = ("previous_response_id", "background")
 _BAD_PREVIOUS = frozenset({"failed", "cancelled"})
@@ -43,8 +43,8 @@ class Prepared:
     """A request that needs no store any more, what is to be kept of it, and what it rests on."""
 
     body: JsonBody
-    keeping: Keeping | None = None
-    past: Past = NOTHING_PAST
+    recorder: ResponseRecorder | None = None
+    past: History = NO_HISTORY
 
 
 @frozen
@@ -55,12 +55,12 @@ class _Said:
     provider: str
 
 
-def owner_of(visit: Visit) -> str:
+def owner_of(context: RequestContext) -> str:
     """Whose responses a client sees: its key's, or those of all who need none."""
-    return visit.owner.name if visit.owner is not None else ANONYMOUS
+    return context.owner.name if context.owner is not None else ANONYMOUS
 
 
-async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: bool = True) -> Prepared:
+async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, may_store: bool = True) -> Prepared:
     """Join what is stored with what is asked. Raises BadRequest in the words of the real API, StoreUnavailable."""
     previous = _previous(body)
     is_background = may_store and body.flag("background")
@@ -73,10 +73,10 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
     members, plain_include = _members(body, is_background=is_background, is_stored=wants_store)
     if not wants_store and previous is None and not _has_references(body):
         return Prepared(evolve(body, members=members))  # nothing of it is ours to look at
-    own, limit = read_items(body), visit.snapshot.config.server.max_body
+    own, limit = read_items(body), context.snapshot.config.server.max_body
     with reached():
-        links = await _links(gateway, visit, previous)
-        given = await _resolved(gateway, owner_of(visit), own, links, limit)
+        links = await _links(gateway, context, previous)
+        given = await _resolved(gateway, owner_of(context), own, links, limit)
     past = [
         _Said(item, link.maker.partition(":")[0])
         for link in links
@@ -86,33 +86,33 @@ async def prepare(gateway: Gateway, visit: Visit, body: JsonBody, *, may_store: 
     check_answered(everything if past else ())
     is_joined = bool(links) or given is not own
     whole = _put_input(body, members, everything, limit) if is_joined else evolve(body, members=members)
-    keeping = None
+    recorder = None
     if wants_store:
         added = write_items(given)
-        keeping = Keeping(
+        recorder = ResponseRecorder(
             store=gateway.responses,
             clock=gateway.clock,
-            owner=owner_of(visit),
+            owner=owner_of(context),
             id=f"resp_{secrets.token_hex(20)}",  # on an open gateway it is all that keeps others out
             previous=previous,
-            ttl=visit.snapshot.config.store.ttl,
+            ttl=context.snapshot.config.store.ttl,
             input=added,
             joined=bytes(whole.members["input"]) if past else added,
             given=tuple(item.id for item in given if item.id is not None),
             is_demanded=is_demanded,
             is_background=is_background,
-            exchange=visit.exchange,
+            exchange=context.exchange,
         )
-        visit.exchange.response = keeping.id
+        context.exchange.response = recorder.id
     if not is_joined:
-        return Prepared(whole, keeping, Past(plain_include=plain_include))
+        return Prepared(whole, recorder, History(plain_include=plain_include))
 
     def readable(provider: str) -> JsonBody:
         kept = [one.item for one in past if one.provider == provider or not one.item.is_sealed]
         return whole if len(kept) == len(past) else _put_input(body, members, [*kept, *given], limit)
 
     home = links[-1].maker if links else ""
-    return Prepared(whole, keeping, Past(home, readable, plain_include))
+    return Prepared(whole, recorder, History(home, readable, plain_include))
 
 
 def _members(body: JsonBody, *, is_background: bool, is_stored: bool) -> tuple[dict[str, msgspec.Raw], bytes | None]:
@@ -177,15 +177,15 @@ def _previous(body: JsonBody) -> str | None:
     return previous
 
 
-async def _links(gateway: Gateway, visit: Visit, previous: str | None) -> list[Link]:
+async def _links(gateway: Gateway, context: RequestContext, previous: str | None) -> list[Link]:
     """The chain that ends in `previous`."""
     if previous is None:
         return []
-    config, now = visit.snapshot.config, gateway.clock.time()
+    config, now = context.snapshot.config, gateway.clock.time()
     # It outlives the response that will stand on it, however long that takes.
     expires = now + config.server.timeouts.total + config.store.ttl
     try:
-        links = await gateway.responses.chain(owner_of(visit), previous, now, expires, config.server.max_body)
+        links = await gateway.responses.chain(owner_of(context), previous, now, expires, config.server.max_body)
     except ChainTooLong:
         raise _too_long(config.server.max_body) from None
     if not links:
@@ -194,8 +194,8 @@ async def _links(gateway: Gateway, visit: Visit, previous: str | None) -> list[L
             param="previous_response_id",
             code="previous_response_not_found",
         )
-    if len(links) >= MOST_LINKS:
-        raise TooLarge(f"The conversation has {MOST_LINKS} responses: begin a new one")
+    if len(links) >= MAX_LINKS:
+        raise TooLarge(f"The conversation has {MAX_LINKS} responses: begin a new one")
     last = links[-1]
     if last.status in (*RUNNING, *_BAD_PREVIOUS):
         raise BadRequest(
@@ -211,10 +211,8 @@ async def _resolved(gateway: Gateway, owner: str, own: list[Item], links: list[L
     names = {item.id or "" for item in own if item.kind == REFERENCE}
     if not names:
         return own
-    if len(names) > MOST_REFERENCES:
-        raise BadRequest(
-            f"'input' refers to {len(names)} items: at most {MOST_REFERENCES} are looked up", param="input"
-        )
+    if len(names) > MAX_REFERENCES:
+        raise BadRequest(f"'input' refers to {len(names)} items: at most {MAX_REFERENCES} are looked up", param="input")
     held = {name for link in links for name in link.items}
     known: dict[str, Item] = {}
     found: list[Item] = []
@@ -247,7 +245,7 @@ async def _look_up(gateway: Gateway, owner: str, name: str, names: set[str]) -> 
         stored = await gateway.responses.get(owner, response, now)
         holder = None if stored is None else stored.link
     else:
-        holder = await gateway.responses.holder(owner, name[:MOST_ID], now)
+        holder = await gateway.responses.holder(owner, name[:MAX_ID], now)
     if holder is None:
         return {}
     return {found: item.alone() for found, item in listed(holder.id, holder.input, holder.output) if found in names}

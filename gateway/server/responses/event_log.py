@@ -8,10 +8,10 @@ import msgspec
 from aiohttp import web
 from attrs import define, field
 
-from gateway.proxy.client_stream import Outlet
+from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.exchange import Step
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
-from gateway.wire.openai_responses.recording_lane import ENDS, MOST_NUMBER
+from gateway.wire.openai_responses.recording_lane import ENDS, MAX_NUMBER
 
 
 class _Event(msgspec.Struct):
@@ -24,7 +24,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @define
-class Frames:
+class EventLog:
     """The frames of a stream with their numbers. `size` in bytes; `last` is the number of the newest."""
 
     last: int = field(default=-1, init=False)
@@ -91,7 +91,7 @@ class Frames:
             self.last += 1
             return _Event(), frame
         number = event.sequence_number
-        if type(number) is int and self.last < number < MOST_NUMBER:
+        if type(number) is int and self.last < number < MAX_NUMBER:
             self.last = number
             return event, frame
         self.last += 1
@@ -108,10 +108,10 @@ class Frames:
 
 
 @define
-class Journal(Outlet):
+class RecordedStream(ClientStream):
     """The client's end of a stream that no client has to hold."""
 
-    frames: Frames = field(kw_only=True)
+    event_log: EventLog = field(kw_only=True)
 
     async def open(self, headers: dict[str, str]) -> None:
         if self.send is None:
@@ -119,7 +119,7 @@ class Journal(Outlet):
             self.send = self.write
 
     async def write(self, data: bytes) -> None:
-        self.frames.add(data)
+        self.event_log.add(data)
         self.wrote = asyncio.get_running_loop().time()
 
     async def beat(self, now: float) -> None:

@@ -9,10 +9,10 @@ from aiohttp import web
 from attrs import evolve
 
 from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavailable
-from gateway.proxy.client_stream import STREAM_HEADERS, Outlet
-from gateway.proxy.context import VISIT
+from gateway.proxy.client_stream import STREAM_HEADERS, ClientStream
+from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
-from gateway.proxy.relay import tell
+from gateway.proxy.relay import end_with_error
 from gateway.proxy.state import GATEWAY
 from gateway.server.responses.background import POLL_S, RENEW_S, RUNS, Run
 from gateway.server.responses.conversation import owner_of, reached, unknown
@@ -21,7 +21,7 @@ from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.recording_lane import marked
 from gateway.wire.openai_responses.replay import replay
-from gateway.wire.openai_responses.stored_items import MOST_LISTED, USUALLY_LISTED, listed, page, unrepeated
+from gateway.wire.openai_responses.stored_items import MAX_LISTED, USUALLY_LISTED, listed, page, unrepeated
 
 # What is left of a run whose gateway has stopped.
 INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gateway that ran this response has stopped"})
@@ -32,46 +32,46 @@ async def show(request: web.Request) -> web.StreamResponse:
     found = await _find(request)
     is_stream, after = _flag(request, "stream"), _number(request, "starting_after", -1)
     if not is_stream:
-        request[VISIT].exchange.step(Step.ESTIMATE)
+        request[CONTEXT].exchange.step(Step.ANSWER)
         return _json(whole_of(found))
     if (run := request.app[RUNS].get(found.owner, found.id)) is not None:
-        return await tell_run(request, run, after)
-    return await _tell(request, _replayed(request, found, after))
+        return await follow_run(request, run, after)
+    return await _stream(request, _replayed(request, found, after))
 
 
-async def tell_run(request: web.Request, run: Run, after: int, status: int = 200) -> web.StreamResponse:
+async def follow_run(request: web.Request, run: Run, after: int, status: int = 200) -> web.StreamResponse:
     """Stream what a run says, from behind `after` on. A client that leaves leaves the run alone."""
-    return await _tell(request, run.frames.follow(after, request[VISIT].snapshot.config.server.keepalive), status)
+    return await _stream(request, run.event_log.follow(after, request[CONTEXT].snapshot.config.server.keepalive), status)
 
 
-async def _tell(request: web.Request, frames: AsyncIterator[bytes], status: int = 200) -> web.StreamResponse:
-    visit, gateway = request[VISIT], request.app[GATEWAY]
-    server = visit.snapshot.config.server
-    outlet = Outlet(
+async def _stream(request: web.Request, event_log: AsyncIterator[bytes], status: int = 200) -> web.StreamResponse:
+    context, gateway = request[CONTEXT], request.app[GATEWAY]
+    server = context.snapshot.config.server
+    client_stream = ClientStream(
         request=request,
-        exchange=visit.exchange,
-        headers=visit.reply_headers,
+        exchange=context.exchange,
+        headers=context.reply_headers,
         ping=OPENAI_RESPONSES.ping,
         keepalive=server.keepalive,
         write_timeout=server.timeouts.write,
         commit_at=None,
         status=status,
     )
-    await outlet.open(STREAM_HEADERS)
+    await client_stream.open(STREAM_HEADERS)
     try:
-        async for frame in frames:
-            await outlet.write(frame or outlet.ping)
+        async for frame in event_log:
+            await client_stream.write(frame or client_stream.ping)
     except GatewayError as error:
-        visit.exchange.error = error
+        context.exchange.error = error
     except asyncio.CancelledError:
         if not gateway.is_cutting:
             raise
-        visit.exchange.error = ShuttingDown()
-    if visit.exchange.error is None:
-        visit.exchange.step(Step.END)
-        return await outlet.close()
-    visit.exchange.step(Step.GIVE_UP)
-    return await tell(outlet, OPENAI_RESPONSES.watch(Asked()), visit.exchange.error)
+        context.exchange.error = ShuttingDown()
+    if context.exchange.error is None:
+        context.exchange.step(Step.END)
+        return await client_stream.close()
+    context.exchange.step(Step.GIVE_UP)
+    return await end_with_error(client_stream, OPENAI_RESPONSES.watch(Asked()), context.exchange.error)
 
 
 async def _replayed(request: web.Request, found: StoredResponse, after: int) -> AsyncIterator[bytes]:
@@ -89,26 +89,26 @@ async def delete(request: web.Request) -> web.Response:
     """DELETE: gone for its owner; what a later response stands on stays for that one alone."""
     gateway, name = request.app[GATEWAY], request.match_info["id"]
     with reached():
-        is_gone = await gateway.responses.delete(owner_of(request[VISIT]), name, gateway.clock.time())
+        is_gone = await gateway.responses.delete(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if not is_gone:
         raise unknown(name)
-    request[VISIT].exchange.response = name
-    await request.app[RUNS].stop(owner_of(request[VISIT]), name)
-    request[VISIT].exchange.step(Step.ESTIMATE)
+    request[CONTEXT].exchange.response = name
+    await request.app[RUNS].stop(owner_of(request[CONTEXT]), name)
+    request[CONTEXT].exchange.step(Step.ANSWER)
     return _json(msgspec.json.encode({"id": name, "object": "response", "deleted": True}))
 
 
 async def list_input(request: web.Request) -> web.Response:
     """GET …/input_items: what was asked, and all before it, newest first (SDK type InputItemListParams)."""
     found = await _find(request)
-    gateway, visit = request.app[GATEWAY], request[VISIT]
+    gateway, context = request.app[GATEWAY], request[CONTEXT]
     limit = _number(request, "limit", USUALLY_LISTED)
-    if not 1 <= limit <= MOST_LISTED:
-        raise BadRequest(f"'limit' must be from 1 to {MOST_LISTED}, not {limit}", param="limit", code="invalid_value")
+    if not 1 <= limit <= MAX_LISTED:
+        raise BadRequest(f"'limit' must be from 1 to {MAX_LISTED}, not {limit}", param="limit", code="invalid_value")
     order = request.query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise BadRequest("'order' must be asc or desc", param="order", code="invalid_value")
-    most = visit.snapshot.config.server.max_body
+    most = context.snapshot.config.server.max_body
     with reached():
         try:
             links = await gateway.responses.chain(found.owner, found.id, gateway.clock.time(), 0.0, most)
@@ -119,7 +119,7 @@ async def list_input(request: web.Request) -> web.Response:
         for link in links or [found.link]
         for pair in listed(link.id, link.input, b"[]" if link.id == found.id else link.output)
     )
-    visit.exchange.step(Step.ESTIMATE)
+    context.exchange.step(Step.ANSWER)
     after, before = request.query.get("after"), request.query.get("before")
     return _json(page(items, limit, is_rising=order == "asc", after=after, before=before))
 
@@ -134,7 +134,7 @@ async def cancel(request: web.Request) -> web.Response:
         found = await _find(request)
     if found.is_running:
         found = await _end(request, found, "cancelled", b"null")
-    request[VISIT].exchange.step(Step.ESTIMATE)
+    request[CONTEXT].exchange.step(Step.ANSWER)
     return _json(whole_of(found))
 
 
@@ -151,10 +151,10 @@ async def _end(request: web.Request, found: StoredResponse, status: str, error: 
 async def _find(request: web.Request) -> StoredResponse:
     gateway, name = request.app[GATEWAY], request.match_info["id"]
     with reached():
-        found = await gateway.responses.get(owner_of(request[VISIT]), name, gateway.clock.time())
+        found = await gateway.responses.get(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if found is None:
         raise unknown(name)
-    request[VISIT].exchange.response = name
+    request[CONTEXT].exchange.response = name
     run = request.app[RUNS].get(found.owner, found.id)
     is_here = run is not None and run.ended is None
     # A store that was away has kept who runs from saying so: they get the time for it.

@@ -23,7 +23,7 @@ from gateway.wire.translation.memo import Drops
 from gateway.wire.translation.turn_order import ATTRIBUTION
 
 # Held before the first content; more than this is no beginning.
-MOST_HELD = 1024 * 1024
+MAX_HELD = 1024 * 1024
 _DELTA = b"event: content_block_delta\ndata: {"
 _STOP = write_event("message_stop", b'{"type":"message_stop"}')
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -73,7 +73,7 @@ class MessagesWatch(Watch):
             return b""
         read = read_frame(frame)
         if read.data is None:
-            return self._tell(frame)  # a comment
+            return self._pass(frame)  # a comment
         try:
             said = _SAID.decode(read.data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -83,7 +83,7 @@ class MessagesWatch(Watch):
             raise read_inner(NAME, said.error if said.error is not None else msgspec.json.decode(read.data))
         is_repeated = said.type == "message_start" and self._has_begun
         self._note(said)
-        return b"" if is_repeated and self._held == [] and self.has_content else self._tell(_named(frame, read, said))
+        return b"" if is_repeated and self._held == [] and self.has_content else self._pass(_named(frame, read, said))
 
     def _note(self, said: _Said) -> None:
         match said.type:
@@ -117,7 +117,7 @@ class MessagesWatch(Watch):
         if (usage := read_usage(said)) is not None:
             self.usage = merge(self.usage, usage)
 
-    def _tell(self, frame: bytes) -> bytes:
+    def _pass(self, frame: bytes) -> bytes:
         if self.has_content or self.is_finished:
             if not self._held:
                 return frame
@@ -125,7 +125,7 @@ class MessagesWatch(Watch):
             return held + frame
         self._held.append(frame)
         self._held_bytes += len(frame)
-        if self._held_bytes > MOST_HELD:
+        if self._held_bytes > MAX_HELD:
             raise Unreadable("The provider's stream says nothing")
         return b""
 

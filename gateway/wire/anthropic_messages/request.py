@@ -24,7 +24,7 @@ _READ = frozenset(
         "cache_control", "thread",
     }
 )  # fmt: skip
-MOST_BREAKPOINTS = 4
+MAX_BREAKPOINTS = 4
 STANDARD_OUTPUT = 32_000
 # The tool whose arguments are the structured answer, where a model has no other way.
 ANSWER_TOOL = "json_response"
@@ -210,9 +210,9 @@ def _write_cache(
 ) -> dict[str, Any]:
     """At most four breakpoints, the latest; without any, the one at the top of the request (3.8)."""
     marked = [tool for tool in tools.get("tools", ()) if "cache_control" in tool] + said.marked
-    if len(marked) > MOST_BREAKPOINTS:
+    if len(marked) > MAX_BREAKPOINTS:
         memo.drops.add("cache_control")
-        for block in marked[:-MOST_BREAKPOINTS]:
+        for block in marked[:-MAX_BREAKPOINTS]:
             del block["cache_control"]
     if marked or not profile.auto_cache:
         return {}

@@ -13,7 +13,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.options import BUDGETS, budget_of, effort_of, is_off
 
-LEAST_BUDGET = 1024
+MIN_BUDGET = 1024
 _MODES = {"enabled": "budget", "disabled": "off", "adaptive": "adaptive", "between_tools": "between_tools"}
 _INTERLEAVED = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
 
@@ -87,11 +87,11 @@ def _budget(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, p
     is_cut_off = has_open_call(request) and not thinks_before_open_call(request)
     budget = budget_of(thinking) or BUDGETS["medium"]
     is_prefilled = profile.prefill and bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
-    if is_forced or is_cut_off or is_prefilled or most <= LEAST_BUDGET:
+    if is_forced or is_cut_off or is_prefilled or most <= MIN_BUDGET:
         memo.drops.add("thinking")
         return Thought(replays=False)
     if budget >= most:
         budget = most - max(256, most // 5)
-    budget = min(max(LEAST_BUDGET, budget), most - 1)
+    budget = min(max(MIN_BUDGET, budget), most - 1)
     members = {"thinking": {"type": "enabled", "budget_tokens": budget}}
     return Thought(members, _INTERLEAVED if tools else {}, is_on=True)

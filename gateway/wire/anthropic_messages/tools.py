@@ -15,7 +15,7 @@ from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import has_union, tool_parameters, without_unions
 from gateway.wire.translation.tools import check_forced, chosen_name, distinct, is_named, is_offered, offered
 
-LONGEST_NAME = 128
+MAX_NAME = 128
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 # Tools that Anthropic runs, by the beginning of their dated types, in the words of the neutral model.
 _HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
@@ -67,7 +67,7 @@ def read_choice(body: Node) -> tuple[ToolChoice | None, bool | None]:
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
     """Write `tools` and `tool_choice`; a history with calls needs tools even when there are none."""
-    memo.names.longest = LONGEST_NAME
+    memo.names.longest = MAX_NAME
     tools: Sequence[Tool] = [*offered(request, memo)]
     choice = request.choice
     if choice is not None and choice.mode == "none" and "none" not in profile.tool_choice:

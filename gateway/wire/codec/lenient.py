@@ -9,7 +9,7 @@ from gateway.errors import Unreadable
 from gateway.wire.codec.sse import read_frame
 
 # Three in a row are no stream (TRANSLATION.md 7.1.7).
-MOST_JUNK = 3
+MAX_JUNK = 3
 _QUIET = (b"", b"[DONE]")
 
 
@@ -45,7 +45,7 @@ class Junk:
         """Something could not: leave it out, as an empty data line or junk kills SDKs. Raises Unreadable."""
         if data.strip() not in _QUIET:
             self._count += 1
-            if self._count >= MOST_JUNK or not self.has_begun:
+            if self._count >= MAX_JUNK or not self.has_begun:
                 raise Unreadable("The provider's stream is not the JSON of its dialect")
         return b""
 

@@ -17,7 +17,7 @@ _NAME = re.compile(rb';\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 _FILE = re.compile(rb";\s*filename\*?=", re.IGNORECASE)
 _DISPOSITION = re.compile(rb"^content-disposition:\s*form-data(.*)$", re.IGNORECASE | re.MULTILINE)
 # A form has few fields; a body made of nothing but delimiters would cost time and memory.
-MOST_PARTS = 1000
+MAX_PARTS = 1000
 
 
 @frozen
@@ -49,8 +49,8 @@ class MultipartBody:
             raise BadRequest("The Content-Type of a multipart body must carry a boundary")
         boundary = (found[1] or found[2]).encode("utf-8", "replace")
         pieces = (b"\r\n" + data).split(b"\r\n--" + boundary)
-        if len(pieces) > MOST_PARTS:
-            raise BadRequest(f"A multipart body may have at most {MOST_PARTS} parts")
+        if len(pieces) > MAX_PARTS:
+            raise BadRequest(f"A multipart body may have at most {MAX_PARTS} parts")
         if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
             raise BadRequest("The multipart body does not end with its boundary")
         return cls(tuple(_read_part(piece) for piece in pieces[1:-1]), boundary, content_type)

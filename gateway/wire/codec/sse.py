@@ -11,7 +11,7 @@ from attrs import frozen
 from gateway.errors import Unreadable
 
 # `response.completed` repeats the whole response, and images come inline as base64.
-MOST_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 16 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
 _BOM = b"\xef\xbb\xbf"
 # An empty line: a line end followed by a line end. A "\r" at the very end may be half of "\r\n".
@@ -22,7 +22,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 class FrameCutter:
     """Turns the chunks of a socket into whole frames. The frames joined are the bytes fed."""
 
-    def __init__(self, most: int = MOST_FRAME_BYTES) -> None:
+    def __init__(self, most: int = MAX_FRAME_BYTES) -> None:
         self._most = most
         self._tail = bytearray()
         self._started = False

@@ -17,7 +17,7 @@ _WINDOW_LOG_MAX = 23
 _GZIP = 16 + zlib.MAX_WBITS
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
 # One chunk of a socket is at most 256 KiB; honest text does not shrink more than this.
-_MOST_PER_CHUNK = 64 * 1024 * 1024
+_MAX_PER_CHUNK = 64 * 1024 * 1024
 
 
 def unpack(data: bytes, encoding: str, limit: int) -> bytes:
@@ -59,10 +59,10 @@ class StreamUnpacker:
     def feed(self, chunk: bytes) -> bytes:
         """Return the plain bytes of a chunk. Raises Unreadable for damage, and for a bomb."""
         try:
-            plain = self._engine.decompress(chunk, _MOST_PER_CHUNK)
+            plain = self._engine.decompress(chunk, _MAX_PER_CHUNK)
         except (zlib.error, zstd.ZstdError, EOFError):
             raise Unreadable("The provider's compressed reply is damaged") from None
-        if len(plain) >= _MOST_PER_CHUNK:
+        if len(plain) >= _MAX_PER_CHUNK:
             raise Unreadable("The provider's compressed reply unpacks into too much")
         return plain
 

@@ -45,7 +45,7 @@ class Calls:
         slot, before = self._find(said), len(self._slots)
         if slot is None:
             for earlier in self._slots:
-                yield from self._tell(earlier)
+                yield from self._emit(earlier)
             slot = _Slot(free_index, before)
             self._slots.append(slot)
         if isinstance(index := said.get("index"), int):
@@ -59,7 +59,7 @@ class Calls:
     def end(self) -> Iterator[Event]:
         """The model has finished: tell what is still held, and end every call."""
         for slot in self._slots:
-            yield from self._tell(slot)
+            yield from self._emit(slot)
             if slot.is_told:
                 if slot.decoder is not None and (rest := slot.decoder.end()):
                     yield BlockDelta(slot.index, rest)
@@ -95,9 +95,9 @@ class Calls:
         if not text:
             return
         slot.held += text
-        yield from self._tell(slot)
+        yield from self._emit(slot)
 
-    def _tell(self, slot: _Slot) -> Iterator[Event]:
+    def _emit(self, slot: _Slot) -> Iterator[Event]:
         if not slot.name:
             return  # arguments of nobody: dropped, when no name ever comes
         if not slot.is_told:

@@ -31,7 +31,7 @@ from gateway.wire.translation.names import nine, safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape, text_of
 
 _FORMAT_OF = {origin: name for name, origin in FORMATS.items()}
-_MOST_BREAKPOINTS = 4
+_MAX_BREAKPOINTS = 4
 
 
 def write_messages(request: Request, memo: Memo, profile: Profile) -> list[dict[str, Any]]:
@@ -275,5 +275,5 @@ def document_text(document: Document, text: str | None = None) -> str:
 
 def _keep_latest(marked: Sequence[dict[str, Any]]) -> None:
     """OpenAI takes four breakpoints; the latest are worth the most."""
-    for part in marked[:-_MOST_BREAKPOINTS]:
+    for part in marked[:-_MAX_BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]

@@ -25,7 +25,7 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancel
 # Ids that OpenAI refuses in a history, and what they and our envelopes begin with in JSON.
 _FOREIGN_IDS = ("item_", "chatcmpl-")
 _FOREIGN = (QUOTED, *(b'"' + name.encode() for name in _FOREIGN_IDS))
-LONGEST_ID = 64
+MAX_ID = 64
 _QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
 
 
@@ -148,7 +148,7 @@ def _renamed(item: Any) -> Any:
     name = item.get("id") if isinstance(item, dict) else None
     if not isinstance(name, str) or item.get("type") == "item_reference":
         return item
-    is_foreign = name.startswith(_FOREIGN_IDS) or len(name) > LONGEST_ID
+    is_foreign = name.startswith(_FOREIGN_IDS) or len(name) > MAX_ID
     return {key: value for key, value in item.items() if key != "id"} if is_foreign else item
 
 

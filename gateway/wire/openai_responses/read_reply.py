@@ -249,7 +249,7 @@ class ResponsesReader:
         """The encrypted content counts as it stands here: what came with `added` may have been partial."""
         item.id = _text(said.get("id")) or item.id
         if item.block is None:
-            yield from self._tell_thought(item, said)
+            yield from self._read_thought(item, said)
         sealed = _text(said.get("encrypted_content"))
         if sealed is not None:
             yield from self._begin_thought(item, is_summary=True)
@@ -258,7 +258,7 @@ class ResponsesReader:
         if item.block is not None:
             yield BlockEnded(item.block)
 
-    def _tell_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
+    def _read_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
         for name, is_summary in (("summary", True), ("content", False)):
             parts = said.get(name)
             texts = (

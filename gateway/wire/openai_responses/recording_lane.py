@@ -16,7 +16,7 @@ _MARK = b'"response":'
 _ITEM = b'"response.output_item.'
 _encode = msgspec.json.Encoder().encode
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-MOST_NUMBER = 2**53  # beyond it JSON's numbers are not whole any more
+MAX_NUMBER = 2**53  # beyond it JSON's numbers are not whole any more
 
 
 class _Delta(msgspec.Struct):
@@ -47,7 +47,7 @@ class Final:
 
 
 @define
-class KeptLane:
+class RecordingLane:
     """Around another lane: puts `marks` into every response object, and holds the last one back until `end`.
 
     It remembers what was said, for a stream that breaks off: `begun` is the response object as it was last.
@@ -212,7 +212,7 @@ def _read(frame: bytes) -> _Frame:
         number = msgspec.json.decode(members.get("sequence_number", b"-1"))
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
         return _Frame(frame)
-    return _Frame(frame, kind, members, response, number if type(number) is int and 0 <= number < MOST_NUMBER else -1)
+    return _Frame(frame, kind, members, response, number if type(number) is int and 0 <= number < MAX_NUMBER else -1)
 
 
 def _raws(marks: Mapping[str, bytes]) -> dict[str, msgspec.Raw]:

@@ -39,17 +39,17 @@ class _Replay:
         told = cls()
         unsaid: dict[str, Any] = dict.fromkeys(("usage", "error", "incomplete_details"))
         begun = whole | unsaid | {"status": "in_progress", "output": []}
-        told.tell("response.created", response=begun)
-        told.tell("response.in_progress", response=begun)
+        told.emit("response.created", response=begun)
+        told.emit("response.in_progress", response=begun)
         for index, item in enumerate(whole.get("output") or []):
-            told.tell_item(index, item)
-        told.tell(f"response.{whole.get('status') or 'completed'}", response=whole)
+            told.emit_item(index, item)
+        told.emit(f"response.{whole.get('status') or 'completed'}", response=whole)
         return told.events
 
-    def tell(self, kind: str, **members: Any) -> None:
+    def emit(self, kind: str, **members: Any) -> None:
         self.events.append((kind, members))
 
-    def tell_item(self, index: int, item: Any) -> None:
+    def emit_item(self, index: int, item: Any) -> None:
         if not isinstance(item, dict):
             return
         kind, at = item.get("type"), {"item_id": item.get("id"), "output_index": index}
@@ -58,45 +58,45 @@ class _Replay:
         if text_of is not None:
             empty = {text_of: ""}
         begun = {**item, **empty} | ({"status": "in_progress"} if "status" in item else {})
-        self.tell("response.output_item.added", output_index=index, item=begun)
+        self.emit("response.output_item.added", output_index=index, item=begun)
         if kind == "message":
             for number, part in enumerate(_objects(item.get("content"))):
-                self._tell_part({**at, "content_index": number}, part)
+                self._emit_part({**at, "content_index": number}, part)
         elif kind == "reasoning":
             for number, part in enumerate(_objects(item.get("summary"))):
-                self._tell_summary({**at, "summary_index": number}, part)
+                self._emit_summary({**at, "summary_index": number}, part)
             for number, part in enumerate(_objects(item.get("content"))):
-                self._tell_text("reasoning_text", {**at, "content_index": number}, "text", part.get("text"))
+                self._emit_text("reasoning_text", {**at, "content_index": number}, "text", part.get("text"))
         elif kind == "function_call":
-            self._tell_text(
+            self._emit_text(
                 "function_call_arguments", {**at, "name": item.get("name")}, "arguments", item.get("arguments")
             )
         elif kind == "custom_tool_call":
-            self._tell_text("custom_tool_call_input", at, "input", item.get("input"))
-        self.tell("response.output_item.done", output_index=index, item=item)
+            self._emit_text("custom_tool_call_input", at, "input", item.get("input"))
+        self.emit("response.output_item.done", output_index=index, item=item)
 
-    def _tell_part(self, at: dict[str, Any], part: dict[str, Any]) -> None:
+    def _emit_part(self, at: dict[str, Any], part: dict[str, Any]) -> None:
         is_refusal = part.get("type") == "refusal"
         name = "refusal" if is_refusal else "text"
         more = {} if is_refusal else {"logprobs": part.get("logprobs") or []}
         empty: dict[str, Any] = {name: ""} if is_refusal else {name: "", "annotations": []}
-        self.tell("response.content_part.added", **at, part={**part, **empty})
+        self.emit("response.content_part.added", **at, part={**part, **empty})
         kind = "refusal" if is_refusal else "output_text"
-        self.tell(f"response.{kind}.delta", **at, delta=part.get(name, ""), **more)
+        self.emit(f"response.{kind}.delta", **at, delta=part.get(name, ""), **more)
         for number, note in enumerate(_objects(part.get("annotations"))):
-            self.tell("response.output_text.annotation.added", **at, annotation_index=number, annotation=note)
-        self.tell(f"response.{kind}.done", **at, **{name: part.get(name, "")}, **more)
-        self.tell("response.content_part.done", **at, part=part)
+            self.emit("response.output_text.annotation.added", **at, annotation_index=number, annotation=note)
+        self.emit(f"response.{kind}.done", **at, **{name: part.get(name, "")}, **more)
+        self.emit("response.content_part.done", **at, part=part)
 
-    def _tell_summary(self, at: dict[str, Any], part: dict[str, Any]) -> None:
-        self.tell("response.reasoning_summary_part.added", **at, part={**part, "text": ""})
-        self._tell_text("reasoning_summary_text", at, "text", part.get("text"))
-        self.tell("response.reasoning_summary_part.done", **at, part=part)
+    def _emit_summary(self, at: dict[str, Any], part: dict[str, Any]) -> None:
+        self.emit("response.reasoning_summary_part.added", **at, part={**part, "text": ""})
+        self._emit_text("reasoning_summary_text", at, "text", part.get("text"))
+        self.emit("response.reasoning_summary_part.done", **at, part=part)
 
-    def _tell_text(self, kind: str, at: dict[str, Any], name: str, said: Any) -> None:
+    def _emit_text(self, kind: str, at: dict[str, Any], name: str, said: Any) -> None:
         text = said if isinstance(said, str) else ""
-        self.tell(f"response.{kind}.delta", **{key: value for key, value in at.items() if key != "name"}, delta=text)
-        self.tell(f"response.{kind}.done", **at, **{name: text})
+        self.emit(f"response.{kind}.delta", **{key: value for key, value in at.items() if key != "name"}, delta=text)
+        self.emit(f"response.{kind}.done", **at, **{name: text})
 
 
 def _objects(given: Any) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import wrong_kind
 from gateway.wire.translation.envelope import is_envelope
 
-MOST_LISTED, USUALLY_LISTED = 100, 20
-MOST_ITEMS = 20_000  # of one request's input
+MAX_LISTED, USUALLY_LISTED = 100, 20
+MAX_ITEMS = 20_000  # of one request's input
 REFERENCE = "item_reference"
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
@@ -82,8 +82,8 @@ def read_items(body: JsonBody) -> list[Item]:
         items = _ITEMS.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise wrong_kind("input", "a string or an array", bytes(raw)) from None
-    if len(items) > MOST_ITEMS:
-        raise BadRequest(f"'input' has {len(items)} items: at most {MOST_ITEMS} are taken", param="input")
+    if len(items) > MAX_ITEMS:
+        raise BadRequest(f"'input' has {len(items)} items: at most {MAX_ITEMS} are taken", param="input")
     return [Item.read(item, f"input[{index}]") for index, item in enumerate(items)]
 
 

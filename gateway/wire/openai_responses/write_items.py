@@ -30,7 +30,7 @@ from gateway.wire.translation.names import safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
 
 NAME = "openai_responses"
-_MOST_BREAKPOINTS = 4
+_MAX_BREAKPOINTS = 4
 
 
 def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | None, list[dict[str, Any]]]:
@@ -50,7 +50,7 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
     if not writer.items:  # a conversation of system texts only: the last one asks (4.1)
         writer.write_message("user", [Text(instructions or "(empty)")])
         instructions = None
-    for part in writer.marked[:-_MOST_BREAKPOINTS]:
+    for part in writer.marked[:-_MAX_BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
     return instructions, writer.items
 

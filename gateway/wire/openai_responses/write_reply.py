@@ -40,7 +40,7 @@ from gateway.wire.openai_responses.objects import TIERS, builtin_item, is_builti
 from gateway.wire.openai_responses.usage import write_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.sequence import BlockSequencer
 
 _json = msgspec.json.Encoder().encode
 _INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "content_filter"}
@@ -48,9 +48,9 @@ _INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "con
 
 def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole response: what its own stream would have built."""
-    writer, serial = ResponsesWriter(memo), Serialiser()
+    writer, sequencer = ResponsesWriter(memo), BlockSequencer()
     for event in unfold(reply):
-        for told in serial.feed(event):
+        for told in sequencer.feed(event):
             writer.feed(told)
     return _json(writer.response)
 
@@ -94,7 +94,7 @@ class ResponsesWriter:
             case Started():
                 if event.tier is not None:
                     self.response["service_tier"] = TIERS.get(event.tier, event.tier)
-                return self._tell("response.created", response=self.response) + self._tell(
+                return self._event("response.created", response=self.response) + self._event(
                     "response.in_progress", response=self.response
                 )
             case Finished():
@@ -145,7 +145,7 @@ class ResponsesWriter:
             out = self._open(message)
         assert self._item is not None
         index = len(self._item["content"])
-        out += self._tell_of("response.content_part.added", content_index=index, part=self._part(""))
+        out += self._item_event("response.content_part.added", content_index=index, part=self._part(""))
         kind = b"refusal" if isinstance(block, Refusal) else b"output_text"
         self._set_head(b"response." + kind + b".delta", b'"content_index":%d,' % index)
         return out
@@ -206,11 +206,11 @@ class ResponsesWriter:
             index = len(self._item.setdefault("content", []))
             self._set_head(b"response.reasoning_text.delta", b'"content_index":%d,' % index)
             part = {"type": "reasoning_text", "text": ""}
-            return self._tell_of("response.content_part.added", content_index=index, part=part)
+            return self._item_event("response.content_part.added", content_index=index, part=part)
         index = len(self._item["summary"])
         self._set_head(b"response.reasoning_summary_text.delta", b'"summary_index":%d,' % index)
         part = {"type": "summary_text", "text": ""}
-        return self._tell_of("response.reasoning_summary_part.added", summary_index=index, part=part)
+        return self._item_event("response.reasoning_summary_part.added", summary_index=index, part=part)
 
     def _is_raw_thought(self) -> bool:
         block = self._block
@@ -226,12 +226,12 @@ class ResponsesWriter:
             part = {"type": "reasoning_text", "text": text}
             index = len(self._item["content"])
             self._item["content"].append(part)
-            return self._tell_of("response.reasoning_text.done", content_index=index, text=text) + self._tell_of(
+            return self._item_event("response.reasoning_text.done", content_index=index, text=text) + self._item_event(
                 "response.content_part.done", content_index=index, part=part
             )
         part, index = {"type": "summary_text", "text": text}, len(self._item["summary"])
         self._item["summary"].append(part)
-        return self._tell_of("response.reasoning_summary_text.done", summary_index=index, text=text) + self._tell_of(
+        return self._item_event("response.reasoning_summary_text.done", summary_index=index, text=text) + self._item_event(
             "response.reasoning_summary_part.done", summary_index=index, part=part
         )
 
@@ -241,7 +241,7 @@ class ResponsesWriter:
         cited: dict[str, Any] = {"type": "url_citation", "url": citation.url, "title": citation.title or ""}
         cited |= {"start_index": 0, "end_index": self._length}
         self._citations.append(cited)
-        return self._tell_of(
+        return self._item_event(
             "response.output_text.annotation.added",
             content_index=len(self._item["content"]),
             annotation_index=len(self._citations) - 1,
@@ -250,7 +250,7 @@ class ResponsesWriter:
 
     def _end_block(self) -> bytes:
         if isinstance(self._block, ToolCall) and self._is_builtin(self._block) and self._item is None:
-            return self._tell_builtin(self._block)
+            return self._write_builtin(self._block)
         if self._item is None:
             return b""
         match self._block:
@@ -268,10 +268,10 @@ class ResponsesWriter:
         text, index = "".join(self._texts), len(self._item["content"])
         part = self._part(text)
         if isinstance(self._block, Refusal):
-            out = self._tell_of("response.refusal.done", content_index=index, refusal=text)
+            out = self._item_event("response.refusal.done", content_index=index, refusal=text)
         else:
-            out = self._tell_of("response.output_text.done", content_index=index, text=text, logprobs=[])
-        out += self._tell_of("response.content_part.done", content_index=index, part=part)
+            out = self._item_event("response.output_text.done", content_index=index, text=text, logprobs=[])
+        out += self._item_event("response.content_part.done", content_index=index, part=part)
         self._item["content"].append(part)
         return out
 
@@ -296,13 +296,13 @@ class ResponsesWriter:
         self._item["status"] = "incomplete" if is_cut else "completed"
         if self._item["type"] == "custom_tool_call":
             self._item["input"] = text
-            out = self._tell_of("response.custom_tool_call_input.done", input=text)
+            out = self._item_event("response.custom_tool_call_input.done", input=text)
         else:
             self._item["arguments"] = text or "{}"
-            out = self._tell_of("response.function_call_arguments.done", name=call.name, arguments=text or "{}")
+            out = self._item_event("response.function_call_arguments.done", name=call.name, arguments=text or "{}")
         return out + self._close()
 
-    def _tell_builtin(self, call: ToolCall) -> bytes:
+    def _write_builtin(self, call: ToolCall) -> bytes:
         """A built-in tool's call, or a plain function call when its arguments make no sense."""
         item = builtin_item(call, "".join(self._texts))
         if item is None:
@@ -316,7 +316,7 @@ class ResponsesWriter:
 
     def _open(self, item: dict[str, Any]) -> bytes:
         self._item = item
-        out = self._tell("response.output_item.added", output_index=len(self.response["output"]), item=item)
+        out = self._event("response.output_item.added", output_index=len(self.response["output"]), item=item)
         self._set_head(self._pending_head)
         self._pending_head = b""
         return out
@@ -324,7 +324,7 @@ class ResponsesWriter:
     def _close(self) -> bytes:
         item, index = self._item, len(self.response["output"])
         self._item, self._head = None, b""
-        out = self._tell("response.output_item.done", output_index=index, item=item)
+        out = self._event("response.output_item.done", output_index=index, item=item)
         self.response["output"].append(item)
         return out
 
@@ -346,17 +346,17 @@ class ResponsesWriter:
         self.response["usage"] = write_usage(self._usage or Usage())
         if not why:
             self.response["completed_at"] = int(self.memo.time()) if self.memo.time is not None else self.memo.now
-        return out + self._tell(f"response.{self.response['status']}", response=self.response)
+        return out + self._event(f"response.{self.response['status']}", response=self.response)
 
     def _id(self, prefix: str) -> str:
         return make_id(prefix, self.memo.seed, len(self.response["output"]))
 
-    def _tell_of(self, kind: str, **members: Any) -> bytes:
+    def _item_event(self, kind: str, **members: Any) -> bytes:
         """An event of the open item."""
         assert self._item is not None
-        return self._tell(kind, item_id=self._item["id"], output_index=len(self.response["output"]), **members)
+        return self._event(kind, item_id=self._item["id"], output_index=len(self.response["output"]), **members)
 
-    def _tell(self, kind: str, **members: Any) -> bytes:
+    def _event(self, kind: str, **members: Any) -> bytes:
         data = _json({"type": kind, "sequence_number": self._number, **members})
         self._number += 1
         return write_event(kind, data)

@@ -12,7 +12,7 @@ from gateway.wire.translation.options import check_single, effort_of, write_iden
 from gateway.wire.translation.schema import is_strict
 
 # OpenAI's least output cap.
-LEAST_OUTPUT = 16
+MIN_OUTPUT = 16
 _BAD_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -57,7 +57,7 @@ def _cap(request: Request, memo: Memo, profile: Profile) -> int | None:
     if profile.max_output is not None and most > profile.max_output:
         memo.drops.add("max_tokens")
         most = profile.max_output
-    return max(LEAST_OUTPUT, most)
+    return max(MIN_OUTPUT, most)
 
 
 def _write_sampling(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
 
 _EMPTY = msgspec.Raw(b"{}")
-_MOST_BEGINNING = 200  # deltas before `{"input":"` is there
+_MAX_BEGINNING = 200  # deltas before `{"input":"` is there
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -84,7 +84,7 @@ class FreeformDecoder:
 
     def _find_beginning(self) -> str:
         whole = "".join(self._raw)
-        if len(self._raw) > _MOST_BEGINNING:
+        if len(self._raw) > _MAX_BEGINNING:
             self._state = "other"
             return ""
         tidy = "".join(whole.split())

@@ -19,7 +19,7 @@ from gateway.wire.neutral import Block, Reasoning, Request
 PREFIX = "gw1."
 QUOTED = b'"' + PREFIX.encode()  # how an envelope begins in JSON
 _MAC_BYTES = 16
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 
 
 class _Said(msgspec.Struct):
@@ -68,7 +68,7 @@ class Sealer:
             mac, packed = data[:_MAC_BYTES], data[_MAC_BYTES:]
             if not hmac.compare_digest(mac, self._mac(packed)):
                 return None
-            said = _SAID.decode(zlib.decompressobj().decompress(packed, _MOST_BYTES))
+            said = _SAID.decode(zlib.decompressobj().decompress(packed, _MAX_BYTES))
         except (ValueError, zlib.error, msgspec.MsgspecError):
             return None
         parts = said.p if said.p is not None else (visible,) if visible else ()

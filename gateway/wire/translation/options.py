@@ -16,7 +16,7 @@ from gateway.wire.translation.memo import Memo
 _EFFORT_BY_BUDGET = ((1024, "low"), (4096, "low"), (12_000, "medium"), (28_000, "high"))
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 60_000}
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\+?[\d\s().-]{7,}")
-_LONGEST_IDENTIFIER = 128  # SDK type: safety_identifier
+_MAX_IDENTIFIER = 128  # SDK type: safety_identifier
 _SESSION = re.compile(r"session_?(?:id)?[\"':=_\s]*([0-9a-fA-F-]{32,36})")
 
 
@@ -69,7 +69,7 @@ def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, 
     members: dict[str, Any] = {}
     user = request.user
     if user is not None:
-        short = user if len(user) <= _LONGEST_IDENTIFIER else hashlib.sha256(user.encode()).hexdigest()
+        short = user if len(user) <= _MAX_IDENTIFIER else hashlib.sha256(user.encode()).hexdigest()
         if profile.safety_identifier:
             members["safety_identifier"] = short
         elif profile.user:

@@ -28,7 +28,7 @@ OfBlock = BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | 
 
 
 @define
-class Serialiser:
+class BlockSequencer:
     """Puts the events of blocks in order; all other events pass."""
 
     _next: int = field(default=0, init=False)  # the dense index of the next block
@@ -54,7 +54,7 @@ class Serialiser:
 
     def _feed_block(self, event: OfBlock) -> Iterator[Event]:
         if event.index == self._open:
-            yield from self._tell(event)
+            yield from self._emit(event)
             yield from self._drain()
         elif event.index in self._waiting:
             self._waiting[event.index].append(event)
@@ -72,7 +72,7 @@ class Serialiser:
             yield from self._close()
             yield from self._drain()
 
-    def _tell(self, event: OfBlock) -> Iterator[Event]:
+    def _emit(self, event: OfBlock) -> Iterator[Event]:
         """Tell an event of the open block, opening it with the first that says something."""
         if isinstance(event, BlockEnded):
             yield from self._close(event)
@@ -109,7 +109,7 @@ class Serialiser:
             assert isinstance(first, BlockStarted)
             yield from self._begin(first)
             for event in more:
-                yield from self._tell(event)
+                yield from self._emit(event)
             if self._is_call and self._waiting and self._is_complete():
                 yield from self._close()
 

@@ -38,8 +38,8 @@ _WEIGHTS = ((_LETTERS, 0.225), (_DIGITS, 0.6), (_PUNCTUATION, 0.42), (b" ", 0.17
 # Claude's vocabulary cuts finer than OpenAI's (TRANSLATION.md 11).
 CLAUDE_FACTOR = 1.15
 PER_TURN, PER_TOOL = 4, 12
-_PER_PDF_BYTE, _LEAST_PDF = 1 / 400, 1500
-_PIXELS_PER_TOKEN, _MOST_IMAGE, _UNKNOWN_IMAGE = 750, 1600, 1000
+_PER_PDF_BYTE, _MIN_PDF = 1 / 400, 1500
+_PIXELS_PER_TOKEN, _MAX_IMAGE, _UNKNOWN_IMAGE = 750, 1600, 1000
 _AUDIO_BYTES_PER_TOKEN = 400
 
 
@@ -93,7 +93,7 @@ def _collect(blocks: Iterable[Block], texts: list[str]) -> int:
             case Document() if block.source.text is not None:
                 texts.append(block.source.text)
             case Document():
-                other += max(_LEAST_PDF, round(len(block.source.data or "") * 0.75 * _PER_PDF_BYTE))
+                other += max(_MIN_PDF, round(len(block.source.data or "") * 0.75 * _PER_PDF_BYTE))
             case Audio():
                 other += len(block.data) // _AUDIO_BYTES_PER_TOKEN
             case Opaque():
@@ -109,7 +109,7 @@ def _tool_text(tool: Tool) -> str:
 def _image(source: Source) -> int:
     """Anthropic's rule: a token for every 750 pixels, with a bound; unknown sizes count as a usual picture."""
     size = dimensions(source)
-    return _UNKNOWN_IMAGE if size is None else min(_MOST_IMAGE, max(1, size[0] * size[1] // _PIXELS_PER_TOKEN))
+    return _UNKNOWN_IMAGE if size is None else min(_MAX_IMAGE, max(1, size[0] * size[1] // _PIXELS_PER_TOKEN))
 
 
 def dimensions(source: Source) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import Named
 
-MOST_TOOLS = 128
+MAX_TOOLS = 128
 CLIENT_KINDS = frozenset({"function", "custom"})
 
 
@@ -71,8 +71,8 @@ def is_named(tool: Tool, wanted: str | None) -> bool:
 
 def check_number(written: Sequence[object]) -> None:
     """Refuse more tools than OpenAI's dialects take."""
-    if len(written) > MOST_TOOLS:
-        raise CannotSay(f"{len(written)} tools are more than the {MOST_TOOLS} that this model takes", param="tools")
+    if len(written) > MAX_TOOLS:
+        raise CannotSay(f"{len(written)} tools are more than the {MAX_TOOLS} that this model takes", param="tools")
 
 
 def check_forced(request: Request, has_any: bool) -> None:

@@ -13,7 +13,7 @@ from gateway.wire.neutral import Citation, Reasoning, Refusal, Reply, Stop, Stop
 from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import unseal
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.sequence import Serialiser
+from gateway.wire.translation.sequence import BlockSequencer
 from tests.wire.crossings import SEALER, body, chunk, cross, crossing, message, usage_chunk, write
 from tests.wire.grammar import read_responses
 
@@ -248,8 +248,8 @@ def test_whole_replies_are_what_their_streams_build() -> None:
         Refusal("no"),
     )
     reply = Reply("i", "m", blocks, Stop(StopReason.END))
-    writer, serial = RESPONSES.client.stream_writer(memo_of()), Serialiser()
-    stream = b"".join(writer.feed(out) for event in unfold(reply) for out in serial.feed(event))
+    writer, sequencer = RESPONSES.client.stream_writer(memo_of()), BlockSequencer()
+    stream = b"".join(writer.feed(out) for event in unfold(reply) for out in sequencer.feed(event))
     said, final = read_responses(stream)
     assert json.loads(RESPONSES.client.write_reply(reply, memo_of())) == final
     assert said.reasoning == "onetwo" and said.signatures == ["E"] and said.refusal == "no"
