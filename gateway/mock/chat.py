@@ -19,12 +19,12 @@ CLOCK = {"name": "get_time", "arguments": '{"zone":"Europe/Paris"}'}
 
 def text_of(request: Mapping[str, Any]) -> str:
     """What the mock says to a conversation: it greets, and repeats the last user text."""
-    said = ""
+    payload = ""
     for message in request.get("messages") or []:
         if isinstance(message, dict) and message.get("role") == "user":
             content = message.get("content")
-            said = content if isinstance(content, str) else ""
-    return f"Hello from the mock provider. You said: {said[:200]}" if said else "Hello from the mock provider."
+            payload = content if isinstance(content, str) else ""
+    return f"Hello from the mock provider. You said: {payload[:200]}" if payload else "Hello from the mock provider."
 
 
 def message_of(request: Mapping[str, Any], sample: str, text: str) -> tuple[dict[str, Any], str]:
@@ -107,8 +107,8 @@ def events(request: Mapping[str, Any], sample: str, text: str) -> Iterator[bytes
 
 def legacy_whole(request: Mapping[str, Any], sample: str, text: str) -> dict[str, Any]:
     """A whole reply of /v1/completions."""
-    said = text or "Hello from the mock provider."
-    choice = {"index": 0, "text": said, "logprobs": None, "finish_reason": "stop"}
+    payload = text or "Hello from the mock provider."
+    choice = {"index": 0, "text": payload, "logprobs": None, "finish_reason": "stop"}
     return {
         "id": "cmpl-mock",
         "object": "text_completion",

@@ -19,15 +19,15 @@ PAGE = {
 
 def text_of(request: Mapping[str, Any]) -> str:
     """What the mock says to a conversation: it greets, and repeats the last user text."""
-    said = ""
+    payload = ""
     for message in request.get("messages") or []:
         if isinstance(message, dict) and message.get("role") == "user":
             content = message.get("content")
             if isinstance(content, list):
                 texts = [one.get("text", "") for one in content if isinstance(one, dict) and one.get("type") == "text"]
                 content = " ".join(texts)
-            said = content if isinstance(content, str) else ""
-    return f"Hello from the mock provider. You said: {said[:200]}" if said else "Hello from the mock provider."
+            payload = content if isinstance(content, str) else ""
+    return f"Hello from the mock provider. You said: {payload[:200]}" if payload else "Hello from the mock provider."
 
 
 def content_of(request: Mapping[str, Any], sample: str, text: str) -> tuple[list[dict[str, Any]], str]:
@@ -89,8 +89,10 @@ def error_body(status: int, error: Any) -> Any:
     """An error as Anthropic says it."""
     kinds = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
     kinds |= {404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 529: "overloaded_error"}
-    said = error if error is not None else {"type": kinds.get(status, "api_error"), "message": f"Told to say {status}"}
-    return said if isinstance(said, dict) and "error" in said else {"type": "error", "error": said}
+    payload = (
+        error if error is not None else {"type": kinds.get(status, "api_error"), "message": f"Told to say {status}"}
+    )
+    return payload if isinstance(payload, dict) and "error" in payload else {"type": "error", "error": payload}
 
 
 def error_event(error: Any) -> bytes:

@@ -24,14 +24,14 @@ ENDS: dict[str, tuple[str, Any, Any]] = {
 
 def text_of(request: Mapping[str, Any]) -> str:
     """What the mock says: it greets, and repeats the last user text."""
-    said, given = "", request.get("input")
+    payload, given = "", request.get("input")
     for item in [{"role": "user", "content": given}] if isinstance(given, str) else given or []:
         if isinstance(item, dict) and item.get("role") == "user":
             content = item.get("content")
             if isinstance(content, list):
                 content = " ".join(part.get("text", "") for part in content if isinstance(part, dict))
-            said = content if isinstance(content, str) else ""
-    return f"Hello from the mock provider. You said: {said[:200]}" if said else "Hello from the mock provider."
+            payload = content if isinstance(content, str) else ""
+    return f"Hello from the mock provider. You said: {payload[:200]}" if payload else "Hello from the mock provider."
 
 
 def items_of(request: Mapping[str, Any], sample: str, text: str) -> list[dict[str, Any]]:
@@ -68,8 +68,8 @@ def whole(request: Mapping[str, Any], sample: str, text: str) -> dict[str, Any]:
     """A whole response."""
     status, details, error = ENDS.get(sample, ("completed", None, None))
     usage = USAGE | {"output_tokens": 0} if sample == "empty" else USAGE
-    said = _head(request) | {"status": status, "incomplete_details": details, "error": error}
-    return said | {"output": items_of(request, sample, text), "usage": usage}
+    payload = _head(request) | {"status": status, "incomplete_details": details, "error": error}
+    return payload | {"output": items_of(request, sample, text), "usage": usage}
 
 
 def compacted(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,13 +105,13 @@ def events(request: Mapping[str, Any], sample: str, text: str) -> Iterator[bytes
 
 def error_event(error: Any) -> bytes:
     """An error inside a stream, nested as the real API does it."""
-    said = error or {
+    payload = error or {
         "type": "server_error",
         "code": "server_error",
         "message": "The mock was told to fail",
         "param": None,
     }
-    data = json.dumps({"type": "error", "sequence_number": 99, "error": said})
+    data = json.dumps({"type": "error", "sequence_number": 99, "error": payload})
     return b"event: error\ndata: " + data.encode() + b"\n\n"
 
 

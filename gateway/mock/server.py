@@ -88,8 +88,8 @@ async def _play(request: web.Request, path: str, body: dict[str, Any], behaviour
     if (broken := await _break_head(request, behaviour)) is not None:
         return broken
     if behaviour.status >= 300:
-        said = messages if path.startswith("/messages") else chat
-        error = said.error_body(behaviour.status, behaviour.error) if behaviour.body is None else behaviour.body
+        payload = messages if path.startswith("/messages") else chat
+        error = payload.error_body(behaviour.status, behaviour.error) if behaviour.body is None else behaviour.body
         return _whole(behaviour, error)
     if behaviour.body is not None:
         return _whole(behaviour, behaviour.body)

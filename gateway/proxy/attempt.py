@@ -133,7 +133,7 @@ class Attempt:
         if name is None:
             return False
         source = call.source
-        call.gateway.learned.learn(source.owner, target.provider, target.model or "", name, source.monotonic)
+        call.gateway.refused_members.learn(source.owner, target.provider, target.model or "", name, source.monotonic)
         return True
 
     async def _relay(self, reply: UpstreamReply) -> web.StreamResponse:

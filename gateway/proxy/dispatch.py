@@ -70,7 +70,9 @@ class Dispatch:
 
     async def _end_stream(self, error: GatewayError) -> web.StreamResponse:
         recorder, lane = self.call.recorder, self.call.lane or self.call.make_lane()
-        return await end_with_error(self.call.client_stream, lane, error, recorder.ending if recorder is not None else None)
+        return await end_with_error(
+            self.call.client_stream, lane, error, recorder.ending if recorder is not None else None
+        )
 
     def _keep_rest(self) -> None:
         """Store what was said to a client that has left in the middle; nobody waits for it."""
@@ -81,33 +83,33 @@ class Dispatch:
     async def _try_all(self) -> web.StreamResponse:
         call, gateway = self.call, self.call.gateway
         route, retry = call.resolved.route, call.resolved.retry
-        turns = gateway.turn(call.resolved.alias) if route.policy == "round_robin" else 0
-        ordered = order(route, turns, gateway.dice.random, lambda target: gateway.health.latency(target.name))
+        rotations = gateway.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
+        ordered = order(route, rotations, gateway.dice.random, lambda target: gateway.health.latency(target.name))
         if call.source.past.home:  # what a target has sealed for itself goes back to it; the others in their order
             home, _ = call.home
             ordered = sorted(ordered, key=lambda target: target.name != home)
         started = call.context.exchange.started
         schedule = Schedule(deque(ordered), route.context_fallback, retry.attempts, started + retry.within)
-        while (turn := schedule.next(gateway.clock.monotonic())) is not None:
-            if turn.is_repeat and not gateway.budget(turn.target.provider).take():
+        while (next_rotation := schedule.next(gateway.clock.monotonic())) is not None:
+            if next_rotation.is_repeat and not gateway.budget(next_rotation.target.provider).take():
                 break
-            if turn.pause:
-                await call.patiently(gateway.clock.sleep(turn.pause))
-            if (answer := await self._try(turn, schedule)) is not None:
+            if next_rotation.pause:
+                await call.patiently(gateway.clock.sleep(next_rotation.pause))
+            if (answer := await self._try(next_rotation, schedule)) is not None:
                 return answer
         for fault in self._faults:
             if isinstance(fault, SaidNothing):  # nobody said more
                 return await deliver(call, fault.held)
         raise verdict(self._faults) if self._faults else self._nothing_to_try()
 
-    async def _try(self, turn: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
+    async def _try(self, next_rotation: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None when it failed and the client has seen nothing of it."""
-        gateway, exchange, target = self.call.gateway, self.call.context.exchange, turn.target
+        gateway, exchange, target = self.call.gateway, self.call.context.exchange, next_rotation.target
         now = gateway.clock.monotonic()
         if (plan := self._find_plan(target)) is None or (picked := self._pick(target, plan, now)) is None:
             return None
         credential, wait = picked
-        if wait and not turn.is_forced:
+        if wait and not next_rotation.is_forced:
             schedule.pass_over(target, wait)
             return None
         schedule.start()

@@ -58,7 +58,7 @@ class ModelCall:
         provider, model = snapshot.config.providers[target.provider], target.model or ""
         profile = snapshot.capabilities.profile(provider, model)
         source = self.source
-        refused = self.gateway.learned.refused(source.owner, provider.name, model, source.monotonic)
+        refused = self.gateway.refused_members.refused(source.owner, provider.name, model, source.monotonic)
         return make_plan(self.source, provider, model, profile, refused)
 
     @property

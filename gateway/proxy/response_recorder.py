@@ -71,12 +71,12 @@ class ResponseRecorder:
     async def whole(self, body: bytes) -> bytes:
         """Store a whole response; return what may be told. Raises StorageFull."""
         members = members_of(body, self.marks)
-        told = msgspec.json.encode(members)
+        encoded = msgspec.json.encode(members)
         if await self._put(Final(members)):
-            return told
+            return encoded
         if self.is_demanded:
             raise StorageFull
-        return marked(told, _UNKEPT)
+        return marked(encoded, _UNKEPT)
 
     def so_far(self, status: str) -> bytes | None:
         """The response object with what was said of it; None when nothing was."""

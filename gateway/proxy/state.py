@@ -13,8 +13,8 @@ from gateway.clock import Clock
 from gateway.config.schema import OAuth
 from gateway.policy.health import Health
 from gateway.policy.retries import RetryBudget
-from gateway.proxy.plan.reasoning_memory import Recall
-from gateway.proxy.plan.refused_members import Learned
+from gateway.proxy.plan.reasoning_memory import ReasoningMemory
+from gateway.proxy.plan.refused_members import RefusedMembers
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.tokenizer import Tokenizer
 from gateway.store.protocol import Windows
@@ -48,10 +48,10 @@ class Gateway:
     state_dir: str | None = None
     tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
     token_files: dict[OAuth, TokenFile] = field(factory=dict)
-    recall: Recall = field(factory=Recall)
-    learned: Learned = field(factory=Learned)
+    reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
+    refused_members: RefusedMembers = field(factory=RefusedMembers)
     budgets: dict[str, RetryBudget] = field(factory=dict)
-    turns: dict[str, int] = field(factory=dict)
+    rotations: dict[str, int] = field(factory=dict)
     background_tasks: set[asyncio.Task[None]] = field(
         factory=set
     )  # what is still to be stored of exchanges that have ended
@@ -81,11 +81,11 @@ class Gateway:
         self.background_tasks.add(task)
         task.add_done_callback(self.background_tasks.discard)
 
-    def turn(self, alias: str) -> int:
+    def next_rotation(self, alias: str) -> int:
         """Count an exchange of a route, for round robin."""
-        turn = self.turns.get(alias, 0)
-        self.turns[alias] = turn + 1
-        return turn
+        next_rotation = self.rotations.get(alias, 0)
+        self.rotations[alias] = next_rotation + 1
+        return next_rotation
 
     def budget(self, provider: str) -> RetryBudget:
         """The budget of second tries at a provider."""

@@ -49,7 +49,9 @@ def _watch(gateway: Gateway, runs: Runs) -> None:
             target.name for route in gateway.snapshot.config.routes.values() for target in route.targets if target.model
         }
         states = {name: gateway.health.state(name, now) for name in sorted(names)}
-        return [((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in TargetState]
+        return [
+            ((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in TargetState
+        ]
 
     watch = gateway.metrics.watch
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(gateway.exchanges)))])

@@ -84,7 +84,7 @@ def make_call(
         owner=context.owner.name if context.owner is not None else ANONYMOUS,
         is_stream=is_stream,
         secret=gateway.secret,
-        recall=gateway.recall,
+        reasoning_memory=gateway.reasoning_memory,
         forwarded=_forwarded(request, dialect, context.endpoint.mode),
         mode=context.endpoint.mode,
         refuses_losses=resolved.route.on_shed == "refuse",

@@ -59,7 +59,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, 
         _check(writing)
         for pragma in _PRAGMAS:
             writing.execute(f"PRAGMA {pragma}")
-        if any(said != "ok" for (said,) in writing.execute("PRAGMA quick_check")):
+        if any(payload != "ok" for (payload,) in writing.execute("PRAGMA quick_check")):
             raise sqlite3.DatabaseError("the file is damaged")
         writing.executescript(_SCHEMA)
         reading.execute("PRAGMA query_only=ON")

@@ -133,8 +133,8 @@ def _write_json(event: Mapping[str, Any]) -> bytes:
 def _write_console(members: dict[str, Any]) -> bytes:
     """A line for people: time, status, what was asked and who answered."""
     at = time.strftime("%H:%M:%S", time.localtime(members.pop("ts")))
-    said = " ".join(f"{key}={clean(value)}" for key, value in members.items() if key not in ("level", "event"))
-    return f"{at} {said}".encode("utf-8", "replace")
+    payload = " ".join(f"{key}={clean(value)}" for key, value in members.items() if key not in ("level", "event"))
+    return f"{at} {payload}".encode("utf-8", "replace")
 
 
 def _encode(_: WrappedLogger, __: str, line: Any) -> Any:

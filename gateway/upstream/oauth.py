@@ -82,14 +82,14 @@ class TokenFile:
         if token.refresh is None:
             raise self._fault("the token has ended, and there is no refresh token")
         form = {"grant_type": "refresh_token", "refresh_token": token.refresh, "client_id": self.config.client_id}
-        said = await self.post_form(self.config.token_url, form)
-        access = said.get("access_token")
+        payload = await self.post_form(self.config.token_url, form)
+        access = payload.get("access_token")
         if not isinstance(access, str) or not access:
             raise self._fault("the token endpoint's answer has no access_token")
-        life = said.get("expires_in")
+        life = payload.get("expires_in")
         is_sane = isinstance(life, int | float) and 0 < life < _MAX_LIFE
         expires = self.clock.time() + (float(life) if is_sane and life is not None else _FALLBACK_LIFE)
-        refresh = said.get("refresh_token")
+        refresh = payload.get("refresh_token")
         fresh = _Token(access, refresh if isinstance(refresh, str) and refresh else token.refresh, expires)
         self._token = fresh
         try:

@@ -65,7 +65,7 @@ class Asked:
     wants_usage: bool = True
 
 
-def nothing_put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
+def adds_nothing(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Put no member of our own into a raw request."""
     return {}
 
@@ -92,7 +92,7 @@ class Dialect:
     `path` stands behind `/v1` where clients call it, and behind the provider's base URL.
     `glance` looks at a whole raw reply: raises UpstreamFault for an error in a 200.
     `watch` makes the lane of a raw stream, `normalise` one that puts right what a server of it writes oddly.
-    `put` adds members that the gateway needs upstream, and notes what they lose.
+    `add_members` adds members that the gateway needs upstream, and notes what they lose.
     `unsealed` is a body without the reasoning that only who has made it can read.
     `prefix` adds those that put a text before the system prompt.
     `write_error` writes (status, body) from an error, the request id and the Unix time.
@@ -105,7 +105,7 @@ class Dialect:
     glance: Callable[[bytes], Glance]
     watch: Callable[[Asked], Lane]
     ask: Callable[[Body], Asked] = asked_nothing
-    put: Callable[[JsonBody, Profile, Drops], Mapping[str, bytes]] = nothing_put
+    add_members: Callable[[JsonBody, Profile, Drops], Mapping[str, bytes]] = adds_nothing
     unsealed: Callable[[JsonBody], JsonBody] = nothing_sealed
     prefix: Callable[[JsonBody, str, Mapping[str, bytes]], Mapping[str, bytes]] = no_prefix
     tidy: Callable[[Asked], Lane] | None = None

@@ -34,8 +34,8 @@ def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, 
 
 def _more_in(body: bytes) -> dict[str, Any]:
     """What a provider's error says besides the envelope, such as Azure's `innererror`."""
-    said = msgspec.json.decode(body)
-    inner = said.get("error") if isinstance(said, dict) else None
+    payload = msgspec.json.decode(body)
+    inner = payload.get("error") if isinstance(payload, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
@@ -49,22 +49,22 @@ def _conforms(body: bytes) -> bool:
 
 def describe(error: GatewayError) -> dict[str, Any]:
     """The members of the `error` object (TRANSLATION.md 8.1, PRODUCT.md section 3)."""
-    said: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "message": error.message,
         "type": error.type,
         "param": error.param,
         "code": error.code,
     }
     if error.param is not None:
-        said["details"] = {"field": error.param, "issue": error.message}
+        payload["details"] = {"field": error.param, "issue": error.message}
     if error.suggestion is not None:
-        said["suggestion"] = error.suggestion
-    return said
+        payload["suggestion"] = error.suggestion
+    return payload
 
 
 def write_stream_error(error: GatewayError) -> bytes:
     """Write the error frame of a broken chat stream, and its end (TRANSLATION.md 7.8, seed 003)."""
-    said = describe(error)
+    payload = describe(error)
     if isinstance(error, TimedOut):
-        said |= {"type": "upstream_timeout", "code": "read_timeout"}
-    return write_data(msgspec.json.encode({"error": said})) + DONE
+        payload |= {"type": "upstream_timeout", "code": "read_timeout"}
+    return write_data(msgspec.json.encode({"error": payload})) + DONE

@@ -38,11 +38,11 @@ def glance(body: bytes) -> Glance:
     return Glance(_usage(reply.usage))
 
 
-def _usage(said: Any) -> Usage | None:
+def _usage(payload: Any) -> Usage | None:
     """Chat's words, or those of images and audio: `input_tokens`, `output_tokens`."""
-    usage = read_usage(said)
-    if usage is None and isinstance(said, dict):
-        found = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    usage = read_usage(payload)
+    if usage is None and isinstance(payload, dict):
+        found = count(payload.get("input_tokens")), count(payload.get("output_tokens"))
         usage = Usage(input=found[0], output=found[1]) if found != (None, None) else None
     return usage
 

@@ -82,9 +82,9 @@ class Said:
 
 def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Declined:
     """Read an HTTP error. `now` is Unix time, for a Retry-After that is a date."""
-    said = said_in(body, status)
-    error = _declined(dialect, status, said, body if _is_object(body) else b"")
-    error.retry_after = read_wait(headers, said.message, now)
+    payload = said_in(body, status)
+    error = _declined(dialect, status, payload, body if _is_object(body) else b"")
+    error.retry_after = read_wait(headers, payload.message, now)
     flag = headers.get("x-should-retry", "").lower()
     error.should_retry = {"true": True, "false": False}.get(flag)
     return error
@@ -92,8 +92,8 @@ def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: b
 
 def read_inner(dialect: str, error: Any) -> Declined:
     """Read an error object that came inside a 200 reply or stream; the decoded JSON goes in."""
-    said = _said(error)
-    return _declined(dialect, _status_in(error, said), said, msgspec.json.encode({"error": error}))
+    payload = _payload(error)
+    return _declined(dialect, _status_in(error, payload), payload, msgspec.json.encode({"error": error}))
 
 
 def said_in(body: bytes, status: int) -> Said:
@@ -105,7 +105,7 @@ def said_in(body: bytes, status: int) -> Said:
         if not text or text.startswith("<") or (not text.isprintable() and "\ufffd" in text):
             return Said(f"The provider answered with status {status}")
         return Said(text[:_MAX_TEXT])
-    return _said(decoded, f"The provider answered with status {status}")
+    return _payload(decoded, f"The provider answered with status {status}")
 
 
 def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | None:
@@ -126,39 +126,39 @@ def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | N
     return _sane(float(found[1]) * _UNITS[found[2].lower()]) if found else None
 
 
-def _declined(dialect: str, status: int, said: Said, body: bytes) -> Declined:
+def _declined(dialect: str, status: int, payload: Said, body: bytes) -> Declined:
     return Declined(
-        said.message,
-        _classify(status, said),
+        payload.message,
+        _classify(status, payload),
         status=status,
         dialect=dialect,
         body=body,
-        error_type=said.type,
-        code=said.code,
-        param=said.param,
+        error_type=payload.type,
+        code=payload.code,
+        param=payload.param,
     )
 
 
-def _classify(status: int, said: Said) -> Fault:
-    words = {said.code, said.type}
-    if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(said.message)):
+def _classify(status: int, payload: Said) -> Fault:
+    words = {payload.code, payload.type}
+    if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(payload.message)):
         return Fault.QUOTA
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
-    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(said.message)):
+    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(payload.message)):
         return Fault.TOO_LONG
     if "tool_use_failed" in words:
         return Fault.BAD_CALL
-    if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(said.message)):
+    if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(payload.message)):
         return Fault.CREDENTIALS
-    if status == 409 and _LOCK_WORDS.search(said.message):
+    if status == 409 and _LOCK_WORDS.search(payload.message):
         return Fault.TRANSIENT
     if status in _STATUSES:
         return _STATUSES[status]
     return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
 
 
-def _said(decoded: Any, default: str = "The provider reported an error") -> Said:
+def _payload(decoded: Any, default: str = "The provider reported an error") -> Said:
     """Order of TRANSLATION.md 8.1: error.message, error, message, detail, error.metadata.raw."""
     while isinstance(decoded, list) and decoded:
         decoded = decoded[0]  # Google's compatible endpoint wraps its errors in a list
@@ -168,7 +168,7 @@ def _said(decoded: Any, default: str = "The provider reported an error") -> Said
         return Said(default)
     error = decoded.get("error")
     if isinstance(error, dict):
-        inner = _said(error, default)
+        inner = _payload(error, default)
         metadata = error.get("metadata")
         if inner.message == default and isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):
             return Said(metadata["raw"], inner.type, inner.code, inner.param)
@@ -193,14 +193,14 @@ def _detail(detail: Any) -> str | None:
     return detail if isinstance(detail, str) else None
 
 
-def _status_in(error: Any, said: Said) -> int:
+def _status_in(error: Any, payload: Said) -> int:
     for name in ("status_code", "code", "status"):
         code = error.get(name) if isinstance(error, dict) else None
         if isinstance(code, str) and code.isdecimal():
             code = int(code)
         if isinstance(code, int) and 400 <= code < 600:
             return code
-    for word in (said.code, said.type):
+    for word in (payload.code, payload.type):
         if word in _TYPES:
             return _TYPES[word]
     return 502

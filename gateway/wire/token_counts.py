@@ -20,12 +20,12 @@ def counting(
     name: str,
     path: str,
     members: Set[str],
-    said: dict[str, Any],
+    payload: dict[str, Any],
     read: Callable[[JsonBody], Request] | None = None,
 ) -> Dialect:
     """The dialect of a count of what `base` would be asked.
 
-    `members` are those of a request that count; `said` stands beside `input_tokens` in an answer. `read` reads a
+    `members` are those of a request that count; `payload` stands beside `input_tokens` in an answer. `read` reads a
     request where that is not as `base` reads one.
     """
     client, upstream = base.client, base.upstream
@@ -42,7 +42,7 @@ def counting(
 
     def write_reply(reply: Reply, memo: Memo) -> bytes:
         tokens = reply.usage.input if reply.usage is not None else None
-        return msgspec.json.encode({**said, "input_tokens": tokens or 0})
+        return msgspec.json.encode({**payload, "input_tokens": tokens or 0})
 
     return evolve(
         base,
@@ -64,11 +64,11 @@ def _glance(name: str, body: bytes) -> Glance:
 def _read(name: str, body: bytes) -> int:
     """The count in a reply. Raises UpstreamFault when it is none."""
     try:
-        said = msgspec.json.decode(body, type=dict[str, Any])
+        payload = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("The provider's count is not a JSON object") from None
-    if said.get("error") is not None:
-        raise read_inner(name, said["error"])
-    if type(said.get("input_tokens")) is not int:
+    if payload.get("error") is not None:
+        raise read_inner(name, payload["error"])
+    if type(payload.get("input_tokens")) is not int:
         raise Unreadable("The provider's answer holds no count of tokens")
-    return int(said["input_tokens"])
+    return int(payload["input_tokens"])

@@ -124,7 +124,7 @@ class Crossing:
 
     def _translate(self, events: Sequence[Event]) -> bytes:
         if self._stops is not None:
-            events = [told for event in events for told in self._stops.feed(event)]
+            events = [ordered for event in events for ordered in self._stops.feed(event)]
             self.is_enough = self._stops.is_cut
         out: list[bytes] = []
         if not self._has_started and events:
@@ -139,7 +139,7 @@ class Crossing:
                 else:
                     out += self._settle(event)
             elif self._sequencer is not None:
-                out += [self.writer.feed(told) for told in self._sequencer.feed(event)]
+                out += [self.writer.feed(ordered) for ordered in self._sequencer.feed(event)]
             else:
                 out.append(self.writer.feed(event))
         return b"".join(out)
@@ -157,11 +157,11 @@ class Crossing:
 
     def _settle(self, event: Finished) -> Iterator[bytes]:
         """The end of the reply: what no provider has counted is estimated, and what is wanted back remembered."""
-        for told in self._sequencer.feed(event) if self._sequencer is not None else (event,):
-            if isinstance(told, Finished) and (missing := self._uncounted()) is not None:
+        for ordered in self._sequencer.feed(event) if self._sequencer is not None else (event,):
+            if isinstance(ordered, Finished) and (missing := self._uncounted()) is not None:
                 self._note(UsageSeen(missing))
                 yield self.writer.feed(UsageSeen(missing))
-            yield self.writer.feed(told)
+            yield self.writer.feed(ordered)
         self._has_ended_well = event.stop.reason is StopReason.END
         thoughts = [block for one in self._thoughts.values() if isinstance(block := one.done(), Reasoning)]
         if self._calls and (thoughts or any(call.extra for call in self._calls)):
@@ -284,5 +284,5 @@ def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:
     sequencer = BlockSequencer() if client.is_sequential else None
     out = []
     for event in unfold(reply):
-        out += [writer.feed(told) for told in (sequencer.feed(event) if sequencer is not None else (event,))]
+        out += [writer.feed(ordered) for ordered in (sequencer.feed(event) if sequencer is not None else (event,))]
     return b"".join(out) + writer.end()

@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.errors import Declined, Fault
-from gateway.proxy.plan import reasoning_memory as recall_room
-from gateway.proxy.plan.reasoning_memory import TTL, Recall
-from gateway.proxy.plan.refused_members import Learned, offending
+from gateway.proxy.plan import reasoning_memory as module
+from gateway.proxy.plan.reasoning_memory import TTL, ReasoningMemory
+from gateway.proxy.plan.refused_members import RefusedMembers, offending
 from gateway.wire.neutral import Reasoning, Request, Role, Text, ToolCall, Turn
 from gateway.wire.translation.envelope import Sealer, is_envelope, unseal
 
@@ -17,35 +17,37 @@ def request(*blocks: object) -> Request:
     return Request("x", "m", turns=[Turn(Role.USER, (Text("x"),)), Turn(Role.ASSISTANT, tuple(blocks))])  # type: ignore[arg-type]
 
 
-def restored(recall: Recall, owner: str, now: float, *blocks: object) -> tuple[object, ...]:
+def restored(reasoning_memory: ReasoningMemory, owner: str, now: float, *blocks: object) -> tuple[object, ...]:
     asked = request(*blocks)
-    recall.restore(owner, now, asked)
+    reasoning_memory.restore(owner, now, asked)
     return asked.turns[1].blocks
 
 
 def test_thoughts_come_back_to_their_call() -> None:
     """135, 141: for one owner, for an hour, never over what the client sends itself."""
-    recall = Recall()
-    recall.put("a", 0.0, [CALL], [THOUGHT])
+    reasoning_memory = ReasoningMemory()
+    reasoning_memory.remember("a", 0.0, [CALL], [THOUGHT])
     bare = ToolCall("c", "f", "{}")
-    assert restored(recall, "a", 1.0, bare) == (THOUGHT, CALL)
-    assert restored(recall, "b", 1.0, bare) == (bare,)
-    assert restored(recall, "a", TTL + 1, bare) == (bare,)
+    assert restored(reasoning_memory, "a", 1.0, bare) == (THOUGHT, CALL)
+    assert restored(reasoning_memory, "b", 1.0, bare) == (bare,)
+    assert restored(reasoning_memory, "a", TTL + 1, bare) == (bare,)
     own = Reasoning(("mine",))
-    assert restored(recall, "a", 1.0, own, bare) == (own, CALL)
-    assert restored(recall, "a", 1.0, ToolCall("other", "f", "")) == (ToolCall("other", "f", ""),)
+    assert restored(reasoning_memory, "a", 1.0, own, bare) == (own, CALL)
+    assert restored(reasoning_memory, "a", 1.0, ToolCall("other", "f", "")) == (ToolCall("other", "f", ""),)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall_room, "MAX_ENTRIES", 3)
-    recall = Recall()
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    reasoning_memory = ReasoningMemory()
     for number in range(5):
-        recall.put("a", 0.0, [ToolCall(str(number), "f", "")], [THOUGHT])
-    kept = [number for number in range(5) if len(restored(recall, "a", 0.0, ToolCall(str(number), "f", ""))) == 2]
+        reasoning_memory.remember("a", 0.0, [ToolCall(str(number), "f", "")], [THOUGHT])
+    kept = [
+        number for number in range(5) if len(restored(reasoning_memory, "a", 0.0, ToolCall(str(number), "f", ""))) == 2
+    ]
     assert kept == [2, 3, 4]
-    monkeypatch.setattr(recall_room, "MAX_BYTES", 100)
-    recall.put("a", 0.0, [ToolCall("big", "f", "")], [Reasoning(("x" * 200,))])
-    assert recall._size == 0 and not recall._entries
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    reasoning_memory.remember("a", 0.0, [ToolCall("big", "f", "")], [Reasoning(("x" * 200,))])
+    assert reasoning_memory._size == 0 and not reasoning_memory._entries
 
 
 def declined(message: str, param: str | None = None, fault: Fault = Fault.CALLER) -> Declined:
@@ -74,10 +76,10 @@ def test_which_member_a_refusal_names(error: Declined, found: str | None) -> Non
 
 
 def test_facts_are_forgotten() -> None:
-    learned = Learned()
-    learned.learn("o", "p", "m", "top_p", 0.0)
-    assert learned.refused("o", "p", "m", 1.0) == {"top_p"} and not learned.refused("x", "p", "m", 1.0)
-    assert not learned.refused("o", "p", "other", 1.0) and not learned.refused("o", "p", "m", 4000.0)
+    refused_members = RefusedMembers()
+    refused_members.learn("o", "p", "m", "top_p", 0.0)
+    assert refused_members.refused("o", "p", "m", 1.0) == {"top_p"} and not refused_members.refused("x", "p", "m", 1.0)
+    assert not refused_members.refused("o", "p", "other", 1.0) and not refused_members.refused("o", "p", "m", 4000.0)
 
 
 def test_envelopes() -> None:

@@ -7,7 +7,7 @@ from gateway.proxy.plan.headers import _headers
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.proxy.plan.translated import _memo, _spread
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.dialect import Dialect
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Drops
@@ -17,7 +17,7 @@ def raw_plan(source: SourceRequest, provider: Provider, model: str, profile: Pro
     """The client's own bytes, with only named top-level members edited."""
     dialect, body = source.dialect, source.body_at(provider.name)
     own: Mapping[str, bytes] = {}
-    put: dict[str, bytes] = {"model": raw(model)}
+    put: dict[str, bytes] = {"model": to_json(model)}
     drop: Collection[str] = ()
     rename: Mapping[str, str] = {}
     drops = Drops()
@@ -25,7 +25,9 @@ def raw_plan(source: SourceRequest, provider: Provider, model: str, profile: Pro
         drops.add("reasoning")
     if source.mode != "pt":
         if isinstance(body, JsonBody):
-            own = {name: value for name, value in dialect.put(body, profile, drops).items() if name not in without}
+            own = {
+                name: value for name, value in dialect.add_members(body, profile, drops).items() if name not in without
+            }
             put |= own
             if "include" in without and source.past.plain_include is not None:
                 put["include"] = source.past.plain_include
@@ -70,4 +72,4 @@ def _raw_spread(source: SourceRequest, profile: Profile, provider: str) -> Calla
 
 def provider_members(dialect: Dialect, provider: Provider) -> Mapping[str, bytes]:
     """The members that a provider wants in every body in which a model is asked to write."""
-    return {name: raw(value) for name, value in provider.set.items()} if dialect.generates else {}
+    return {name: to_json(value) for name, value in provider.set.items()} if dialect.generates else {}

@@ -26,13 +26,13 @@ class _Entry:
 
 
 @define
-class Recall:
+class ReasoningMemory:
     """By (owner, id of the call): one client's calls are nobody else's."""
 
     _entries: OrderedDict[tuple[str, str], _Entry] = field(factory=OrderedDict, init=False)
     _size: int = field(default=0, init=False)
 
-    def put(self, owner: str, now: float, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
+    def remember(self, owner: str, now: float, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
         """Remember the thoughts that stood before `calls`."""
         kept = tuple(thought for thought in thoughts if thought.has_state or thought.text)
         size = sum(len(t.text) + len(t.signature or "") + len(t.sealed or "") for t in kept)

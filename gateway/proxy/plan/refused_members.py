@@ -21,7 +21,7 @@ _REFUSED = re.compile(
 
 
 @define
-class Learned:
+class RefusedMembers:
     """What each (provider, model) was found to refuse, with the monotonic time until which it counts.
 
     For each client by itself: a refusal may repeat what a client wrote, and must not teach us about others.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, evolve, field, frozen
 
-from gateway.proxy.plan.reasoning_memory import Recall
+from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, Dialect
 from gateway.wire.neutral import Reasoning, Request, Turn
@@ -45,7 +45,7 @@ class SourceRequest:
     owner: str
     is_stream: bool
     secret: bytes = field(repr=False)
-    recall: Recall
+    reasoning_memory: ReasoningMemory
     forwarded: Mapping[str, str]
     mode: str = ""
     refuses_losses: bool = False
@@ -63,7 +63,7 @@ class SourceRequest:
             assert isinstance(self.body, JsonBody)
             request = self.dialect.client.read_request(self.body)
             self._has_lost_thoughts = unseal(request, self.sealer)
-            self.recall.restore(self.owner, self.monotonic, request)
+            self.reasoning_memory.restore(self.owner, self.monotonic, request)
             self._request = evolve(request, model=self.model)
         return self._request
 

@@ -67,7 +67,7 @@ def translated_plan(
         return _write_whole(client, upstream, said, memo)
 
     def remember(calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
-        source.recall.put(source.owner, source.monotonic, calls, thoughts)
+        source.reasoning_memory.remember(source.owner, source.monotonic, calls, thoughts)
 
     def lane() -> Lane:
         writer = client.stream_writer(memo)

@@ -62,9 +62,9 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, res
     estimate = Usage(await _estimate(gateway, asked), is_estimated=True)
     context.exchange.step(Step.ANSWER)
     memo = Memo(asked, context.exchange.id, 0, Sealer(b"", ""))
-    said = dialect.client.write_reply(Reply("", "", (), Stop(StopReason.END), estimate), memo)
+    payload = dialect.client.write_reply(Reply("", "", (), Stop(StopReason.END), estimate), memo)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
-    return web.Response(body=said, content_type="application/json", headers=headers)
+    return web.Response(body=payload, content_type="application/json", headers=headers)
 
 
 async def _forward(

@@ -14,7 +14,7 @@ from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import Answer
 from gateway.server.make_call import make_call
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.openai_chat import OPENAI_CHAT
 
 # Monitoring asks often, and every answer costs a provider's tokens.
@@ -58,7 +58,7 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
         failed = {"status": "failed", "message": "No default provider or probe is configured"}
         return 503, answer | failed | {"suggestions": list(SUGGESTIONS[2:])}
     try:
-        said = await _dispatch(request, gateway, context, name)
+        payload = await _dispatch(request, gateway, context, name)
     except GatewayError as error:
         context.exchange.error = None  # told in the body: this request itself went well
         failed = {"status": "failed", "message": error.message, "error_type": error.code or error.type}
@@ -69,7 +69,7 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
         "message": f"Successfully connected to {provider} API",
         "provider": provider,
         "model_used": context.exchange.model,
-        "response_id": said.get("id"),
+        "response_id": payload.get("id"),
     }
 
 
@@ -85,10 +85,10 @@ def _probe_name(context: RequestContext) -> str | None:
 
 
 async def _dispatch(request: web.Request, gateway: Gateway, context: RequestContext, name: str) -> dict[str, Any]:
-    members = {member: msgspec.Raw(raw(value)) for member, value in OPENAI_CHAT.probe.items()}
+    members = {member: msgspec.Raw(to_json(value)) for member, value in OPENAI_CHAT.probe.items()}
     resolved = context.snapshot.table.resolve(name)
     context.exchange.alias, context.exchange.label = resolved.alias, resolved.label
     call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), resolved)
     reply = await Dispatch(call).run()
-    said: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any]) if isinstance(reply, Answer) else {}
-    return said
+    payload: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any]) if isinstance(reply, Answer) else {}
+    return payload

@@ -248,14 +248,14 @@ def _check_sayable(call: ModelCall) -> None:
 
 def _own_context(context: RequestContext, gateway: Gateway) -> RequestContext:
     """The run's own exchange: the client's ends with the first answer."""
-    told = context.exchange
+    parent = context.exchange
     exchange = Exchange(
-        id=f"{told.id}-run",
+        id=f"{parent.id}-run",
         started=gateway.clock.monotonic(),
-        endpoint=told.endpoint,
-        alias=told.alias,
-        label=told.label,
+        endpoint=parent.endpoint,
+        alias=parent.alias,
+        label=parent.label,
         is_stream=True,
-        response=told.response,
+        response=parent.response,
     )
     return evolve(context, exchange=exchange, reply_headers={})

@@ -16,7 +16,7 @@ from gateway.proxy.plan.source_request import NO_HISTORY, History
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
 from gateway.store.protocol import MAX_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.codec.text import printable
 from gateway.wire.openai_responses.stored_items import (
     REFERENCE,
@@ -121,13 +121,13 @@ def _members(body: JsonBody, *, is_background: bool, is_stored: bool) -> tuple[d
     Nothing is stored there: the conversation is ours, and encrypted reasoning travels in it.
     """
     members = {name: value for name, value in body.members.items() if name not in _OURS}
-    more: dict[str, bytes] = {"stream": raw(True)} if is_background else {}
+    more: dict[str, bytes] = {"stream": to_json(True)} if is_background else {}
     plain = None
     if is_stored:
         wanted = body.get("include", list[Any], "an array") or []
-        more["store"] = raw(False)
+        more["store"] = to_json(False)
         if SEALED not in wanted:
-            more["include"], plain = raw([*wanted, SEALED]), raw(wanted)
+            more["include"], plain = to_json([*wanted, SEALED]), to_json(wanted)
     return members | JsonBody.of(more).members, plain
 
 

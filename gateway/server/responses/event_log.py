@@ -43,10 +43,10 @@ class EventLog:
         """Add whole frames. What has no number is counted; comments are nobody's."""
         cutter = FrameCutter()
         for frame in (*cutter.feed(data), cutter.end()):
-            said = read_frame(frame).data if frame else None
-            if said is None:
+            payload = read_frame(frame).data if frame else None
+            if payload is None:
                 continue
-            event, numbered = self._numbered(said, frame)
+            event, numbered = self._numbered(payload, frame)
             self.has_end = self.has_end or event.type in ENDS
             self.size += len(numbered)
             self._frames.append((self.last, numbered))
@@ -83,10 +83,10 @@ class EventLog:
             except TimeoutError:
                 yield b""
 
-    def _numbered(self, said: bytes, frame: bytes) -> tuple[_Event, bytes]:
+    def _numbered(self, payload: bytes, frame: bytes) -> tuple[_Event, bytes]:
         """A frame with a number that comes after those before; its own, if that does."""
         try:
-            event, members = _EVENT.decode(said), _MEMBERS.decode(said)
+            event, members = _EVENT.decode(payload), _MEMBERS.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.last += 1
             return _Event(), frame
@@ -99,8 +99,8 @@ class EventLog:
         return event, write_event(event.type, msgspec.json.encode(members))
 
     def _event(self, kind: str, response: bytes) -> bytes:
-        said = {"type": kind, "sequence_number": self.last + 1, "response": msgspec.Raw(response)}
-        return write_event(kind, msgspec.json.encode(said))
+        payload = {"type": kind, "sequence_number": self.last + 1, "response": msgspec.Raw(response)}
+        return write_event(kind, msgspec.json.encode(payload))
 
     def _wake(self) -> None:
         self._more.set()

@@ -41,7 +41,9 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 async def follow_run(request: web.Request, run: Run, after: int, status: int = 200) -> web.StreamResponse:
     """Stream what a run says, from behind `after` on. A client that leaves leaves the run alone."""
-    return await _stream(request, run.event_log.follow(after, request[CONTEXT].snapshot.config.server.keepalive), status)
+    return await _stream(
+        request, run.event_log.follow(after, request[CONTEXT].snapshot.config.server.keepalive), status
+    )
 
 
 async def _stream(request: web.Request, event_log: AsyncIterator[bytes], status: int = 200) -> web.StreamResponse:

@@ -53,7 +53,7 @@ ANTHROPIC_MESSAGES = Dialect(
     write_error=write_error,
     glance=raw.glance,
     watch=raw.watch,
-    put=raw.put,
+    add_members=raw.add_members,
     prefix=raw.prefix,
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),

@@ -66,17 +66,17 @@ def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
         message = f"{_TOO_LONG}: {message}"
     if isinstance(error, Unauthorized) and message == "Invalid API key":
         message = BAD_KEY
-    said: dict[str, Any] = {"type": type_of(error.status), "message": message}
+    payload: dict[str, Any] = {"type": type_of(error.status), "message": message}
     details: dict[str, Any] = {}
     if error.code in _TOLD_CODES:
         details["error_code"] = error.code
     if error.param is not None:
         details |= {"field": error.param, "issue": error.message}
     if details:
-        said["details"] = details
+        payload["details"] = details
     if error.suggestion is not None:
-        said["suggestion"] = error.suggestion
-    return {"type": "error", "error": said, "request_id": request_id}
+        payload["suggestion"] = error.suggestion
+    return {"type": "error", "error": payload, "request_id": request_id}
 
 
 def _conforms(body: bytes) -> bool:

@@ -10,7 +10,7 @@ from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import Frame, read_frame, write_event
 from gateway.wire.dialect import Asked, Glance
@@ -75,25 +75,27 @@ class MessagesWatch(Watch):
         if read.data is None:
             return self._pass(frame)  # a comment
         try:
-            said = _SAID.decode(read.data)
+            payload = _SAID.decode(read.data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._junk.bad(read.data)
         self._junk.good()
-        if said.type == "error" or read.event == "error" or (said.error is not None and not said.type):
-            raise read_inner(NAME, said.error if said.error is not None else msgspec.json.decode(read.data))
-        is_repeated = said.type == "message_start" and self._has_begun
-        self._note(said)
-        return b"" if is_repeated and self._held == [] and self.has_content else self._pass(_named(frame, read, said))
+        if payload.type == "error" or read.event == "error" or (payload.error is not None and not payload.type):
+            raise read_inner(NAME, payload.error if payload.error is not None else msgspec.json.decode(read.data))
+        is_repeated = payload.type == "message_start" and self._has_begun
+        self._note(payload)
+        return (
+            b"" if is_repeated and self._held == [] and self.has_content else self._pass(_named(frame, read, payload))
+        )
 
-    def _note(self, said: _Said) -> None:
-        match said.type:
+    def _note(self, payload: _Said) -> None:
+        match payload.type:
             case "message_start":
-                self._begin(said.message)
+                self._begin(payload.message)
             case "content_block_start" | "content_block_delta":
-                self.has_content = self.has_content or _says_anything(said)
+                self.has_content = self.has_content or _says_anything(payload)
             case "message_delta":
-                self._add(said.usage)
-                reason = (said.delta or {}).get("stop_reason")
+                self._add(payload.usage)
+                reason = (payload.delta or {}).get("stop_reason")
                 if isinstance(reason, str):
                     self._stop, self.is_finished = reason, True
             case "message_stop":
@@ -113,8 +115,8 @@ class MessagesWatch(Watch):
         if isinstance(message.stop_reason, str):
             self._stop, self.is_finished = message.stop_reason, True
 
-    def _add(self, said: Any) -> None:
-        if (usage := read_usage(said)) is not None:
+    def _add(self, payload: Any) -> None:
+        if (usage := read_usage(payload)) is not None:
             self.usage = merge(self.usage, usage)
 
     def _pass(self, frame: bytes) -> bytes:
@@ -143,16 +145,16 @@ class MessagesWatch(Watch):
         return write_stream_error(error, request_id)
 
 
-def _named(frame: bytes, read: Frame, said: _Said) -> bytes:
+def _named(frame: bytes, read: Frame, payload: _Said) -> bytes:
     """Without its event line every SDK skips an event: put it there where a server has left it out."""
-    return frame if read.event or not said.type else write_event(said.type, read.data or b"")
+    return frame if read.event or not payload.type else write_event(payload.type, read.data or b"")
 
 
-def _says_anything(said: _Said) -> bool:
-    block = said.content_block
+def _says_anything(payload: _Said) -> bool:
+    block = payload.content_block
     if block is not None and block.get("type") not in ("text", "thinking"):
         return True
-    return any((block or said.delta or {}).get(name) for name in _TEXTS)
+    return any((block or payload.delta or {}).get(name) for name in _TEXTS)
 
 
 def watch(asked: Asked) -> MessagesWatch:
@@ -162,17 +164,17 @@ def watch(asked: Asked) -> MessagesWatch:
 
 def glance(body: bytes) -> Glance:
     """Look at a whole reply. Raises UpstreamFault when it is an error or no message at all."""
-    said = read_object(body)
-    if said.get("type") == "error" or (said.get("error") is not None and "content" not in said):
-        raise read_inner(NAME, said.get("error") or said)
-    if not isinstance(said.get("content"), list):
+    payload = read_object(body)
+    if payload.get("type") == "error" or (payload.get("error") is not None and "content" not in payload):
+        raise read_inner(NAME, payload.get("error") or payload)
+    if not isinstance(payload.get("content"), list):
         raise Unreadable("The provider's reply has no content")
-    usage = read_usage(said.get("usage"))
-    is_empty = not said.get("content") and said.get("stop_reason") == "end_turn" and not (usage and usage.output)
+    usage = read_usage(payload.get("usage"))
+    is_empty = not payload.get("content") and payload.get("stop_reason") == "end_turn" and not (usage and usage.output)
     return Glance(usage, is_empty)
 
 
-def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
+def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Take out of the history what this upstream refuses: our envelopes, and blocks that it does not know."""
     given = body.members.get("messages")
     if given is None:
@@ -183,7 +185,7 @@ def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     if all(text.rfind(word) < 0 for word in words):
         return {}
     messages = body.get("messages", list[dict[str, Any]], "an array of objects") or []
-    return {"messages": raw(list(_cleaned(messages, profile, drops)))}
+    return {"messages": to_json(list(_cleaned(messages, profile, drops)))}
 
 
 def _cleaned(messages: list[dict[str, Any]], profile: Profile, drops: Drops) -> Iterator[dict[str, Any]]:
@@ -218,12 +220,12 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
     if isinstance(given, str):
         if given.startswith(text):
             return {}
-        return {"system": raw([block, {"type": "text", "text": given}] if given else [block])}
+        return {"system": to_json([block, {"type": "text", "text": given}] if given else [block])}
     blocks: list[Any] = given if isinstance(given, list) else []
     first = 1 if blocks and _text(blocks[0]).startswith(ATTRIBUTION) else 0
     if len(blocks) > first and _text(blocks[first]).startswith(text):
         return {}
-    return {"system": raw([*blocks[:first], block, *blocks[first:]])}
+    return {"system": to_json([*blocks[:first], block, *blocks[first:]])}
 
 
 def _text(block: Any) -> str:

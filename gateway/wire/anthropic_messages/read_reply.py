@@ -76,9 +76,9 @@ class MessagesReader:
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
             return ()
-        if (said := self._junk.read_frame(frame)) is None:
+        if (payload := self._junk.read_frame(frame)) is None:
             return ()
-        return self._release(list(self._read(said)))
+        return self._release(list(self._read(payload)))
 
     def end(self) -> Sequence[Event]:
         return () if self.is_over else list(self._end())
@@ -90,24 +90,24 @@ class MessagesReader:
         self._held += events
         return ()
 
-    def _read(self, said: _Said) -> Iterator[Event]:
-        match said.get("type"):
+    def _read(self, payload: _Said) -> Iterator[Event]:
+        match payload.get("type"):
             case "content_block_delta":
-                yield from self._delta(said.get("index"), said.get("delta"))
+                yield from self._delta(payload.get("index"), payload.get("delta"))
             case "content_block_start":
-                yield from self._start(said.get("index"), said.get("content_block"))
+                yield from self._start(payload.get("index"), payload.get("content_block"))
             case "content_block_stop":
-                yield from self._end_block(said.get("index"))
+                yield from self._end_block(payload.get("index"))
             case "message_start":
-                yield from self._begin(said.get("message"))
+                yield from self._begin(payload.get("message"))
             case "message_delta":
-                yield from self._note_stop(said)
+                yield from self._note_stop(payload)
             case "message_stop":
                 yield from self._end()
             case "error":
-                raise read_inner(NAME, said.get("error"))
-            case None if said.get("error") is not None:
-                raise read_inner(NAME, said["error"])
+                raise read_inner(NAME, payload.get("error"))
+            case None if payload.get("error") is not None:
+                raise read_inner(NAME, payload["error"])
 
     def _begin(self, message: Any) -> Iterator[Event]:
         if self._has_content or self.is_finished:
@@ -161,25 +161,25 @@ class MessagesReader:
                 self._has_content, opened.start = True, block
                 yield BlockStarted(opened.index, opened.block)
 
-    def _block(self, said: dict[str, Any]) -> Block:
-        kind = said.get("type")
+    def _block(self, payload: dict[str, Any]) -> Block:
+        kind = payload.get("type")
         match kind:
             case "text":
-                return Text(str(said.get("text") or ""))
+                return Text(str(payload.get("text") or ""))
             case "thinking":
-                thought = said.get("thinking")
+                thought = payload.get("thinking")
                 return Reasoning((thought,) if thought and isinstance(thought, str) else (), origin=NAME)
             case "redacted_thinking":
-                return Reasoning(sealed=str(said.get("data") or ""), origin=NAME)
+                return Reasoning(sealed=str(payload.get("data") or ""), origin=NAME)
             case "tool_use":
-                wire = str(said.get("name") or "")
+                wire = str(payload.get("name") or "")
                 known = self.memo.names.original(wire)
                 self._calls += 1
-                call_id = self.memo.call_id(str(said.get("id") or ""), self._calls - 1)
+                call_id = self.memo.call_id(str(payload.get("id") or ""), self._calls - 1)
                 kind = "custom" if wire in self.memo.freeform else known.kind
-                return ToolCall(call_id, known.name, "", kind, known.namespace or said.get("toolset_name"))
+                return ToolCall(call_id, known.name, "", kind, known.namespace or payload.get("toolset_name"))
             case _:
-                return Opaque(NAME, str(kind), msgspec.Raw(msgspec.json.encode(said)))
+                return Opaque(NAME, str(kind), msgspec.Raw(msgspec.json.encode(payload)))
 
     def _delta(self, number: Any, delta: Any) -> Iterator[Event]:
         opened = self._open.get(number) if isinstance(number, int) else None
@@ -235,18 +235,18 @@ class MessagesReader:
             yield StateSeen(opened.index, opened.signature)
         yield BlockEnded(opened.index)
 
-    def _note_stop(self, said: _Said) -> Iterator[Event]:
-        if (usage := read_usage(said.get("usage"))) is not None:
+    def _note_stop(self, payload: _Said) -> Iterator[Event]:
+        if (usage := read_usage(payload.get("usage"))) is not None:
             yield UsageSeen(usage)
-        delta = said.get("delta")
+        delta = payload.get("delta")
         if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
             self._stop, self.is_finished = self._stop_of(delta), True
 
-    def _stop_of(self, said: _Said) -> Stop:
-        reason = STOPS.get(str(said.get("stop_reason")), StopReason.END)
+    def _stop_of(self, payload: _Said) -> Stop:
+        reason = STOPS.get(str(payload.get("stop_reason")), StopReason.END)
         if reason is StopReason.TOOLS and (self.memo.forced_output is not None or not self._calls):
             reason = StopReason.END
-        details, sequence = said.get("stop_details"), said.get("stop_sequence")
+        details, sequence = payload.get("stop_details"), payload.get("stop_sequence")
         explanation = details.get("explanation") if isinstance(details, dict) else None
         return Stop(reason, sequence if isinstance(sequence, str) else None, explanation)
 
@@ -260,9 +260,9 @@ class MessagesReader:
             yield from self._end_block(number)
         yield Finished(self._stop)
 
-    def read_whole(self, said: _Said) -> Iterator[Event]:
+    def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Read a whole message as if it had been streamed."""
-        yield from self._begin(said)
+        yield from self._begin(payload)
         yield from self._end()
 
 
@@ -295,17 +295,17 @@ def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no message at all."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        said = {name: msgspec.json.decode(raw) for name, raw in members.items() if name != "content"}
-        said["content"] = _read_content(members.get("content"))
+        payload = {name: msgspec.json.decode(raw) for name, raw in members.items() if name != "content"}
+        payload["content"] = _read_content(members.get("content"))
     except msgspec.ValidationError:
         raise Unreadable("The provider's reply is not a JSON object of its dialect") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if said.get("type") == "error" or (said.get("error") is not None and said["content"] is None):
-        raise read_inner(NAME, said.get("error") or said)
-    if said["content"] is None:
+    if payload.get("type") == "error" or (payload.get("error") is not None and payload["content"] is None):
+        raise read_inner(NAME, payload.get("error") or payload)
+    if payload["content"] is None:
         raise Unreadable("The provider's reply has no content")
-    return fold(MessagesReader(memo).read_whole(said))
+    return fold(MessagesReader(memo).read_whole(payload))
 
 
 def _read_content(raw: msgspec.Raw | None) -> list[dict[str, Any]] | None:

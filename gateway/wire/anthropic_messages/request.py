@@ -91,10 +91,10 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     if form.pop("instruct", False):
         request = evolve(request, system=[*request.system, _instruction(request.format)])
     tools = form.pop("tools", tools)
-    said = write_conversation(request, memo, profile, with_thoughts=thought.replays)
-    if said.system:
-        members["system"] = said.system
-    members["messages"] = said.messages
+    payload = write_conversation(request, memo, profile, with_thoughts=thought.replays)
+    if payload.system:
+        members["system"] = payload.system
+    members["messages"] = payload.messages
     if prefill := form.pop("prefill", ""):
         memo.prefill = prefill
         members["messages"].append({"role": "assistant", "content": [{"type": "text", "text": prefill}]})
@@ -105,7 +105,7 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members |= _write_sampling(request, setting, thought.is_on, memo)
     members |= _write_stops(request, memo)
     members |= _write_identity(request, memo)
-    members |= _write_cache(request, said, tools, memo, profile)
+    members |= _write_cache(request, payload, tools, memo, profile)
     is_long = (request.max_output or 0) > LONG_OUTPUT  # our own default is a cap, no wish for so much
     must_stream = not request.is_stream and (profile.stream_only or is_long)
     if request.is_stream or must_stream:
@@ -206,10 +206,10 @@ def _write_identity(request: Request, memo: Memo) -> dict[str, Any]:
 
 
 def _write_cache(
-    request: Request, said: Conversation, tools: dict[str, Any], memo: Memo, profile: Profile
+    request: Request, payload: Conversation, tools: dict[str, Any], memo: Memo, profile: Profile
 ) -> dict[str, Any]:
     """At most four breakpoints, the latest; without any, the one at the top of the request (3.8)."""
-    marked = [tool for tool in tools.get("tools", ()) if "cache_control" in tool] + said.marked
+    marked = [tool for tool in tools.get("tools", ()) if "cache_control" in tool] + payload.marked
     if len(marked) > MAX_BREAKPOINTS:
         memo.drops.add("cache_control")
         for block in marked[:-MAX_BREAKPOINTS]:

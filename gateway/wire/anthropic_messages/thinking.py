@@ -30,14 +30,14 @@ class Thought:
 
 def read_thinking(node: Node) -> Thinking:
     """Read `thinking` and `output_config.effort`."""
-    config, said = node.node("output_config"), node.node("thinking")
+    config, payload = node.node("output_config"), node.node("thinking")
     effort = config.text("effort") if config is not None else None
-    if said is None:
+    if payload is None:
         return Thinking(effort=effort)
-    kind = said.needed_text("type")
+    kind = payload.needed_text("type")
     if kind not in _MODES:
-        raise said.refuse("type", f"'{said.at('type')}' must be one of {', '.join(_MODES)}, not '{kind[:50]}'")
-    return Thinking(_MODES[kind], effort, said.whole("budget_tokens"), display=said.text("display"))
+        raise payload.refuse("type", f"'{payload.at('type')}' must be one of {', '.join(_MODES)}, not '{kind[:50]}'")
+    return Thinking(_MODES[kind], effort, payload.whole("budget_tokens"), display=payload.text("display"))
 
 
 def write_thinking(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, profile: Profile) -> Thought:

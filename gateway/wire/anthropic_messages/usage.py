@@ -6,19 +6,19 @@ from gateway.wire.codec.lenient import count
 from gateway.wire.neutral import Usage
 
 
-def read_usage(said: Any) -> Usage | None:
+def read_usage(payload: Any) -> Usage | None:
     """Read a `usage` object; None when it says nothing. A turn in several iterations is their sum."""
-    if not isinstance(said, dict):
+    if not isinstance(payload, dict):
         return None
-    iterations = said.get("iterations")
+    iterations = payload.get("iterations")
     if isinstance(iterations, list) and iterations and all(isinstance(one, dict) for one in iterations):
-        said = said | {name: total for name in _NAMES if (total := _sum(iterations, name)) is not None}
-    details = said.get("output_tokens_details")
+        payload = payload | {name: total for name in _NAMES if (total := _sum(iterations, name)) is not None}
+    details = payload.get("output_tokens_details")
     usage = Usage(
-        input=count(said.get("input_tokens")),
-        cache_read=count(said.get("cache_read_input_tokens")),
-        cache_write=count(said.get("cache_creation_input_tokens")),
-        output=count(said.get("output_tokens")),
+        input=count(payload.get("input_tokens")),
+        cache_read=count(payload.get("cache_read_input_tokens")),
+        cache_write=count(payload.get("cache_creation_input_tokens")),
+        output=count(payload.get("output_tokens")),
         reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
     )
     return None if usage == Usage() else usage
@@ -34,23 +34,23 @@ def _sum(iterations: list[dict[str, Any]], name: str) -> int | None:
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Write the `usage` of a whole message (SDK type Usage): both totals have to be there."""
-    said = {
+    payload = {
         "input_tokens": usage.input or 0,
         "cache_creation_input_tokens": usage.cache_write or 0,
         "cache_read_input_tokens": usage.cache_read or 0,
         "output_tokens": usage.output or 0,
     }
-    return {**said, **_details(usage), "server_tool_use": None, "service_tier": "standard"}
+    return {**payload, **_details(usage), "server_tool_use": None, "service_tier": "standard"}
 
 
 def write_delta_usage(usage: Usage) -> dict[str, Any]:
     """Write the `usage` of a `message_delta`: it overwrites, so what is unknown is left out."""
-    said: dict[str, Any] = {"output_tokens": usage.output or 0}
+    payload: dict[str, Any] = {"output_tokens": usage.output or 0}
     if usage.input is not None and not usage.is_estimated:
-        said["input_tokens"] = usage.input
-        said["cache_read_input_tokens"] = usage.cache_read or 0
-        said["cache_creation_input_tokens"] = usage.cache_write or 0
-    return said | _details(usage)
+        payload["input_tokens"] = usage.input
+        payload["cache_read_input_tokens"] = usage.cache_read or 0
+        payload["cache_creation_input_tokens"] = usage.cache_write or 0
+    return payload | _details(usage)
 
 
 def _details(usage: Usage) -> dict[str, Any]:

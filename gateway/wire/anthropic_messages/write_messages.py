@@ -264,8 +264,8 @@ class _Writer:
 
 def _without_blanks(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Texts of white space only are refused: they go when something else is there."""
-    told = [block for block in content if block["type"] != "text" or block["text"].strip()]
-    return told or content[:0]
+    spoken = [block for block in content if block["type"] != "text" or block["text"].strip()]
+    return spoken or content[:0]
 
 
 def _foreign_file(file_id: str) -> CannotSay:

@@ -127,10 +127,10 @@ def _sealed(block: Reasoning, memo: Memo) -> str:
 
 def _stop(stop: Stop, has_refused: bool) -> dict[str, Any]:
     reason = "refusal" if has_refused and stop.reason is StopReason.END else _WORDS[stop.reason]
-    said: dict[str, Any] = {"stop_reason": reason, "stop_sequence": stop.sequence}
+    payload: dict[str, Any] = {"stop_reason": reason, "stop_sequence": stop.sequence}
     if reason == "refusal":
-        said["stop_details"] = {"type": "refusal", "category": None, "explanation": stop.explanation}
-    return said
+        payload["stop_details"] = {"type": "refusal", "category": None, "explanation": stop.explanation}
+    return payload
 
 
 @define
@@ -278,5 +278,5 @@ class MessagesWriter:
         return _event({"type": "message_delta", "delta": _stop(stop, self._has_refused), "usage": usage})
 
 
-def _event(said: dict[str, Any]) -> bytes:
-    return write_event(said["type"], _json(said))
+def _event(payload: dict[str, Any]) -> bytes:
+    return write_event(payload["type"], _json(payload))

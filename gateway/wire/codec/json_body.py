@@ -46,7 +46,7 @@ def check_utf8(raw: bytes) -> None:
         raw.decode()
 
 
-def raw(value: object) -> bytes:
+def to_json(value: object) -> bytes:
     """Write a plain value as JSON."""
     return _WRITE.encode(value)
 

@@ -23,12 +23,12 @@ class Junk:
     def read(self, data: bytes) -> dict[str, Any] | None:
         """Decode the object of a frame; None for junk. Raises Unreadable when it is too much."""
         try:
-            said = msgspec.json.decode(data)
+            payload = msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            said = None
-        if isinstance(said, dict):
+            payload = None
+        if isinstance(payload, dict):
             self.good()
-            return said
+            return payload
         self.bad(data)
         return None
 
@@ -53,14 +53,14 @@ class Junk:
 def read_object(body: bytes) -> dict[str, Any]:
     """Decode a whole reply. Raises Unreadable for anything but an object."""
     try:
-        said = msgspec.json.decode(body)
+        payload = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
-    if isinstance(said, list) and said:
-        said = said[0]  # Google's compatible endpoint wraps its errors in a list
-    if not isinstance(said, dict):
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Google's compatible endpoint wraps its errors in a list
+    if not isinstance(payload, dict):
         raise Unreadable("The provider's reply is not a JSON object")
-    return said
+    return payload
 
 
 def count(value: Any) -> int | None:

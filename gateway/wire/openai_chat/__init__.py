@@ -60,7 +60,7 @@ OPENAI_CHAT = Dialect(
     glance=raw.glance,
     watch=raw.watch,
     ask=raw.ask,
-    put=raw.put,
+    add_members=raw.add_members,
     prefix=raw.prefix,
     tidy=tidy,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),

@@ -7,7 +7,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
-from gateway.wire.codec.json_body import Body, JsonBody, raw
+from gateway.wire.codec.json_body import Body, JsonBody, to_json
 from gateway.wire.codec.lenient import Junk
 from gateway.wire.codec.sse import DONE, read_frame
 from gateway.wire.dialect import Asked, Glance
@@ -68,48 +68,48 @@ def read_chunk(data: bytes) -> Chunk:
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
 
 
-def _read_oddly(said: Any) -> Chunk:
+def _read_oddly(payload: Any) -> Chunk:
     """Put right what compatible servers write: counts as text, a delta that is no object."""
-    if not isinstance(said, dict):
+    if not isinstance(payload, dict):
         raise Unreadable("The provider's reply is not a JSON object")
-    given = said.get("choices")
+    given = payload.get("choices")
     choices = [_choice_oddly(one) for one in given if isinstance(one, dict)] if isinstance(given, list) else None
-    groq = said.get("x_groq")
+    groq = payload.get("x_groq")
     return Chunk(
         choices=choices,
-        usage=tidy_usage(said.get("usage")),
-        error=said.get("error"),
+        usage=tidy_usage(payload.get("usage")),
+        error=payload.get("error"),
         x_groq=_Groq(tidy_usage(groq.get("usage"))) if isinstance(groq, dict) else None,
     )
 
 
-def _choice_oddly(said: dict[str, Any]) -> Choice:
+def _choice_oddly(payload: dict[str, Any]) -> Choice:
     return Choice(
-        index=said.get("index"),
-        delta=_delta_oddly(said.get("delta")),
-        message=_delta_oddly(said.get("message")),
-        text=said.get("text"),
-        finish_reason=said.get("finish_reason"),
-        usage=tidy_usage(said.get("usage")),
+        index=payload.get("index"),
+        delta=_delta_oddly(payload.get("delta")),
+        message=_delta_oddly(payload.get("message")),
+        text=payload.get("text"),
+        finish_reason=payload.get("finish_reason"),
+        usage=tidy_usage(payload.get("usage")),
     )
 
 
-def _delta_oddly(said: Any) -> Delta | None:
-    return Delta(said.get("content")) if isinstance(said, dict) else None
+def _delta_oddly(payload: Any) -> Delta | None:
+    return Delta(payload.get("content")) if isinstance(payload, dict) else None
 
 
-def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
+def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4); take out what only we had added."""
     members: dict[str, bytes] = {}
     if profile.stream_options and body.flag("stream"):
         options = body.get("stream_options", dict[str, msgspec.Raw], "an object") or {}
-        members["stream_options"] = raw(options | {"include_usage": msgspec.Raw(b"true")})
+        members["stream_options"] = to_json(options | {"include_usage": msgspec.Raw(b"true")})
     given = body.members.get("messages")
     if profile.reasoning_replay == "forbidden" and given is not None and b'"reasoning_' in bytes(given):
         messages = body.get("messages", list[dict[str, msgspec.Raw]], "an array of objects") or []
         if any(name in one for one in messages for name in _CARRIED):
             drops.add("reasoning")
-        members["messages"] = raw(
+        members["messages"] = to_json(
             [{name: value for name, value in one.items() if name not in _CARRIED} for one in messages]
         )
     return members
@@ -124,7 +124,7 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
     content = first.get("content")
     if first.get("role") in ("system", "developer") and isinstance(content, str) and content.startswith(text):
         return {}
-    return {"messages": raw([{"role": "system", "content": text}, *messages])}
+    return {"messages": to_json([{"role": "system", "content": text}, *messages])}
 
 
 def ask(body: Body) -> Asked:
@@ -168,17 +168,17 @@ def usage_in(chunk: Chunk) -> Usage | None:
 def says_anything(data: bytes) -> bool:
     """Whether any choice carries more than a role: text, reasoning, a call, sound, whatever its name."""
     for choice in msgspec.json.decode(data)["choices"]:
-        said = choice.get("delta") or choice.get("message") if isinstance(choice, dict) else choice
-        if isinstance(said, dict):
-            said = any(value for name, value in said.items() if name != "role")
-        if said or (isinstance(choice, dict) and choice.get("text")):
+        payload = choice.get("delta") or choice.get("message") if isinstance(choice, dict) else choice
+        if isinstance(payload, dict):
+            payload = any(value for name, value in payload.items() if name != "role")
+        if payload or (isinstance(choice, dict) and choice.get("text")):
             return True
     return False
 
 
 def _says_text(choice: Choice) -> bool:
-    said = choice.delta or choice.message
-    return bool(choice.text or (said is not None and said.content))
+    payload = choice.delta or choice.message
+    return bool(choice.text or (payload is not None and payload.content))
 
 
 @define
@@ -202,13 +202,13 @@ class ChatWatch(Watch):
         if not (self.has_content and chunk.startswith(b"data: {") and chunk.endswith(b"}\n\n")):
             return False
         try:
-            said = _CHUNK.decode(chunk[6:-2])
+            payload = _CHUNK.decode(chunk[6:-2])
         except msgspec.MsgspecError:
             return False
-        choices = said.choices
+        choices = payload.choices
         if not choices or len(choices) > 1 or choices[0].finish_reason is not None:
             return False
-        return said.usage is None and said.error is None and said.x_groq is None
+        return payload.usage is None and payload.error is None and payload.x_groq is None
 
     def feed(self, frame: bytes) -> bytes:
         if self._is_done:

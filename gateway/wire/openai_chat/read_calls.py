@@ -40,21 +40,21 @@ class Calls:
         """Whether the model calls anything: a call without a name is none."""
         return any(slot.name for slot in self._slots)
 
-    def feed(self, said: Mapping[str, Any], free_index: int) -> Iterator[Event]:
+    def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
         """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call."""
-        slot, before = self._find(said), len(self._slots)
+        slot, before = self._find(payload), len(self._slots)
         if slot is None:
             for earlier in self._slots:
                 yield from self._emit(earlier)
             slot = _Slot(free_index, before)
             self._slots.append(slot)
-        if isinstance(index := said.get("index"), int):
+        if isinstance(index := payload.get("index"), int):
             self._by_index[index] = slot
-        yield from self._take(slot, said)
+        yield from self._take(slot, payload)
 
-    def is_new(self, said: Mapping[str, Any]) -> bool:
+    def is_new(self, payload: Mapping[str, Any]) -> bool:
         """Whether an entry begins another call."""
-        return self._find(said) is None
+        return self._find(payload) is None
 
     def end(self) -> Iterator[Event]:
         """The model has finished: tell what is still held, and end every call."""
@@ -65,8 +65,8 @@ class Calls:
                     yield BlockDelta(slot.index, rest)
                 yield BlockEnded(slot.index)
 
-    def _find(self, said: Mapping[str, Any]) -> _Slot | None:
-        index, call_id = said.get("index"), said.get("id") or ""
+    def _find(self, payload: Mapping[str, Any]) -> _Slot | None:
+        index, call_id = payload.get("index"), payload.get("id") or ""
         if isinstance(index, int):
             slot = self._by_index.get(index)
             if slot is not None and call_id and slot.id and call_id != slot.id and slot.name:
@@ -76,14 +76,14 @@ class Calls:
             return next((slot for slot in self._slots if slot.id == call_id), None)
         return self._slots[-1] if self._slots else None
 
-    def _take(self, slot: _Slot, said: Mapping[str, Any]) -> Iterator[Event]:
-        slot.is_custom |= said.get("type") == "custom"
-        inner = said.get("custom") or said.get("function")
+    def _take(self, slot: _Slot, payload: Mapping[str, Any]) -> Iterator[Event]:
+        slot.is_custom |= payload.get("type") == "custom"
+        inner = payload.get("custom") or payload.get("function")
         if not isinstance(inner, dict):
             inner = {}
-        if not slot.id and isinstance(said.get("id"), str):
-            slot.id = said["id"]
-        if isinstance(extra := said.get("extra_content"), dict):
+        if not slot.id and isinstance(payload.get("id"), str):
+            slot.id = payload["id"]
+        if isinstance(extra := payload.get("extra_content"), dict):
             slot.extra = extra
         name = inner.get("name")
         if isinstance(name, str) and name and not slot.is_told and not slot.held and name != slot.name:

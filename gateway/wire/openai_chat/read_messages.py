@@ -168,8 +168,8 @@ def _call(call: Node) -> ToolCall:
 def _result(call_id: str, content: Iterator[Block]) -> ToolResult:
     blocks = tuple(content)
     if blocks and isinstance(first := blocks[0], Text) and first.text.startswith(ERROR_MARK):
-        told = Text(first.text.removeprefix(ERROR_MARK), cache=first.cache)
-        return ToolResult(call_id, (told, *blocks[1:]), is_error=True)
+        rest = Text(first.text.removeprefix(ERROR_MARK), cache=first.cache)
+        return ToolResult(call_id, (rest, *blocks[1:]), is_error=True)
     return ToolResult(call_id, blocks)
 
 

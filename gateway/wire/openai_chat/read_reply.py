@@ -73,32 +73,32 @@ class ChatReader:
         data = read.data.strip()
         if data == b"[DONE]":
             return list(self._end())
-        if (said := self._junk.read(data.removeprefix(b"data: "))) is None:
+        if (payload := self._junk.read(data.removeprefix(b"data: "))) is None:
             return ()
-        error = said.get("error")
-        if error is not None or read.event == "error" or said.get("object") == "error":
-            raise read_inner(NAME, error if error is not None else said)
-        return list(self._read(said))
+        error = payload.get("error")
+        if error is not None or read.event == "error" or payload.get("object") == "error":
+            raise read_inner(NAME, error if error is not None else payload)
+        return list(self._read(payload))
 
     def end(self) -> Sequence[Event]:
         return () if self.is_over else list(self._end())
 
-    def read_whole(self, said: _Said) -> Iterator[Event]:
+    def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Read a whole reply. Choices beyond the first are one server's way to write a single message."""
-        yield from self._read(said, only_first=False)
+        yield from self._read(payload, only_first=False)
         yield from self._end()
 
-    def _read(self, said: _Said, only_first: bool = True) -> Iterator[Event]:
-        choices = said.get("choices")
+    def _read(self, payload: _Said, only_first: bool = True) -> Iterator[Event]:
+        choices = payload.get("choices")
         choices = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
         if choices and not self._has_started:
             self._has_started = True
-            tier = said.get("service_tier")
+            tier = payload.get("service_tier")
             yield Started(
-                str(said.get("id") or ""), str(said.get("model") or ""), tier if isinstance(tier, str) else None
+                str(payload.get("id") or ""), str(payload.get("model") or ""), tier if isinstance(tier, str) else None
             )
-        groq = said.get("x_groq")
-        for place in (said, groq, choices[0] if choices else None):
+        groq = payload.get("x_groq")
+        for place in (payload, groq, choices[0] if choices else None):
             if isinstance(place, dict) and (usage := read_usage(place.get("usage"))) is not None:
                 yield UsageSeen(usage)
                 break
@@ -272,9 +272,9 @@ def _calls_in(delta: _Said) -> Iterator[_Said]:
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no reply at all."""
-    said = read_object(body)
-    if said.get("error") is not None or said.get("object") == "error":
-        raise read_inner(NAME, said.get("error") or said)
-    if not said.get("choices"):
+    payload = read_object(body)
+    if payload.get("error") is not None or payload.get("object") == "error":
+        raise read_inner(NAME, payload.get("error") or payload)
+    if not payload.get("choices"):
         raise Unreadable("The provider's reply has no choices")
-    return fold(ChatReader(memo).read_whole(said))
+    return fold(ChatReader(memo).read_whole(payload))

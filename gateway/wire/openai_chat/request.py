@@ -202,13 +202,13 @@ def _write_format(request: Request, members: Mapping[str, Any], memo: Memo, prof
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     if form.kind == "json_schema":
         memo.drops.add("response_format.json_schema")
-    said = json_instruction(form)
+    payload = json_instruction(form)
     messages: list[dict[str, Any]] = members["messages"]
     role = "developer" if profile.developer_role else "system"
     if messages and messages[0]["role"] == role and isinstance(messages[0]["content"], str):
-        messages[0]["content"] += "\n\n" + said
+        messages[0]["content"] += "\n\n" + payload
     else:
-        messages.insert(0, {"role": role, "content": said})
+        messages.insert(0, {"role": role, "content": payload})
     return {"response_format": {"type": "json_object"}} if profile.json_object else {}
 
 

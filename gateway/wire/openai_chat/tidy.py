@@ -47,31 +47,31 @@ class TidyWatch(ChatWatch):
         if data.strip() == b"[DONE]":
             return self._flush() + ChatWatch.feed(self, frame)
         try:
-            said = msgspec.json.decode(data)
+            payload = msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            said = None
-        if not isinstance(said, dict) or said.get("error") is not None or "choices" not in said:
+            payload = None
+        if not isinstance(payload, dict) or payload.get("error") is not None or "choices" not in payload:
             return ChatWatch.feed(self, frame)  # junk and errors are its business
-        return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(said))
+        return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(payload))
 
     def end(self) -> bytes:
         return self._flush() + ChatWatch.end(self)
 
-    def _tidy(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if said.get("usage"):
-            self._usage_said = said["usage"]
-        said.pop("usage", None)
-        choices = [one for one in said.get("choices") or () if isinstance(one, dict)]
+    def _tidy(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if payload.get("usage"):
+            self._usage_said = payload["usage"]
+        payload.pop("usage", None)
+        choices = [one for one in payload.get("choices") or () if isinstance(one, dict)]
         if not choices:
-            self._carried |= {name: value for name, value in said.items() if name not in (*_CONSTANT, "choices")}
+            self._carried |= {name: value for name, value in payload.items() if name not in (*_CONSTANT, "choices")}
             return
         for name in _CONSTANT:
             if name in self._last:
-                said[name] = self._last[name]
-        self._last = {name: said[name] for name in (*_CONSTANT, "object") if said.get(name)}
-        told = [one for one in map(self._tidy_choice, choices) if one is not None]
-        if told:
-            yield {**self._carried, **said, "choices": told}
+                payload[name] = self._last[name]
+        self._last = {name: payload[name] for name in (*_CONSTANT, "object") if payload.get(name)}
+        tidied = [one for one in map(self._tidy_choice, choices) if one is not None]
+        if tidied:
+            yield {**self._carried, **payload, "choices": tidied}
             self._carried = {}
 
     def _tidy_choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
@@ -81,12 +81,12 @@ class TidyWatch(ChatWatch):
         delta = choice.pop("message", None) if choice.get("delta") is None else choice["delta"]
         delta = _tidy_delta(delta if isinstance(delta, dict) else {}, known)
         finish = choice.get("finish_reason") or None
-        told = {**choice, "index": index, "delta": delta, "finish_reason": None}
+        tidied = {**choice, "index": index, "delta": delta, "finish_reason": None}
         if finish is not None:
             self.is_finished = True
-            known.finish = known.finish or {**told, "delta": {}, "finish_reason": finish}
-            return told if delta else None
-        return told
+            known.finish = known.finish or {**tidied, "delta": {}, "finish_reason": finish}
+            return tidied if delta else None
+        return tidied
 
     def _flush(self) -> bytes:
         """The finish of every choice, then the usage: nothing may stand behind them."""
@@ -101,31 +101,35 @@ class TidyWatch(ChatWatch):
         return out
 
 
-def _frame(said: dict[str, Any]) -> bytes:
-    return write_data(msgspec.json.encode(said))
+def _frame(payload: dict[str, Any]) -> bytes:
+    return write_data(msgspec.json.encode(payload))
 
 
 def _tidy_delta(delta: dict[str, Any], known: _Choice) -> dict[str, Any]:
-    told = dict(delta)
-    if "role" in told:
-        if known.has_role or not told["role"]:
-            del told["role"]
+    tidied = dict(delta)
+    if "role" in tidied:
+        if known.has_role or not tidied["role"]:
+            del tidied["role"]
         known.has_role = True
     elif not known.has_role:
-        told, known.has_role = {"role": "assistant", **told}, True
-    if isinstance(told.get("content"), list):
-        told["content"], thought = _split(told["content"])
+        tidied, known.has_role = {"role": "assistant", **tidied}, True
+    if isinstance(tidied.get("content"), list):
+        tidied["content"], thought = _split(tidied["content"])
         if thought:
-            told["reasoning_content"] = thought
-    if isinstance(reasoning := told.pop("reasoning", None), str) and reasoning and not told.get("reasoning_content"):
-        told["reasoning_content"] = reasoning
-    if isinstance(details := told.get("reasoning_details"), list):
+            tidied["reasoning_content"] = thought
+    if (
+        isinstance(reasoning := tidied.pop("reasoning", None), str)
+        and reasoning
+        and not tidied.get("reasoning_content")
+    ):
+        tidied["reasoning_content"] = reasoning
+    if isinstance(details := tidied.get("reasoning_details"), list):
         for number, entry in enumerate(details):
             if isinstance(entry, dict) and not isinstance(entry.get("index"), int):
                 entry["index"] = number
-    if isinstance(calls := told.pop("tool_calls", None), list) and calls:
-        told["tool_calls"] = [_tidy_call(call, known) for call in calls if isinstance(call, dict)]
-    return told
+    if isinstance(calls := tidied.pop("tool_calls", None), list) and calls:
+        tidied["tool_calls"] = [_tidy_call(call, known) for call in calls if isinstance(call, dict)]
+    return tidied
 
 
 def _split(parts: list[Any]) -> tuple[str, str]:
@@ -150,10 +154,10 @@ def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
         index = known.slots[key] = len(known.ids)
         known.ids.append(call_id)
         return {**call, "index": index}
-    told = {name: value for name, value in call.items() if name not in ("id", "type")}
-    if isinstance(function := told.get("function"), dict):
-        told["function"] = {name: value for name, value in function.items() if name != "name"}
-    return {**told, "index": index}
+    tidied = {name: value for name, value in call.items() if name not in ("id", "type")}
+    if isinstance(function := tidied.get("function"), dict):
+        tidied["function"] = {name: value for name, value in function.items() if name != "name"}
+    return {**tidied, "index": index}
 
 
 def tidy(asked: Asked) -> TidyWatch:

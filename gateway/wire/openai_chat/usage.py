@@ -33,16 +33,16 @@ class ChatUsage(msgspec.Struct):
 _NO_PROMPT, _NO_COMPLETION = _PromptDetails(), _CompletionDetails()
 
 
-def usage_of(said: ChatUsage | None) -> Usage | None:
+def usage_of(payload: ChatUsage | None) -> Usage | None:
     """Put the counts into disjoint parts (TRANSLATION.md 6.3); None when there are none."""
-    if said is None or (said.prompt_tokens is None and said.completion_tokens is None):
+    if payload is None or (payload.prompt_tokens is None and payload.completion_tokens is None):
         return None
-    details = said.prompt_tokens_details or _NO_PROMPT
-    cached = _first(details.cached_tokens, said.prompt_cache_hit_tokens, said.cached_tokens)
+    details = payload.prompt_tokens_details or _NO_PROMPT
+    cached = _first(details.cached_tokens, payload.prompt_cache_hit_tokens, payload.cached_tokens)
     written = _first(details.cache_write_tokens, details.cache_creation_tokens)
-    reasoning = (said.completion_tokens_details or _NO_COMPLETION).reasoning_tokens
-    prompt, completion = said.prompt_tokens, said.completion_tokens
-    if reasoning and completion is not None and said.total_tokens == (prompt or 0) + completion + reasoning:
+    reasoning = (payload.completion_tokens_details or _NO_COMPLETION).reasoning_tokens
+    prompt, completion = payload.prompt_tokens, payload.completion_tokens
+    if reasoning and completion is not None and payload.total_tokens == (prompt or 0) + completion + reasoning:
         completion += reasoning  # xAI counts reasoning beside the completion, not in it
     return Usage(
         None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
@@ -69,20 +69,20 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def read_usage(said: Any) -> Usage | None:
+def read_usage(payload: Any) -> Usage | None:
     """Read a decoded `usage` object whatever its numbers look like; None when it says nothing."""
-    return usage_of(tidy_usage(said))
+    return usage_of(tidy_usage(payload))
 
 
-def tidy_usage(said: Any) -> ChatUsage | None:
+def tidy_usage(payload: Any) -> ChatUsage | None:
     """Take the counts out of a decoded `usage` object; None when it is no object."""
-    return msgspec.convert(_tidy(said), ChatUsage) if isinstance(said, dict) else None
+    return msgspec.convert(_tidy(payload), ChatUsage) if isinstance(payload, dict) else None
 
 
-def _tidy(said: dict[str, Any]) -> dict[str, Any]:
+def _tidy(payload: dict[str, Any]) -> dict[str, Any]:
     """Keep what is a count, or holds counts, and drop the rest."""
     kept: dict[str, Any] = {}
-    for name, value in said.items():
+    for name, value in payload.items():
         if isinstance(value, dict):
             kept[name] = _tidy(value)
         elif (number := count(value)) is not None:

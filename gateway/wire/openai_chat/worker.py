@@ -26,9 +26,9 @@ WORDS = {
 def write_worker_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
     """Write (status, body); a wrong method is a 404 here (PRODUCT.md section 3)."""
     status = 404 if error.status == 405 else error.status
-    said = {
+    payload = {
         "error": WORDS.get(status, "internal_error"),
         "details": error.message,
         "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    return status, msgspec.json.encode(said)
+    return status, msgspec.json.encode(payload)

@@ -61,7 +61,7 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole chat completion (SDK type ChatCompletion)."""
     message = _message(reply, memo)
     choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": None, **_finish(reply.stop, memo)}
-    said: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "id": reply_id(memo),
         "object": "chat.completion",
         "created": memo.now,
@@ -71,8 +71,8 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
         "system_fingerprint": None,
     }
     if reply.tier is not None:
-        said["service_tier"] = _TIERS.get(reply.tier, reply.tier)
-    return _json(said)
+        payload["service_tier"] = _TIERS.get(reply.tier, reply.tier)
+    return _json(payload)
 
 
 def _message(reply: Reply, memo: Memo) -> dict[str, Any]:
@@ -161,14 +161,14 @@ class ChatWriter:
 
     def __attrs_post_init__(self) -> None:
         memo = self.memo
-        said = {
+        payload = {
             "id": reply_id(memo),
             "object": "chat.completion.chunk",
             "created": memo.now,
             "model": memo.request.model,
             "system_fingerprint": None,
         }
-        self._head = b"data: " + _json(said)[:-1] + b',"choices":'
+        self._head = b"data: " + _json(payload)[:-1] + b',"choices":'
         self._tail = b',"usage":null}\n\n' if memo.request.wants_usage else b"}\n\n"
 
     def feed(self, event: Event) -> bytes:

@@ -24,9 +24,9 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 def write_stream_error(error: GatewayError, sequence: int, response: dict[str, Any] | None = None) -> bytes:
     """Write the events that end a broken stream: the specification says flat, the real API nests, SDKs differ."""
-    said = describe(error)
-    flat = {"code": said["code"], "message": said["message"], "param": said["param"]}
-    event = {"type": "error", "sequence_number": sequence, **flat, "error": said}
+    payload = describe(error)
+    flat = {"code": payload["code"], "message": payload["message"], "param": payload["param"]}
+    event = {"type": "error", "sequence_number": sequence, **flat, "error": payload}
     failed = {**(response or {}), "status": "failed", "error": error_object(error)}
     end = {"type": "response.failed", "sequence_number": sequence + 1, "response": failed}
     return write_event("error", msgspec.json.encode(event)) + write_event("response.failed", msgspec.json.encode(end))

@@ -77,10 +77,16 @@ def is_builtin(name: str) -> bool:
 def builtin_item(call: ToolCall, arguments: str) -> dict[str, Any] | None:
     """The item of a call of a built-in tool, in progress; None when its arguments make no sense."""
     kind = _BUILTIN[call.name]
-    said = _action(kind, arguments)
-    if said is None:
+    payload = _action(kind, arguments)
+    if payload is None:
         return None
-    return {"id": make_id(_PREFIXES[kind], call.id), "type": kind, "call_id": call.id, "status": "in_progress", **said}
+    return {
+        "id": make_id(_PREFIXES[kind], call.id),
+        "type": kind,
+        "call_id": call.id,
+        "status": "in_progress",
+        **payload,
+    }
 
 
 def _action(kind: str, text: str) -> dict[str, Any] | None:

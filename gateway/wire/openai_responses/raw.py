@@ -7,7 +7,7 @@ import msgspec
 from attrs import define, evolve, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.codec.lenient import Junk, read_object
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Glance
@@ -61,18 +61,18 @@ class ResponsesWatch(Watch):
         if data is None:
             return frame
         try:
-            said = _SAID.decode(data)
+            payload = _SAID.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._junk.bad(data)
         self._junk.good()
-        if isinstance(said.sequence_number, int):
-            self._sequence = said.sequence_number + 1
-        response = said.response if isinstance(said.response, dict) else {}
-        if said.type == "error" or (not said.type and said.error is not None):
-            raise read_inner(NAME, said.error or msgspec.json.decode(data))
-        if said.type == "response.failed" and not self.has_content:
+        if isinstance(payload.sequence_number, int):
+            self._sequence = payload.sequence_number + 1
+        response = payload.response if isinstance(payload.response, dict) else {}
+        if payload.type == "error" or (not payload.type and payload.error is not None):
+            raise read_inner(NAME, payload.error or msgspec.json.decode(data))
+        if payload.type == "response.failed" and not self.has_content:
             raise read_inner(NAME, response.get("error") or {"message": "The response failed"})
-        self._note(said.type, response)
+        self._note(payload.type, response)
         return frame
 
     def _note(self, kind: str, response: dict[str, Any]) -> None:
@@ -102,17 +102,17 @@ def watch(asked: Asked) -> ResponsesWatch:
 
 def glance(body: bytes) -> Glance:
     """Look at a whole reply. Raises UpstreamFault when it is an error or no response at all."""
-    said = read_object(body)
-    if said.get("error") is not None:
-        raise read_inner(NAME, said["error"])
-    if not isinstance(said.get("output"), list):
+    payload = read_object(body)
+    if payload.get("error") is not None:
+        raise read_inner(NAME, payload["error"])
+    if not isinstance(payload.get("output"), list):
         raise Unreadable("The provider's reply has no output")
-    usage = read_usage(said.get("usage"))
-    is_empty = not said.get("output") and said.get("status") == "completed" and not (usage and usage.output)
+    usage = read_usage(payload.get("usage"))
+    is_empty = not payload.get("output") and payload.get("status") == "completed" and not (usage and usage.output)
     return Glance(usage, is_empty)
 
 
-def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
+def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Take out of the history what OpenAI refuses: our envelopes, and ids of items that other programs have made up."""
     given = body.members.get("input")
     text = b"" if given is None else bytes(given)
@@ -122,7 +122,7 @@ def put(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     kept = [_renamed(item) for item in items if not _is_reasoning(item, is_envelope)]
     if len(kept) < len(items):
         drops.add("reasoning")
-    return {"input": raw(kept)} if kept != items else {}
+    return {"input": to_json(kept)} if kept != items else {}
 
 
 def unsealed(body: JsonBody) -> JsonBody:
@@ -132,7 +132,7 @@ def unsealed(body: JsonBody) -> JsonBody:
         return body
     items = body.get("input", list[Any], "an array") or []
     kept = [item for item in items if not _is_reasoning(item, bool)]
-    return evolve(body, members=body.members | JsonBody.of({"input": raw(kept)}).members)
+    return evolve(body, members=body.members | JsonBody.of({"input": to_json(kept)}).members)
 
 
 def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -140,7 +140,7 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
     given = body.text("instructions") or ""
     if given.startswith(text):
         return {}
-    return {"instructions": raw(f"{text}\n\n{given}" if given else text)}
+    return {"instructions": to_json(f"{text}\n\n{given}" if given else text)}
 
 
 def _renamed(item: Any) -> Any:

@@ -201,9 +201,9 @@ def _output(item: Node, kind: str) -> ToolResult:
 def _thought(item: Node) -> Reasoning:
     summary = [node.text("text") or "" for node in item.nodes("summary")]
     content = [node.text("text") or "" for node in item.nodes("content")]
-    told = tuple(filter(None, summary))
-    parts = told or tuple(filter(None, content))
-    return Reasoning(parts, bool(told), sealed=item.text("encrypted_content"), origin=NAME, id=item.text("id"))
+    shown = tuple(filter(None, summary))
+    parts = shown or tuple(filter(None, content))
+    return Reasoning(parts, bool(shown), sealed=item.text("encrypted_content"), origin=NAME, id=item.text("id"))
 
 
 def no_storage(body: Node) -> None:

@@ -45,8 +45,8 @@ class _Item:
     kind: str
     parts: dict[int, int] = field(factory=dict)  # content or summary index -> block
     block: int | None = None  # of a call, or of a reasoning item
-    told: int = 0  # characters of a call's arguments so far
-    said: dict[int, int] = field(factory=dict)  # characters of each part so far
+    emitted: int = 0  # characters of a call's arguments so far
+    payload: dict[int, int] = field(factory=dict)  # characters of each part so far
     phase: str | None = None
     id: str | None = None
 
@@ -67,86 +67,86 @@ class ResponsesReader:
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
             return ()
-        said = self._junk.read_frame(frame)
-        return [] if said is None else list(self._read(said))
+        payload = self._junk.read_frame(frame)
+        return [] if payload is None else list(self._read(payload))
 
     def end(self) -> Sequence[Event]:
         if not self.is_over:
             raise Broke("The provider's stream ended before the model had finished")
         return ()
 
-    def _read(self, said: _Said) -> Iterator[Event]:
-        kind, given = said.get("type"), said.get("output_index")
+    def _read(self, payload: _Said) -> Iterator[Event]:
+        kind, given = payload.get("type"), payload.get("output_index")
         if isinstance(given, int):
             index = given
         else:  # some servers leave it out: items are counted as they begin
             index = len(self._items) - (0 if kind == "response.output_item.added" or not self._items else 1)
         match kind:
             case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
-                yield from self._say(index, said, kind.split(".")[1])
+                yield from self._say(index, payload, kind.split(".")[1])
             case "response.reasoning_summary_text.delta":
-                yield from self._think(index, said.get("delta"), is_summary=True)
+                yield from self._think(index, payload.get("delta"), is_summary=True)
             case "response.reasoning_summary_part.added":
-                yield from self._begin_summary(index, said.get("summary_index"))
+                yield from self._begin_summary(index, payload.get("summary_index"))
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
-                yield from self._argue(index, said.get("delta"))
+                yield from self._argue(index, payload.get("delta"))
             case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
-                yield from self._complete(index, said.get("arguments") or said.get("input"))
+                yield from self._complete(index, payload.get("arguments") or payload.get("input"))
             case "response.output_text.annotation.added":
-                yield from self._cite(index, said)
+                yield from self._cite(index, payload)
             case "response.output_item.added":
-                yield from self._open(index, said.get("item"))
+                yield from self._open(index, payload.get("item"))
             case "response.output_item.done":
-                yield from self._close(index, said.get("item"))
+                yield from self._close(index, payload.get("item"))
             case "response.created" | "response.in_progress" | "response.queued":
-                yield from self._start(said.get("response"))
+                yield from self._start(payload.get("response"))
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
-                response = said.get("response")
-                said = response if isinstance(response, dict) else {}
-                yield from self._finish(said, _STATUSES.get(str(kind)) or str(said.get("status") or "completed"))
+                response = payload.get("response")
+                payload = response if isinstance(response, dict) else {}
+                yield from self._finish(payload, _STATUSES.get(str(kind)) or str(payload.get("status") or "completed"))
             case "error":
-                raise read_inner(NAME, said.get("error") or said)
-            case None if said.get("error") is not None:
-                raise read_inner(NAME, said["error"])
+                raise read_inner(NAME, payload.get("error") or payload)
+            case None if payload.get("error") is not None:
+                raise read_inner(NAME, payload["error"])
 
     def _start(self, response: Any) -> Iterator[Event]:
         if not self._has_started:
             self._has_started = True
-            said = response if isinstance(response, dict) else {}
-            tier = said.get("service_tier")
+            payload = response if isinstance(response, dict) else {}
+            tier = payload.get("service_tier")
             yield Started(
-                str(said.get("id") or ""), str(said.get("model") or ""), tier if isinstance(tier, str) else None
+                str(payload.get("id") or ""), str(payload.get("model") or ""), tier if isinstance(tier, str) else None
             )
 
-    def _open(self, index: int, said: Any) -> Iterator[Event]:
-        if not isinstance(said, dict):
+    def _open(self, index: int, payload: Any) -> Iterator[Event]:
+        if not isinstance(payload, dict):
             return
-        kind = str(said.get("type")) if self._is_the_clients(said) else _PROVIDERS_OWN
-        item = self._items[index] = _Item(kind, id=_text(said.get("id")), phase=_text(said.get("phase")))
-        if item.kind in _CALLS and said.get("name"):
-            yield from self._begin_call(index, item, said)
+        kind = str(payload.get("type")) if self._is_the_clients(payload) else _PROVIDERS_OWN
+        item = self._items[index] = _Item(kind, id=_text(payload.get("id")), phase=_text(payload.get("phase")))
+        if item.kind in _CALLS and payload.get("name"):
+            yield from self._begin_call(index, item, payload)
 
-    def _is_the_clients(self, said: _Said) -> bool:
+    def _is_the_clients(self, payload: _Said) -> bool:
         """Whether a call is for the client: xAI tells its own searches as calls of custom tools that nobody offered."""
-        name = self.memo.names.original(str(said.get("name") or "")).name
-        return said.get("type") != "custom_tool_call" or any(
+        name = self.memo.names.original(str(payload.get("name") or "")).name
+        return payload.get("type") != "custom_tool_call" or any(
             tool.kind == "custom" and tool.name == name for tool in self.memo.request.tools
         )
 
-    def _begin_call(self, index: int, item: _Item, said: _Said) -> Iterator[Event]:
+    def _begin_call(self, index: int, item: _Item, payload: _Said) -> Iterator[Event]:
         item.block = self._take_index()
-        yield BlockStarted(item.block, self._call(said, item.kind))
-        yield from self._complete(index, said.get("arguments") or said.get("input"))
+        yield BlockStarted(item.block, self._call(payload, item.kind))
+        yield from self._complete(index, payload.get("arguments") or payload.get("input"))
 
-    def _call(self, said: _Said, kind: str) -> ToolCall:
-        known = self.memo.names.original(str(said.get("name") or ""))
-        call_id = self.memo.call_id(str(said.get("call_id") or said.get("id") or ""), self._calls)
+    def _call(self, payload: _Said, kind: str) -> ToolCall:
+        known = self.memo.names.original(str(payload.get("name") or ""))
+        call_id = self.memo.call_id(str(payload.get("call_id") or payload.get("id") or ""), self._calls)
         self._calls += 1
         form = "custom" if kind == "custom_tool_call" else known.kind
-        return ToolCall(call_id, known.name, "", form, known.namespace or _text(said.get("namespace")))
+        return ToolCall(call_id, known.name, "", form, known.namespace or _text(payload.get("namespace")))
 
-    def _say(self, index: int, said: _Said, kind: str) -> Iterator[Event]:
-        text, part = said.get("delta"), said.get("content_index")
+    def _say(self, index: int, payload: _Said, kind: str) -> Iterator[Event]:
+        text, part = payload.get("delta"), payload.get("content_index")
         if not isinstance(text, str) or not text:
             return
         if kind == "reasoning_text":
@@ -158,7 +158,7 @@ class ResponsesReader:
             item.parts[number] = self._take_index()
             block = Refusal("") if kind == "refusal" else Text("", phase=item.phase)
             yield BlockStarted(item.parts[number], block)
-        item.said[number] = item.said.get(number, 0) + len(text)
+        item.payload[number] = item.payload.get(number, 0) + len(text)
         yield BlockDelta(item.parts[number], text)
 
     def _think(self, index: int, text: Any, *, is_summary: bool) -> Iterator[Event]:
@@ -181,7 +181,7 @@ class ResponsesReader:
     def _argue(self, index: int, text: Any) -> Iterator[Event]:
         item = self._items.get(index)
         if item is not None and item.block is not None and isinstance(text, str) and text:
-            item.told += len(text)
+            item.emitted += len(text)
             yield BlockDelta(item.block, text)
 
     def _complete(self, index: int, whole: Any) -> Iterator[Event]:
@@ -189,48 +189,48 @@ class ResponsesReader:
         item = self._items.get(index)
         if isinstance(whole, dict):
             whole = msgspec.json.encode(whole).decode()
-        if item is not None and isinstance(whole, str) and len(whole) > item.told:
-            yield from self._argue(index, whole[item.told :])
+        if item is not None and isinstance(whole, str) and len(whole) > item.emitted:
+            yield from self._argue(index, whole[item.emitted :])
 
-    def _cite(self, index: int, said: _Said) -> Iterator[Event]:
-        item, cited, part = self._items.get(index), said.get("annotation"), said.get("content_index")
+    def _cite(self, index: int, payload: _Said) -> Iterator[Event]:
+        item, cited, part = self._items.get(index), payload.get("annotation"), payload.get("content_index")
         block = item.parts.get(part if isinstance(part, int) else 0) if item is not None else None
         if block is not None and isinstance(cited, dict):
             yield CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
 
-    def _close(self, index: int, said: Any) -> Iterator[Event]:
+    def _close(self, index: int, payload: Any) -> Iterator[Event]:
         """The item as it is in the end: fills what was never streamed."""
-        if not isinstance(said, dict):
+        if not isinstance(payload, dict):
             return
         item = self._items.get(index)
         if item is None:
-            yield from self._open(index, said)
+            yield from self._open(index, payload)
             item = self._items[index]
         match item.kind:
             case "message":
-                yield from self._close_message(item, said)
+                yield from self._close_message(item, payload)
             case "reasoning":
-                yield from self._close_thought(item, said)
+                yield from self._close_thought(item, payload)
             case kind if kind in _CALLS:
                 if item.block is None:
-                    yield from self._begin_call(index, item, said)
-                yield from self._complete(index, said.get("arguments") or said.get("input"))
+                    yield from self._begin_call(index, item, payload)
+                yield from self._complete(index, payload.get("arguments") or payload.get("input"))
                 assert item.block is not None
                 yield BlockEnded(item.block)
             case _:
-                block, kind = self._take_index(), str(said.get("type"))
-                yield BlockStarted(block, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(said))))
+                block, kind = self._take_index(), str(payload.get("type"))
+                yield BlockStarted(block, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(payload))))
                 yield BlockEnded(block)
         item.kind = "closed"
 
-    def _close_message(self, item: _Item, said: _Said) -> Iterator[Event]:
-        content = said.get("content")
+    def _close_message(self, item: _Item, payload: _Said) -> Iterator[Event]:
+        content = payload.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
             text = part.get("text") or part.get("refusal") if isinstance(part, dict) else None
             if not isinstance(text, str) or not text:
                 continue
             if number in item.parts:
-                if rest := text[item.said.get(number, 0) :]:
+                if rest := text[item.payload.get(number, 0) :]:
                     yield BlockDelta(item.parts[number], rest)
             else:
                 item.parts[number] = self._take_index()
@@ -245,12 +245,12 @@ class ResponsesReader:
         for block in item.parts.values():
             yield BlockEnded(block)
 
-    def _close_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
+    def _close_thought(self, item: _Item, payload: _Said) -> Iterator[Event]:
         """The encrypted content counts as it stands here: what came with `added` may have been partial."""
-        item.id = _text(said.get("id")) or item.id
+        item.id = _text(payload.get("id")) or item.id
         if item.block is None:
-            yield from self._read_thought(item, said)
-        sealed = _text(said.get("encrypted_content"))
+            yield from self._read_thought(item, payload)
+        sealed = _text(payload.get("encrypted_content"))
         if sealed is not None:
             yield from self._begin_thought(item, is_summary=True)
             assert item.block is not None
@@ -258,9 +258,9 @@ class ResponsesReader:
         if item.block is not None:
             yield BlockEnded(item.block)
 
-    def _read_thought(self, item: _Item, said: _Said) -> Iterator[Event]:
+    def _read_thought(self, item: _Item, payload: _Said) -> Iterator[Event]:
         for name, is_summary in (("summary", True), ("content", False)):
-            parts = said.get(name)
+            parts = payload.get(name)
             texts = (
                 [_text(part.get("text")) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
             )
@@ -302,9 +302,9 @@ class ResponsesReader:
         self._next += 1
         return self._next - 1
 
-    def read_whole(self, said: _Said) -> Iterator[Event]:
+    def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Read a whole response object."""
-        yield from self._finish(said, str(said.get("status") or "completed"))
+        yield from self._finish(payload, str(payload.get("status") or "completed"))
 
 
 def _text(value: Any) -> str | None:
@@ -313,9 +313,9 @@ def _text(value: Any) -> str | None:
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault when it is an error, or no response at all."""
-    said = read_object(body)
-    if said.get("error") is not None:
-        raise read_inner(NAME, said["error"])
-    if not isinstance(said.get("output"), list):
+    payload = read_object(body)
+    if payload.get("error") is not None:
+        raise read_inner(NAME, payload["error"])
+    if not isinstance(payload.get("output"), list):
         raise Unreadable("The provider's reply has no output")
-    return fold(ResponsesReader(memo).read_whole(said))
+    return fold(ResponsesReader(memo).read_whole(payload))

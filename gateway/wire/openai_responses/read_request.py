@@ -60,21 +60,21 @@ def read_request(body: JsonBody) -> Request:
     """Read a Responses request. Raises BadRequest with the place, CannotSay for what no other dialect has."""
     node = Node(body.members)
     no_storage(node)
-    said = read_input(node)
+    payload = read_input(node)
     text, reasoning = node.node("text"), node.node("reasoning")
     _check_include(node)
     if node.has("top_logprobs") or "message.output_text.logprobs" in (node.value("include") or ()):
-        said.lost.append("top_logprobs")
+        payload.lost.append("top_logprobs")
     if node.flag("store"):
-        said.lost.append("store")  # kept nowhere yet: told in the reply as well
+        payload.lost.append("store")  # kept nowhere yet: told in the reply as well
     extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
     if node.value("truncation") == "auto":
-        said.lost.append("truncation")
+        payload.lost.append("truncation")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
-        system=said.system,
-        turns=said.turns,
+        system=payload.system,
+        turns=payload.turns,
         tools=_read_tools(node),
         choice=_read_choice(node),
         parallel=node.flag("parallel_tool_calls"),
@@ -89,7 +89,7 @@ def read_request(body: JsonBody) -> Request:
         tier=node.text("service_tier"),
         verbosity=text.text("verbosity") if text is not None else None,
         metadata=node.mapping("metadata") or None,
-        extra=extra | dict.fromkeys(said.lost),
+        extra=extra | dict.fromkeys(payload.lost),
         echo={name: node.value(name) for name in node.members if name != "input"},
     )
 

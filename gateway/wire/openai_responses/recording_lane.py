@@ -59,7 +59,7 @@ class RecordingLane:
     _held: bytes = field(default=b"", init=False)
     _items: list[msgspec.Raw] = field(factory=list, init=False)
     _open: msgspec.Raw | None = field(default=None, init=False)  # the item that is being said
-    _said: list[bytes] = field(factory=list, init=False)  # what was said of it, looked at only if it breaks off
+    _payload: list[bytes] = field(factory=list, init=False)  # what was said of it, looked at only if it breaks off
 
     @property
     def has_content(self) -> bool:
@@ -85,7 +85,7 @@ class RecordingLane:
     def passes(self, chunk: bytes) -> bool:
         if not self.lane.passes(chunk):
             return False
-        self._said.append(chunk)
+        self._payload.append(chunk)
         return True
 
     def feed(self, frame: bytes) -> bytes:
@@ -103,7 +103,7 @@ class RecordingLane:
         """The error as the lane inside says it, in a response that holds what was said before."""
         marks = _raws(self.marks)
         frames = _frames(self.lane.fail(error, request_id))
-        return b"".join(one.told({**self._so_far(), **one.response, **marks}) for one in frames)
+        return b"".join(one.written({**self._so_far(), **one.response, **marks}) for one in frames)
 
     def so_far(self, status: str) -> bytes | None:
         """The response object with what was said until now; None when nothing was."""
@@ -113,41 +113,41 @@ class RecordingLane:
 
     def _so_far(self) -> dict[str, Any]:
         begun = _MEMBERS.decode(self.begun) if self.begun else {}
-        half = _half(self._open, b"".join(self._said)) if self._open is not None else None
+        half = _half(self._open, b"".join(self._payload)) if self._open is not None else None
         return begun | {"output": [*self._items, *([half] if half is not None else [])]} | _raws(self.marks)
 
     def _mark(self, out: bytes) -> bytes:
         if _MARK not in out and _ITEM not in out:
-            self._said.append(out)
+            self._payload.append(out)
             return out
-        told = []
+        written = []
         for one in _frames(out):
             if one.kind == "response.output_item.added":
                 self._open = one.item
-                self._said.clear()
+                self._payload.clear()
             elif one.kind == "response.output_item.done" and one.item is not None:
                 self._items.append(one.item)
                 self._open = None
-                self._said.clear()
-            marked_frame = one.told(one.response | _raws(self.marks))
+                self._payload.clear()
+            marked_frame = one.written(one.response | _raws(self.marks))
             if one.is_final:
                 self._held += marked_frame
                 continue
             if one.response:
                 self.begun = _encode(one.response | _raws(self.marks))
             elif one.item is None:
-                self._said.append(one.raw)
-            told.append(marked_frame)
-        return b"".join(told)
+                self._payload.append(one.raw)
+            written.append(marked_frame)
+        return b"".join(written)
 
 
-def _half(item: msgspec.Raw, said: bytes) -> dict[str, Any] | None:
+def _half(item: msgspec.Raw, payload: bytes) -> dict[str, Any] | None:
     """A message as far as its text was said; None for what makes no sense in half."""
     whole: Any = msgspec.json.decode(item)
     if not isinstance(whole, dict) or whole.get("type") != "message":
         return None
     texts: dict[int, str] = {}
-    for frame in FrameCutter().feed(said):
+    for frame in FrameCutter().feed(payload):
         data = read_frame(frame).data
         try:
             delta = _DELTA.decode(data or b"{}")
@@ -163,7 +163,7 @@ def _half(item: msgspec.Raw, said: bytes) -> dict[str, Any] | None:
 
 def remark(out: bytes, marks: Mapping[str, bytes]) -> bytes:
     """Put `marks` into every response object of some whole frames."""
-    return b"".join(one.told(one.response | _raws(marks)) for one in _frames(out))
+    return b"".join(one.written(one.response | _raws(marks)) for one in _frames(out))
 
 
 def final_in(out: bytes) -> Final | None:
@@ -189,7 +189,7 @@ class _Frame:
     def item(self) -> msgspec.Raw | None:
         return self.members.get("item")
 
-    def told(self, response: Mapping[str, Any]) -> bytes:
+    def written(self, response: Mapping[str, Any]) -> bytes:
         """The frame with this response object in it, where it had one."""
         return write_event(self.kind, _encode(self.members | {"response": response})) if self.response else self.raw
 

@@ -36,15 +36,15 @@ class _Replay:
     @classmethod
     def of(cls, whole: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """(type, members) of each event."""
-        told = cls()
+        writer = cls()
         unsaid: dict[str, Any] = dict.fromkeys(("usage", "error", "incomplete_details"))
         begun = whole | unsaid | {"status": "in_progress", "output": []}
-        told.emit("response.created", response=begun)
-        told.emit("response.in_progress", response=begun)
+        writer.emit("response.created", response=begun)
+        writer.emit("response.in_progress", response=begun)
         for index, item in enumerate(whole.get("output") or []):
-            told.emit_item(index, item)
-        told.emit(f"response.{whole.get('status') or 'completed'}", response=whole)
-        return told.events
+            writer.emit_item(index, item)
+        writer.emit(f"response.{whole.get('status') or 'completed'}", response=whole)
+        return writer.events
 
     def emit(self, kind: str, **members: Any) -> None:
         self.events.append((kind, members))
@@ -93,8 +93,8 @@ class _Replay:
         self._emit_text("reasoning_summary_text", at, "text", part.get("text"))
         self.emit("response.reasoning_summary_part.done", **at, part=part)
 
-    def _emit_text(self, kind: str, at: dict[str, Any], name: str, said: Any) -> None:
-        text = said if isinstance(said, str) else ""
+    def _emit_text(self, kind: str, at: dict[str, Any], name: str, payload: Any) -> None:
+        text = payload if isinstance(payload, str) else ""
         self.emit(f"response.{kind}.delta", **{key: value for key, value in at.items() if key != "name"}, delta=text)
         self.emit(f"response.{kind}.done", **at, **{name: text})
 

@@ -76,8 +76,8 @@ def read_items(body: JsonBody) -> list[Item]:
         return []
     if bytes(raw).startswith(b'"'):
         content = [{"type": "input_text", "text": body.text("input")}]
-        said = _encode({"type": "message", "role": "user", "content": content})
-        return [Item(msgspec.Raw(said), "message", None, None, None)]
+        payload = _encode({"type": "message", "role": "user", "content": content})
+        return [Item(msgspec.Raw(payload), "message", None, None, None)]
     try:
         items = _ITEMS.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -145,15 +145,15 @@ def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
 
 def shown(name: str, item: Item) -> msgspec.Raw:
     """An item as a list of them shows it: with its id, and a status."""
-    said = msgspec.json.decode(item.raw, type=dict[str, Any])
-    said.setdefault("type", item.kind)
-    told = {"id": name, **{key: value for key, value in said.items() if key != "id"}}
-    if told.get("status") is None:
-        told["status"] = "completed"
-    if item.kind == "message" and isinstance(said.get("content"), str):
-        kind = "output_text" if said.get("role") == "assistant" else "input_text"
-        told["content"] = [{"type": kind, "text": said["content"]}]
-    return msgspec.Raw(_encode(told))
+    payload = msgspec.json.decode(item.raw, type=dict[str, Any])
+    payload.setdefault("type", item.kind)
+    entry = {"id": name, **{key: value for key, value in payload.items() if key != "id"}}
+    if entry.get("status") is None:
+        entry["status"] = "completed"
+    if item.kind == "message" and isinstance(payload.get("content"), str):
+        kind = "output_text" if payload.get("role") == "assistant" else "input_text"
+        entry["content"] = [{"type": kind, "text": payload["content"]}]
+    return msgspec.Raw(_encode(entry))
 
 
 def page(items: Mapping[str, Item], limit: int, *, is_rising: bool, after: str | None, before: str | None) -> bytes:

@@ -6,21 +6,21 @@ from gateway.wire.codec.lenient import count
 from gateway.wire.neutral import Usage
 
 
-def read_usage(said: Any) -> Usage | None:
+def read_usage(payload: Any) -> Usage | None:
     """Read a `usage` object; None when it says nothing."""
-    if not isinstance(said, dict):
+    if not isinstance(payload, dict):
         return None
-    given, made = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    given, made = count(payload.get("input_tokens")), count(payload.get("output_tokens"))
     if given is None and made is None:
         return None
-    read = _detail(said.get("input_tokens_details"), "cached_tokens")
-    written = _detail(said.get("input_tokens_details"), "cache_write_tokens")
+    read = _detail(payload.get("input_tokens_details"), "cached_tokens")
+    written = _detail(payload.get("input_tokens_details"), "cache_write_tokens")
     fresh = None if given is None else max(0, given - (read or 0) - (written or 0))
-    return Usage(fresh, read, written, made, _detail(said.get("output_tokens_details"), "reasoning_tokens"))
+    return Usage(fresh, read, written, made, _detail(payload.get("output_tokens_details"), "reasoning_tokens"))
 
 
-def _detail(said: Any, name: str) -> int | None:
-    return count(said.get(name)) if isinstance(said, dict) else None
+def _detail(payload: Any, name: str) -> int | None:
+    return count(payload.get(name)) if isinstance(payload, dict) else None
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole response: what its own stream would have built."""
     writer, sequencer = ResponsesWriter(memo), BlockSequencer()
     for event in unfold(reply):
-        for told in sequencer.feed(event):
-            writer.feed(told)
+        for ordered in sequencer.feed(event):
+            writer.feed(ordered)
     return _json(writer.response)
 
 
@@ -231,9 +231,9 @@ class ResponsesWriter:
             )
         part, index = {"type": "summary_text", "text": text}, len(self._item["summary"])
         self._item["summary"].append(part)
-        return self._item_event("response.reasoning_summary_text.done", summary_index=index, text=text) + self._item_event(
-            "response.reasoning_summary_part.done", summary_index=index, part=part
-        )
+        return self._item_event(
+            "response.reasoning_summary_text.done", summary_index=index, text=text
+        ) + self._item_event("response.reasoning_summary_part.done", summary_index=index, part=part)
 
     def _cite(self, citation: Citation) -> bytes:
         if citation.url is None or self._item is None or not isinstance(self._block, Text):

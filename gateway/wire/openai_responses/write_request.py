@@ -98,10 +98,10 @@ def _write_format(form: Format) -> dict[str, Any]:
 
 def _write_reasoning(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
     thinking = request.thinking
-    said: dict[str, Any] = {}
+    payload: dict[str, Any] = {}
     if thinking.mode is not None or thinking.effort is not None:
         if effort := effort_of(thinking, profile, memo):
-            said["effort"] = effort
+            payload["effort"] = effort
         if thinking.mode != "off" and thinking.display != "omitted" and profile.reasoning_summary:
-            said["summary"] = thinking.summary or "auto"
-    return {"reasoning": said} if said else {}
+            payload["summary"] = thinking.summary or "auto"
+    return {"reasoning": payload} if payload else {}

@@ -30,11 +30,11 @@ def as_object(text: str, drops: Drops) -> msgspec.Raw:
 
 def describe_freeform(tool: Tool) -> str:
     """The description of a freeform tool that has to be offered as a function."""
-    said = f"{tool.description or ''}\n\nPass the complete raw text in `input`.".lstrip()
+    payload = f"{tool.description or ''}\n\nPass the complete raw text in `input`.".lstrip()
     if tool.grammar and isinstance(definition := tool.grammar.get("definition"), str):
         syntax = tool.grammar.get("syntax") or ""
-        said += f" It must match this grammar:\n\n```{syntax}\n{definition}\n```"
-    return said
+        payload += f" It must match this grammar:\n\n```{syntax}\n{definition}\n```"
+    return payload
 
 
 FREEFORM_PARAMETERS = {

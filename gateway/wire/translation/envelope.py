@@ -46,7 +46,7 @@ class Sealer:
 
         A single part is left out: it stands in the clear beside the envelope.
         """
-        said = {
+        payload = {
             "o": block.origin,
             "p": list(block.parts) if len(block.parts) > 1 else None,
             "s": block.is_summary,
@@ -54,7 +54,7 @@ class Sealer:
             "e": block.sealed,
             "i": block.id,
         }
-        packed = zlib.compress(msgspec.json.encode({name: value for name, value in said.items() if value}), 9)
+        packed = zlib.compress(msgspec.json.encode({name: value for name, value in payload.items() if value}), 9)
         return PREFIX + base64.urlsafe_b64encode(self._mac(packed) + packed).rstrip(b"=").decode()
 
     def open(self, text: str, visible: str) -> Reasoning | None:
@@ -68,11 +68,11 @@ class Sealer:
             mac, packed = data[:_MAC_BYTES], data[_MAC_BYTES:]
             if not hmac.compare_digest(mac, self._mac(packed)):
                 return None
-            said = _SAID.decode(zlib.decompressobj().decompress(packed, _MAX_BYTES))
+            payload = _SAID.decode(zlib.decompressobj().decompress(packed, _MAX_BYTES))
         except (ValueError, zlib.error, msgspec.MsgspecError):
             return None
-        parts = said.p if said.p is not None else (visible,) if visible else ()
-        return Reasoning(parts, said.s, said.g, said.e, said.o, said.i)
+        parts = payload.p if payload.p is not None else (visible,) if visible else ()
+        return Reasoning(parts, payload.s, payload.g, payload.e, payload.o, payload.i)
 
     def _mac(self, packed: bytes) -> bytes:
         owner = self.owner.encode()

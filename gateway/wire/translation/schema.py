@@ -92,8 +92,10 @@ def for_structured_output(schema: Any) -> Any:
     if schema.get("type") == "object" or "properties" in schema:
         out["additionalProperties"] = False
     if notes:
-        said = out.get("description")
-        out["description"] = (f"{said}\n\n" if isinstance(said, str) and said else "") + "{" + ", ".join(notes) + "}"
+        payload = out.get("description")
+        out["description"] = (
+            (f"{payload}\n\n" if isinstance(payload, str) and payload else "") + "{" + ", ".join(notes) + "}"
+        )
     return out
 
 

@@ -57,8 +57,8 @@ class StopFilter:
             yield Finished(Stop(StopReason.STOP_SEQUENCE, stop))
             return
         keep = self._longest_beginning(text)
-        if told := text[: len(text) - keep]:
-            yield BlockDelta(index, told)
+        if safe := text[: len(text) - keep]:
+            yield BlockDelta(index, safe)
         self._texts[index] = text[len(text) - keep :]
 
     def _longest_beginning(self, text: str) -> int:

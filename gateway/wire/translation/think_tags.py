@@ -28,8 +28,8 @@ class ThinkFilter:
         if self._state == "thinking":
             thought, found, rest = self._held.partition(CLOSING)
             keep = 0 if found else _overlap(thought, CLOSING)
-            if told := thought[: len(thought) - keep]:
-                yield True, told
+            if safe := thought[: len(thought) - keep]:
+                yield True, safe
             self._held = rest.lstrip("\n") if found else thought[len(thought) - keep :]
             if not found:
                 return

@@ -126,10 +126,10 @@ def _renumbered(turn: Turn, used: dict[str, int]) -> tuple[Turn, list[tuple[str,
     return evolve(turn, blocks=tuple(blocks)), calls
 
 
-def _answers(awaited: Sequence[tuple[str, str]], said: Sequence[Block], drops: Drops) -> Turn:
+def _answers(awaited: Sequence[tuple[str, str]], payload: Sequence[Block], drops: Drops) -> Turn:
     """A user turn with the results first, in the order of the calls; the last result of an id counts."""
     results: dict[str, deque[ToolResult]] = {}
-    for block in said:
+    for block in payload:
         if isinstance(block, ToolResult):
             results.setdefault(block.call_id, deque()).append(block)
     wanted = Counter(old for old, _ in awaited)
@@ -142,7 +142,7 @@ def _answers(awaited: Sequence[tuple[str, str]], said: Sequence[Block], drops: D
         wanted[old] -= 1
         chosen = given.popleft() if len(given) > 1 and wanted[old] else given[-1]
         blocks.append(evolve(chosen, call_id=new))
-    for block in said:
+    for block in payload:
         if not isinstance(block, ToolResult):
             blocks.append(block)
         elif block.call_id not in wanted:

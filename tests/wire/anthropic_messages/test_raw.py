@@ -106,7 +106,7 @@ def cleaned(profile: Profile, *content: dict[str, Any]) -> Any:
     said = messages_request(
         messages=[{"role": "assistant", "content": list(content)}, {"role": "user", "content": "x"}]
     )
-    put = raw.put(JsonBody.read(json.dumps(said).encode()), profile, Drops())
+    put = raw.add_members(JsonBody.read(json.dumps(said).encode()), profile, Drops())
     return json.loads(put["messages"]) if put else None
 
 
@@ -122,7 +122,7 @@ def test_our_envelopes_never_reach_anthropic() -> None:
     added = {"type": "tool_addition", "tools": []}
     assert cleaned(Profile(), added, text) is None
     assert cleaned(Profile(refused_blocks=("tool_addition",)), added, text)[0]["content"] == [text]
-    assert raw.put(JsonBody.read(b"{}"), Profile(), Drops()) == {}
+    assert raw.add_members(JsonBody.read(b"{}"), Profile(), Drops()) == {}
 
 
 @pytest.mark.parametrize(

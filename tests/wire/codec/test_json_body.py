@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.wire.codec.json_body import JsonBody, raw
+from gateway.wire.codec.json_body import JsonBody, to_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
@@ -24,10 +24,10 @@ def test_an_edit_changes_only_its_member(body: dict[str, object], name: str, val
     """Every other member is the same bytes as before."""
     data = json.dumps(body, ensure_ascii=False).encode()
     before = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    after = msgspec.json.decode(JsonBody.read(data).edited(put={name: raw(value)}), type=dict[str, msgspec.Raw])
+    after = msgspec.json.decode(JsonBody.read(data).edited(put={name: to_json(value)}), type=dict[str, msgspec.Raw])
 
     assert {k: bytes(v) for k, v in after.items() if k != name} == {k: bytes(v) for k, v in before.items() if k != name}
-    assert msgspec.json.decode(after[name]) == msgspec.json.decode(raw(value))
+    assert msgspec.json.decode(after[name]) == msgspec.json.decode(to_json(value))
 
 
 @pytest.mark.parametrize(

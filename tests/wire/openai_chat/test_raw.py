@@ -229,10 +229,10 @@ def test_usage_beside_the_choices_is_found() -> None:
 def test_usage_is_asked_for_without_losing_other_options() -> None:
     """The client's own options stay; a profile that refuses them is not asked."""
     body = JsonBody.read(b'{"stream":true,"stream_options":{"include_obfuscation":false}}')
-    put = raw.put(body, Profile(), Drops())
+    put = raw.add_members(body, Profile(), Drops())
     assert json.loads(put["stream_options"]) == {"include_obfuscation": False, "include_usage": True}
-    assert raw.put(body, Profile(stream_options=False), Drops()) == {}
-    assert raw.put(JsonBody.read(b"{}"), Profile(), Drops()) == {}
+    assert raw.add_members(body, Profile(stream_options=False), Drops()) == {}
+    assert raw.add_members(JsonBody.read(b"{}"), Profile(), Drops()) == {}
     assert raw.ask(JsonBody.read(b'{"stream_options":{"include_usage":true}}')).wants_usage
     assert not raw.ask(body).wants_usage
 

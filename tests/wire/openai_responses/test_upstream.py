@@ -327,12 +327,12 @@ def test_the_raw_lane_takes_out_what_openai_refuses() -> None:
 
     def put(*items: Any) -> tuple[Any, list[str]]:
         drops = Drops()
-        members = raw.put(JsonBody.read(json.dumps({"input": list(items)}).encode()), Profile(), drops)
+        members = raw.add_members(JsonBody.read(json.dumps({"input": list(items)}).encode()), Profile(), drops)
         return json.loads(members["input"]) if members else None, drops.names
 
     assert put(said, theirs, reference) == (None, [])
     bare = {name: value for name, value in said.items() if name != "id"}
     assert put(*foreign, theirs) == ([bare, bare, foreign[2], theirs], [])
     assert put(said, ours, theirs) == ([said, theirs], ["reasoning"])
-    assert raw.put(JsonBody.read(b'{"input":"say \\"gw1. and \\"item_"}'), Profile(), Drops()) == {}
-    assert raw.put(JsonBody.read(b"{}"), Profile(), Drops()) == {}
+    assert raw.add_members(JsonBody.read(b'{"input":"say \\"gw1. and \\"item_"}'), Profile(), Drops()) == {}
+    assert raw.add_members(JsonBody.read(b"{}"), Profile(), Drops()) == {}
