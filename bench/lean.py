@@ -18,7 +18,7 @@ UPSTREAM = web.AppKey("upstream", str)
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
-    """Send the body on as it came and bring the answer back as it comes."""
+    """Read the whole body, send it as it came, and write the answer: a stream chunk by chunk, anything else at once."""
     body = await request.read()
     session, upstream = request.app[SESSION], request.app[UPSTREAM]
     headers = {"Content-Type": request.content_type, "Authorization": "Bearer upstream"}

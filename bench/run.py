@@ -1,8 +1,8 @@
 """`make bench`: what the gateway costs beside a bare aiohttp proxy, in one interleaved run on loopback.
 
-CPU is the kernel's accounting of the proxy's own threads; the proxy is pinned to one core, the provider
-and this load generator to the other. Throughput moves by tens of per cent on a shared machine, CPU per
-request by a few: so the figures are medians of CPU, and what counts are the ratios.
+CPU time is what the kernel counts for the proxy's own threads. The proxy is pinned to one core, the provider and this
+load generator to another. On a shared machine throughput varies by tens of per cent, CPU time per request by a few: so
+the figures are medians of CPU time, and the ratios matter more than the microseconds.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from typing import cast
 import uvloop
 
 HERE = pathlib.Path(__file__).parent
-ROUNDS = 7
-SECONDS = 1.5
-CONNECTIONS = 16
-STREAMS = 100
+ROUNDS = 7  # each row is measured so often; the table shows medians
+SECONDS = 1.5  # of one measurement of plain requests
+CONNECTIONS = 16  # of plain requests, each with one request at a time
+STREAMS = 100  # at a time
 KEY = "gwk_bench_0123456789abcdef0123456789abcdef"
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 QUESTION = {"model": "bench", "messages": [{"role": "user", "content": "Tell me about foxes. " * 8}]}
@@ -72,7 +72,7 @@ def free_port() -> int:
 
 
 class Proxy:
-    """One row: a process under test."""
+    """A process under test, pinned to one core; several rows may measure the same one."""
 
     def __init__(self, name: str, command: list[str], port: int, core: int) -> None:
         self.name, self.port = name, port
@@ -120,11 +120,11 @@ class Client(asyncio.Protocol):
         self.request, self.is_over = request, is_over
         self.requests = self.events = 0
         self.done = asyncio.get_running_loop().create_future()
-        self._body = -1
+        self._body = -1  # bytes of the body still to come; -1 while the head is read, 0 if the body is chunked
         self._tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
@@ -165,7 +165,7 @@ def write_request(port: int, path: str, body: Mapping[str, object]) -> bytes:
 
 
 async def load(proxy: Proxy, request: bytes, connections: int, seconds: float) -> tuple[int, int, float]:
-    """Keep `connections` busy. Return (requests, events, CPU microseconds of the proxy)."""
+    """Keep `connections` busy for `seconds`. Return (requests, events, CPU microseconds of the proxy)."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     before = proxy.cpu_us()
@@ -181,7 +181,7 @@ async def load(proxy: Proxy, request: bytes, connections: int, seconds: float) -
 
 
 class Row:
-    """One line of the table: a process, and what it is asked."""
+    """One line of the table: a proxy and the request that it gets. `base` names the row that it is compared with."""
 
     def __init__(
         self, name: str, proxy: Proxy, path: str = CHAT, model: str = "bench", base: str = "lean", **more: object
@@ -197,7 +197,10 @@ class Row:
         return write_request(self.proxy.port, self.path, body)
 
     async def measure(self) -> None:
-        """One round."""
+        """Measure one round: small requests, requests of 64 KiB, and streams.
+
+        A stream outlasts the 0.1 s, so that each connection reads exactly one.
+        """
         requests, _, used = await load(self.proxy, self.request(), CONNECTIONS, SECONDS)
         self.found["request"].append(used / requests)
         large = [{"role": "user", "content": "x" * 65000}]

@@ -166,7 +166,7 @@ REPLIES = {b"/messages": CLAUDE_REPLY, b"/responses": RESPONSES_REPLY}
 
 
 class Provider(asyncio.Protocol):
-    """One connection: requests one after the other."""
+    """One connection, on which requests are answered one after the other."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -174,7 +174,7 @@ class Provider(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -192,7 +192,8 @@ class Provider(asyncio.Protocol):
         self._reply = next((reply for path, reply in REPLIES.items() if path in head[:40]), CHAT_REPLY)
         if b'"stream":true' in rest:
             self._transport.write(STREAM_HEAD + self._reply[1])
-            # Each stream has a phase of its own: streams in step would be cheaper than streams are.
+            # Each stream starts at a random moment. If all streams sent at the same moments, the proxy would handle
+            # many chunks each time that it wakes up, and a chunk would look cheaper than it is.
             loop = asyncio.get_running_loop()
             started = loop.time() + random.random() * CHUNK_EVERY_S
             loop.call_at(started, self._tick, 0, started)

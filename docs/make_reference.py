@@ -1,4 +1,8 @@
-"""Makes docs/reference.md from the fields of gateway/config.py. With --check: says whether it is up to date."""
+"""Makes docs/reference.md and docs/crossings.md; with --check, fails if one of them is not up to date.
+
+The reference comes from the fields of gateway/config/schema.py and gateway/wire/profile.py, the crossings from the
+losses that the dialects declare.
+"""
 
 import sys
 import typing
@@ -13,7 +17,7 @@ from gateway.wire.profile import Price, Profile
 
 PAGE = Path(__file__).with_name("reference.md")
 CROSSINGS = Path(__file__).with_name("crossings.md")
-# (key path, class): the order of the page is the order of the file.
+# The sections of the page, as (key path, class), in the order in which the keys stand in providers.yaml.
 SECTIONS: list[tuple[str, type[Any]]] = [
     ("", config.Config),
     ("server", config.Server),
@@ -65,7 +69,7 @@ Between equal dialects the body goes as it came, and none of this applies.
 
 
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the pages that have changed; with --check only name them. Return the exit status."""
     pages = {PAGE: write_page(), CROSSINGS: write_crossings()}
     stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if "--check" not in sys.argv:
@@ -78,7 +82,7 @@ def main() -> int:
 
 
 def write_crossings() -> str:
-    """What each crossing sheds, from the tables of the dialects themselves."""
+    """Return the text of docs/crossings.md: what a request loses between each pair of dialects."""
     parts = [CROSSINGS_HEAD]
     for client in DIALECTS.values():
         for upstream in DIALECTS.values():
@@ -93,7 +97,7 @@ def write_crossings() -> str:
 
 
 def write_page() -> str:
-    """The whole page."""
+    """Return the text of docs/reference.md."""
     presets = [
         line.partition(":")[0]
         for line in (Path(config.__file__).parent / "data" / "presets.yaml").read_text().splitlines()
@@ -111,14 +115,14 @@ def write_page() -> str:
 
 
 def row(field: Any) -> str:
-    """One key."""
+    """Return the row of one key."""
     doc = field.metadata["doc"].replace("|", "\\|")
     note = " *(not built yet: setting it is an error)*" if field.metadata.get("unbuilt") else ""
     return f"| `{field.name}` | {kind_of(field.type)} | {default_of(field)} | {doc}{note} |\n"
 
 
 def kind_of(kind: Any) -> str:
-    """A type in words."""
+    """Return the name of a type that the page shows."""
     names = {
         config.Seconds: "duration", config.Size: "size", config.Rate: "rate", config.Secret: "secret",
         config.StoreUrl: "text or secret", str: "text",
@@ -135,7 +139,7 @@ def kind_of(kind: Any) -> str:
 
 
 def default_of(field: Any) -> str:
-    """The default as YAML would say it."""
+    """Return a default as YAML writes it; nothing for a key without a plain value as default."""
     value = field.default
     if value is attrs.NOTHING:
         return "**required**"

@@ -1,4 +1,4 @@
-"""The command line: reads arguments, calls the rooms below, prints, returns exit codes."""
+"""The command line: reads the arguments, calls the other packages, prints, and returns the exit code."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The three questions about time that the shell asks, as one value that tests can replace."""
+"""The clock of everything that does I/O, as one value that tests replace. Pure code gets the time as a number."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class Clock:
-    """`monotonic` measures, `time` is shown to people, `sleep` waits. All in seconds."""
+    """All in seconds: `monotonic` measures spans, `time` is Unix time for people and stores, `sleep` waits."""
 
     monotonic: Callable[[], float] = time.monotonic
     time: Callable[[], float] = time.time

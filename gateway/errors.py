@@ -1,7 +1,8 @@
-"""Every way an exchange can fail, whose doing it is, and what its client is told.
+"""Every way an exchange can fail, whose fault it is, and which error is sent to the client.
 
-Status, type and code are OpenAI's words (TRANSLATION.md 8.2); a dialect with other words translates
-them in its `write_error`. What a fault costs a target stands in `health.py`, not here.
+Status, type and code are OpenAI's words (TRANSLATION.md 8.2); a dialect with other words translates them in its
+`write_error`. A Refusal is the client's fault, an UpstreamFault the provider's, anything else the gateway's.
+Whether a target rests after a fault is decided in `policy/health.py`.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from attrs import frozen
 
 
 class GatewayError(Exception):
-    """What is told to a client. Never raised itself."""
+    """An error that is sent to the client. Only its subclasses are raised."""
 
     status: int = 500
     type: str = "server_error"
     default_code: ClassVar[str | None] = None
+    outcome: ClassVar[str] = "error"  # the word for it in metrics and logs; a fault's own word for upstream faults
 
     def __init__(
         self,
@@ -36,78 +38,88 @@ class GatewayError(Exception):
 
     @property
     def origin(self) -> str:
-        """Whose error it is: `gateway` or `upstream:<provider>`."""
+        """Where the error arose: `gateway` or `upstream:<provider>`."""
         return "gateway"
 
 
 class InternalError(GatewayError):
     """A bug of ours; the only cause of a 500."""
 
+    outcome = "error"
     default_code = "internal_error"
 
 
 class Refusal(GatewayError):
-    """The client's doing, or a limit that the operator set."""
+    """The client's request is wrong, or beyond a limit that the operator set."""
 
     type = "invalid_request_error"
 
 
 class BadRequest(Refusal):
-    """The body or a parameter is wrong; `param` names the place."""
+    """The body or a parameter is not valid; `param` names the parameter."""
 
+    outcome = "bad_request"
     status = 400
 
 
 class CannotSay(BadRequest):
-    """The target's dialect has no words for what was asked, and dropping it is not allowed."""
+    """The target's dialect cannot express a part of the request, and that part must not be dropped."""
 
+    outcome = "cannot_say"
     default_code = "unsupported_parameter"
 
 
 class Unauthorized(Refusal):
-    """No key, or one that opens nothing."""
+    """The client sent no key, or one that is unknown, expired or refused by the provider it was passed to."""
 
+    outcome = "unauthorized"
     status = 401
     default_code = "invalid_api_key"
 
 
 class Forbidden(Refusal):
-    """A good key that may not do this."""
+    """The key is valid, but may not do this."""
 
+    outcome = "forbidden"
     status = 403
     type = "permission_error"
     default_code = "model_not_allowed"
 
 
 class NotFound(Refusal):
-    """Nothing of this name for this key."""
+    """Nothing has this name, or nothing that the key may see."""
 
+    outcome = "not_found"
     status = 404
     default_code: ClassVar[str | None] = "not_found"
 
 
 class UnknownModel(NotFound):
-    """No route, provider or default takes this model name."""
+    """No route or provider serves this model name, and there is no default provider."""
 
+    outcome = "unknown_model"
     default_code = "model_not_found"
 
 
 class UnknownResponse(NotFound):
-    """No stored response of this id for this key; the real API has no code for it."""
+    """The key has no stored response with this id. OpenAI's error for this has no code."""
 
+    outcome = "not_found"
     default_code = None
 
 
 class UpgradeRequired(Refusal):
-    """A WebSocket was asked for where there is none."""
+    """The client requested a WebSocket on a path that has none."""
 
+    outcome = "upgrade_required"
     status = 426
     default_code = "upgrade_required"
 
 
 class MethodNotAllowed(Refusal):
-    """The path exists, the method does not."""
+    """The path exists, but not with this method."""
 
+    outcome = "method_not_allowed"
     status = 405
     default_code = "method_not_allowed"
 
@@ -115,6 +127,7 @@ class MethodNotAllowed(Refusal):
 class ClientTooSlow(Refusal):
     """The client did not send its request in time."""
 
+    outcome = "client_too_slow"
     status = 408
     default_code = "request_timeout"
 
@@ -122,6 +135,7 @@ class ClientTooSlow(Refusal):
 class TooLarge(Refusal):
     """The body is larger than allowed, counted after unpacking."""
 
+    outcome = "too_large"
     status = 413
     default_code = "request_too_large"
 
@@ -129,35 +143,41 @@ class TooLarge(Refusal):
 class UnsupportedMedia(Refusal):
     """A Content-Type or Content-Encoding that nothing here can read."""
 
+    outcome = "unsupported_media"
     status = 415
     default_code = "unsupported_media_type"
 
 
 class RateLimited(Refusal):
-    """One of the gateway's own limits. `type` is `requests` or `tokens`, as OpenAI says it."""
+    """The request is beyond one of the gateway's own limits. `type` is OpenAI's word for the kind of limit."""
 
+    outcome = "rate_limited"
     status = 429
     type = "requests"
     default_code = "rate_limit_exceeded"
 
 
 class Unavailable(GatewayError):
-    """The gateway itself cannot take this now: full, starting or stopping."""
+    """The gateway itself cannot serve the request now: it is full, starting or stopping."""
 
+    outcome = "unavailable"
     status = 503
     default_code = "service_unavailable"
 
 
 class StoreUnavailable(Unavailable):
-    """The store of responses cannot be asked now."""
+    """The store of responses cannot be read now."""
+
+    outcome = "store_unavailable"
 
     def __init__(self) -> None:
         super().__init__("The store of responses cannot be reached: try again in a moment", retry_after=1)
 
 
 class StorageFull(GatewayError):
-    """`store: true` was asked for, and there is no room or no store to write to."""
+    """The request wants its response stored, and the store is full or down."""
 
+    outcome = "not_stored"
     status = 507
     default_code = "insufficient_storage"
 
@@ -169,12 +189,14 @@ class StorageFull(GatewayError):
 class ShuttingDown(Unavailable):
     """The drain is over and this exchange was still running."""
 
+    outcome = "shutting_down"
+
     def __init__(self) -> None:
         super().__init__("The gateway is shutting down", retry_after=1)
 
 
 class Fault(StrEnum):
-    """What went wrong upstream. `health.CONSEQUENCES` alone decides what follows."""
+    """What went wrong upstream. `health.CONSEQUENCES` decides what follows from it for targets and credentials."""
 
     CONNECT = "connect"  # DNS, refused, TLS: nothing was sent
     TRANSIENT = "transient"  # 408, 425, 5xx
@@ -187,7 +209,7 @@ class Fault(StrEnum):
     CALLER = "caller"  # the request itself is wrong
     TOO_LONG = "too_long"  # the conversation does not fit
     FILTERED = "filtered"  # the provider's content policy
-    SLOW = "slow"  # no first byte in time
+    SLOW = "slow"  # no first byte in time, or the exchange's total time is over
     BROKEN = "broken"  # cut, stalled or unreadable
     BAD_CALL = "bad_call"  # the model wrote a tool call that its own provider refuses
     EMPTY = "empty"  # a finished reply without anything in it
@@ -195,7 +217,7 @@ class Fault(StrEnum):
 
 
 class UpstreamFault(GatewayError):
-    """An attempt failed. Carries the fault and, once known, the provider."""
+    """An attempt failed. `dispatch` sets `provider`; the parser of errors may set `should_retry`."""
 
     status = 502
     default_code = "upstream_error"
@@ -212,7 +234,7 @@ class UpstreamFault(GatewayError):
         super().__init__(message, code=code, retry_after=retry_after, suggestion=suggestion)
         self.fault = fault
         self.provider: str | None = None
-        self.should_retry: bool | None = None  # upstream's x-should-retry, which beats our table
+        self.should_retry: bool | None = None  # the provider's x-should-retry; overrides the table of consequences
 
     @property
     def origin(self) -> str:
@@ -220,14 +242,14 @@ class UpstreamFault(GatewayError):
 
 
 class CannotConnect(UpstreamFault):
-    """DNS, TCP or TLS failed; the provider has seen nothing of the request."""
+    """DNS, TCP or TLS failed: the provider has received nothing of the request."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Cannot connect to the provider: {reason}", Fault.CONNECT)
 
 
 class TimedOut(UpstreamFault):
-    """The provider was silent for longer than one of its timeouts allows."""
+    """A timeout of the provider, or the total time of the exchange, has passed. `setting` is its key in the file."""
 
     status = 504
     default_code = "timeout"
@@ -249,7 +271,7 @@ class Broke(UpstreamFault):
 
 
 class Unreadable(UpstreamFault):
-    """What came back is not the provider's dialect: HTML, garbage, too large."""
+    """The reply is not in the provider's dialect (HTML, damaged data), or is too large."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Fault.BROKEN)
@@ -257,15 +279,16 @@ class Unreadable(UpstreamFault):
 
 @frozen
 class Held:
-    """A complete reply that says nothing, kept in case that nobody says more."""
+    """A complete but empty reply, kept to be sent if no other target has content. `body` is in the client's dialect."""
 
     body: bytes
     headers: dict[str, str]
     is_stream: bool
+    affinity: str = ""  # of the target and the credential that sent it, encoded
 
 
 class SaidNothing(UpstreamFault):
-    """A complete reply with no text, no reasoning and no call: worth one question to another target."""
+    """A complete reply has no text, no reasoning and no tool call. One other target is tried before it is sent."""
 
     def __init__(self, held: Held) -> None:
         super().__init__("The model finished without saying anything", Fault.EMPTY)
@@ -282,7 +305,8 @@ class Busy(UpstreamFault):
         super().__init__(f"All {limit} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
 
 
-# What a client hears once no target is left (TRANSLATION.md 8.3). A provider's 401 never becomes ours.
+# (status, type, code) for the client once no target is left (TRANSLATION.md 8.3). A provider's 401 about our credential
+# is sent as a 502: the client's own key is good.
 TOLD: dict[Fault, tuple[int, str, str | None]] = {
     Fault.LIMITED: (429, "requests", "rate_limit_exceeded"),
     Fault.OVERLOADED: (503, "server_error", "service_unavailable"),
@@ -299,15 +323,15 @@ OWN_MESSAGE = {
     Fault.CREDENTIALS: "The provider refused the gateway's credential",
     Fault.QUOTA: "The gateway's account with the provider is exhausted",
 }
-# Statuses that mean the same to a client wherever they come from.
+# Statuses that a fault of the caller keeps: they mean the same from a provider and from the gateway.
 KEPT_STATUS = frozenset({400, 404, 409, 413})
 
 
 class Declined(UpstreamFault):
-    """An HTTP error, or an error object inside a 200, said by the provider itself.
+    """The provider sent an HTTP error, or an error object inside a 200.
 
-    `body` is the error as it came (secrets blanked), `dialect` the one it is in: a client of the same
-    dialect gets it byte for byte.
+    `body` is the provider's error with our secrets blanked, and `dialect` its dialect: if `is_verbatim`, a client of
+    the same dialect gets these bytes. `status` is sent to the client; `upstream_status` is the provider's.
     """
 
     def __init__(
@@ -342,7 +366,7 @@ class Declined(UpstreamFault):
 
     @property
     def is_verbatim(self) -> bool:
-        """Whether the provider's own bytes may be shown: never what tells of our account."""
+        """Whether the client may get the provider's own bytes: not for faults of our account or of the provider."""
         return bool(self.body) and self.fault in VERBATIM
 
 
@@ -352,8 +376,9 @@ VERBATIM = frozenset(
 
 
 class NoTargetLeft(GatewayError):
-    """No target of the route could be tried at all; `reasons` says why for each."""
+    """No target of the route could be tried; `reasons` has one reason for each."""
 
+    outcome = "no_target"
     status = 503
     default_code = "service_unavailable"
 

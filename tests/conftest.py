@@ -1,4 +1,4 @@
-"""What all tests share: a real gateway on a real socket, and the scripted provider behind it."""
+"""Fixtures that all tests share: a real gateway on a real socket, and the scripted provider behind it."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ from gateway.telemetry.logs import make_logs
 from gateway.telemetry.redact import Redactor
 
 SECRETS = {"ONE": "one-upstream-key", "TWO": "two-upstream-key", "KEY": "gwk_client-key", "OTHER": "gwk_other-key"}
-# Two providers at the mock, told apart by the first part of their paths; the first is asked first.
+# Two providers at the mock, which tells them apart by the first part of their paths; `one` is the first target.
 TWO_TARGETS = """
 server: {listen: ["127.0.0.1:0"]}
 store: {url: "memory:"}
@@ -52,16 +52,16 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what the imports made out of every later collection: it would cost a tenth of a second a test."""
+    """Keep the imports' objects out of every later collection: they would cost each test a tenth of a second."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _collect() -> Any:
-    """Let what was left open complain in the test that left it.
+    """Collect garbage after each test, so that an unclosed resource warns in the test that left it open.
 
-    What survives is not looked at again: the SDKs load much of themselves on first use.
+    Objects that survive are frozen and not scanned again: the SDKs load much of themselves on first use.
     """
     yield
     gc.collect()
@@ -70,7 +70,7 @@ def _collect() -> Any:
 
 @define
 class FakeClock:
-    """Stands still until told: `sleep` moves it on at once and remembers how long was asked for."""
+    """A clock that stands still: `sleep` moves it on at once and records the seconds in `slept`."""
 
     now: float = 1000.0
     slept: list[float] = field(factory=list)
@@ -85,13 +85,13 @@ class FakeClock:
 
 @define
 class Provider:
-    """One name at the mock."""
+    """One provider's name at the mock server."""
 
     server: MockServer
     name: str
 
     def will(self, times: int = 0, **values: Any) -> None:
-        """Answer like this from now on, or only `times` times; later calls come after earlier ones."""
+        """Behave like this from now on, or only `times` times; rules are used in the order of these calls."""
         self.server.script.rules.append(Rule(make_behaviour(values), name=self.name, times=times))
 
     @property
@@ -116,7 +116,7 @@ class Running:
     @property
     def log(self) -> list[dict[str, Any]]:
         """Every line logged so far."""
-        self.gateway.logs.flush()
+        self.gateway.telemetry.logs.flush()
         return [json.loads(line) for line in self.output.getvalue().splitlines()]
 
     @property
@@ -130,12 +130,12 @@ class Running:
         return self.session.post(self.url + path, json=body, **more)
 
     async def chat(self, model: str = "both", **more: Any) -> tuple[int, Any]:
-        """Ask for a whole reply; return (status, JSON)."""
+        """Request a whole reply; return (status, JSON)."""
         async with self.post("/v1/chat/completions", chat_body(model) | more) as answer:
             return answer.status, await answer.json()
 
     async def chat_stream(self, model: str = "both", **more: Any) -> tuple[int, bytes]:
-        """Ask for a stream; return (status, all bytes)."""
+        """Request a stream; return (status, all bytes)."""
         async with self.post("/v1/chat/completions", chat_body(model) | {"stream": True} | more) as answer:
             return answer.status, await answer.read()
 
@@ -145,7 +145,7 @@ def chat_body(model: str) -> dict[str, Any]:
 
 
 def events_of(stream: bytes) -> list[Any]:
-    """The JSON of each data frame, `[DONE]` as a text."""
+    """Return the JSON of each data frame, and `[DONE]` as a string."""
     found = []
     for frame in stream.split(b"\n\n"):
         for line in frame.splitlines():
@@ -156,7 +156,7 @@ def events_of(stream: bytes) -> list[Any]:
 
 
 def text_of(stream: bytes) -> str:
-    """The text that a chat stream says."""
+    """Return the text of a chat stream."""
     return "".join(
         choice["delta"].get("content") or ""
         for event in events_of(stream)
@@ -224,7 +224,7 @@ async def running(start: Start) -> Running:
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 2.0) -> None:
-    """Wait until something is true that happens in another task."""
+    """Wait until `check` is true, which another task brings about; raise TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not check():
             await asyncio.sleep(0.005)
@@ -235,7 +235,7 @@ Serve = Callable[[bytes], str]
 
 @pytest.fixture
 async def serve_stream() -> AsyncIterator[Serve]:
-    """A server that gives any request the stream it was told to."""
+    """Start a server that answers any request with the stream passed to the function that this yields."""
     answer: dict[str, bytes] = {}
 
     async def respond(request: web.Request) -> web.Response:

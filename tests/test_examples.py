@@ -1,4 +1,4 @@
-"""What the pages show really works: their YAML loads, their curl answers, their Python runs."""
+"""What the pages show works: their YAML loads, their curl commands get answers, their Python runs."""
 
 import asyncio
 import json
@@ -26,12 +26,12 @@ YAML = [(page, number, block) for page in PAGES for number, block in enumerate(b
 
 @pytest.mark.parametrize(("page", "number", "block"), YAML, ids=[f"{page}:{number}" for page, number, _ in YAML])
 def test_yaml_on_the_pages_loads(page: str, number: int, block: str) -> None:
-    """Every block, as it stands."""
+    """Every YAML block of the pages loads as it stands."""
     load(block, page, lambda kind, name: None, packaged("presets.yaml"))
 
 
 def test_the_shipped_configuration_loads() -> None:
-    """Without any key in the environment, and with all of them."""
+    """The shipped configuration loads without any key in the environment, and with all of them."""
     text = (ROOT / "providers.yaml").read_text()
     for value in (None, "a-key-from-the-environment"):
         found = dict.fromkeys(re.findall(r"env: (\w+)", text), value)
@@ -53,7 +53,7 @@ def curls(page: str) -> list[list[str]]:
 
 
 async def test_the_curls_answer(shipped: Running) -> None:
-    """README's says what README says it says."""
+    """The pages' curl commands are a 200, and README's prints what README shows."""
     asked = 0
     for page in PAGES:
         for arguments in curls(page):
@@ -71,7 +71,7 @@ async def test_the_curls_answer(shipped: Running) -> None:
 
 @pytest.mark.sdk
 async def test_the_python_runs(shipped: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    """The examples of both SDKs, with the address of this gateway."""
+    """The README's examples of both SDKs run with this gateway's address."""
     codes = blocks("README.md", "python")
     for code in codes:
         names: dict[str, Any] = {}
@@ -82,7 +82,7 @@ async def test_the_python_runs(shipped: Running, capsys: pytest.CaptureFixture[s
 
 
 def test_the_commands_of_the_readme_exist() -> None:
-    """And no other is promised."""
+    """README lists every command of the parser but `version`, and no other."""
     promised = set(re.findall(r"^\| `gateway (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     parser = (ROOT / "gateway" / "__main__.py").read_text()
     built = set(re.findall(r'commands\.add_parser\(\s*"(\w+)"', parser))
@@ -90,7 +90,7 @@ def test_the_commands_of_the_readme_exist() -> None:
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    """No dangling page."""
+    """Every link between the pages leads to a file that exists."""
     for page in [*PAGES, "docs/design.md"]:
         for link in re.findall(r"\]\(([^)#]+\.md)\)", (ROOT / page).read_text()):
             assert ((ROOT / page).parent / link).exists(), (page, link)

@@ -1,4 +1,4 @@
-"""The house rules that a machine can keep: floors, purity, sizes, no branch on a provider's name."""
+"""The house rules that a machine can check: floors, purity, sizes, no branch on a provider's name."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ PURE = {
     "metrics",
 }
 IMPURE = {"aiohttp", "asyncio", "time", "random", "os", "socket", "logging", "structlog"}
-# Inside wire: what every dialect may use, and what stands on top of them all.
+# Inside wire: the modules that every dialect may import.
 WIRE_BASE = {
     "dialect", "neutral", "json_body", "multipart_body", "sse", "fault", "openai_error", "profile", "said", "unpack",
     "arguments", "counted", "counts", "crossing", "envelope", "events", "json_prefix", "media", "names", "node", "schema",
@@ -79,7 +79,7 @@ def floor_of(room: str) -> int:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path: Path) -> None:
-    """Strictly lower, except inside a room: so no cycle is possible."""
+    """A room imports only from strictly lower floors and from itself, so that no cycle is possible."""
     room = room_of(path)
     for module, line in imports(path):
         if module.startswith("gateway."):
@@ -94,13 +94,13 @@ def test_imports_go_down(path: Path) -> None:
     "path", [path for path in FILES if room_of(path) in PURE], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_pure_rooms_stay_pure(path: Path) -> None:
-    """They never wait, look at a clock or open anything."""
+    """A pure room imports nothing that waits, reads a clock or opens anything."""
     for module, line in imports(path):
         assert module.split(".")[0] not in IMPURE, f"{path}:{line}: {module} in a pure room"
 
 
 def test_dialects_do_not_know_each_other() -> None:
-    """What two of them share stands in a file of its own."""
+    """No dialect imports another one: what two of them share stands in a file of its own."""
     for path in (ROOT / "wire").rglob("*.py"):
         inside = path.relative_to(ROOT / "wire").parts
         if len(inside) < 2:
@@ -112,7 +112,7 @@ def test_dialects_do_not_know_each_other() -> None:
 
 
 def test_the_mock_knows_nothing_of_us() -> None:
-    """Or our bugs would cancel out."""
+    """The mock imports nothing of the gateway: a bug on both sides would cancel out."""
     for path in (ROOT / "mock").rglob("*.py"):
         for module, line in imports(path):
             assert not module.startswith("gateway.") or module.startswith("gateway.mock"), f"{path}:{line}"
@@ -120,7 +120,7 @@ def test_the_mock_knows_nothing_of_us() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sizes(path: Path) -> None:
-    """Files of at most 400 lines, functions of at most 60, no import inside a function."""
+    """A file has at most 400 lines, a function at most 60 lines and no import inside."""
     text = path.read_text()
     assert text.count("\n") <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
@@ -135,7 +135,7 @@ def test_sizes(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_comparison_with_a_providers_name(path: Path) -> None:
-    """A provider is data. Nor does anybody but say_errors catch everything."""
+    """No code branches on a provider's name: a provider is data. Only say_errors.py may catch Exception."""
     presets = re.findall(r"^([a-z][\w-]*):", (ROOT / "data" / "presets.yaml").read_text(), re.MULTILINE)
     names = set(presets) - {"mock"}
     for node in ast.walk(ast.parse(path.read_text())):
@@ -149,6 +149,6 @@ def test_no_comparison_with_a_providers_name(path: Path) -> None:
 
 
 def test_every_module_says_why_it_exists() -> None:
-    """A docstring on each."""
+    """Every module has a docstring."""
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text())), path

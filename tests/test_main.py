@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_check_says_good_and_what_will_surprise(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings do not fail it."""
+    """`check` of a valid file prints its warnings and exits 0."""
     assert main(["check", str(config)]) == 0
     out = capsys.readouterr().out
     assert "warning: providers.openai: disabled, its credential is missing (env NOT_SET_HERE)" in out
@@ -42,7 +42,7 @@ def test_check_says_good_and_what_will_surprise(config: Path, capsys: pytest.Cap
 
 
 def test_check_prints_every_problem_and_exits_78(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, uncoloured when it is no terminal."""
+    """`check` prints every problem on standard error, without colours off a terminal, and exits 78."""
     config.write_text("a: 1\nroutes: {x: y}\n")
     assert main(["check", str(config)]) == 78
     assert (
@@ -53,7 +53,7 @@ def test_check_prints_every_problem_and_exits_78(config: Path, capsys: pytest.Ca
 
 
 def test_routes_shows_all_or_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Targets in order, credentials that are missing, the default."""
+    """`routes` shows the targets in order, their missing credentials and the default provider."""
     assert main(["routes", "--config", str(config)]) == 0
     out = capsys.readouterr().out
     assert "mock:demo -> openai:x (no credential) -> byok:y (client's key)" in out
@@ -65,7 +65,7 @@ def test_routes_shows_all_or_one(config: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_routes_of_an_unknown_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line, exit 1; without any route it says so."""
+    """`routes` with an unknown name prints one line and exits 1; without any routes it says so."""
     config.write_text("providers: {mock: }")
     assert main(["routes", "nope", "--config", str(config)]) == 1
     assert capsys.readouterr().err == "gateway: The model 'nope' does not exist\n"
@@ -74,14 +74,14 @@ def test_routes_of_an_unknown_name(config: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_keys_new_prints_a_key_once_and_its_hash_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
-    """The YAML holds no key."""
+    """`keys new` prints the key once; the YAML to paste has only its hash."""
     assert main(["keys", "new", "laptop"]) == 0
     key, _, yaml = capsys.readouterr().out.partition("\n")
     assert hashlib.sha256(key.encode()).hexdigest() in yaml and key not in yaml
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """Everywhere."""
+    """`version` prints the versions, and --help of every command exits 0."""
     assert main(["version"]) == 0
     assert re.match(r"gateway \d+\.\d+\.\d+, python 3\.\d+\.\d+, aiohttp 3\.", capsys.readouterr().out)
     for arguments in (["--help"], ["run", "--help"], ["mock", "--help"], ["keys", "new", "--help"]):
@@ -91,7 +91,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_mock_serves_a_script(tmp_path: Path) -> None:
-    """For users' own CI: rules by path and model, faults by header."""
+    """`mock` serves a script's rules by model, and faults by header, for users' own CI."""
     script = tmp_path / "script.yaml"
     script.write_text(
         "- when: {model: 'bad*'}\n  then: {status: 429, headers: {retry-after: '2'}}\n  times: 1\n- then: {latency: 10ms, text: scripted}\n"
@@ -132,7 +132,7 @@ async def test_mock_serves_a_script(tmp_path: Path) -> None:
 def test_mock_says_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    """One line, exit 1."""
+    """`mock` with an invalid address or script prints one line and exits 1."""
     script = tmp_path / "s.yaml"
     script.write_text("- then: {statsu: 3}")
     assert main(["mock", *[str(script) if part == "BAD" else part for part in arguments]]) == 1

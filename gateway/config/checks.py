@@ -1,14 +1,16 @@
-"""What the types cannot say: names that must exist, texts that must be addresses, an open gateway."""
+"""Checks of a Config that the types cannot express: names that must exist, valid addresses, an open gateway."""
 
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from gateway.config.schema import ANONYMOUS, LIMIT_CLASSES, Config, Provider
+from gateway.config.schema import ANONYMOUS, BUILTIN, Config, Provider
 from gateway.config.yaml_marks import Path
+from gateway.store.schemes import store_problem
+from gateway.wire import DIALECTS
 
-# Never from the file: credentials belong in `auth`, the rest is the HTTP library's business.
+# Headers that providers.yaml may not set: credentials belong in `auth`, the others to the connection.
 _RESERVED_HEADERS = frozenset(
     {
         "authorization", "x-api-key", "api-key", "cookie", "host", "content-length", "content-encoding",
@@ -17,13 +19,16 @@ _RESERVED_HEADERS = frozenset(
 )  # fmt: skip
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
-BUILTIN = "builtin:mock"
-SHARED_STORES = ("redis", "rediss", "valkey", "valkeys")
+# The endpoint classes that `limits` may name; `default` is every other one.
+LIMIT_CLASSES = tuple(dict.fromkeys(("default", *(dialect.limit_class for dialect in DIALECTS.values()))))
 Found = Iterator[tuple[Path, str]]
 
 
 def check(config: Config, providers: Collection[str]) -> Found:
-    """Yield (path, message) for everything that is wrong across keys. `providers` are all names in the file."""
+    """Yield (path, message) for every problem that the types did not find.
+
+    `providers` are all provider names in the file, also those whose settings were wrong and are missing in `config`.
+    """
     yield from _check_server(config)
     yield from _check_keys(config)
     yield from _check_limits(config)
@@ -58,7 +63,10 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def open_to_all(config: Config, listen: Iterable[str]) -> str | None:
-    """Return the first public address of a gateway without keys, None when there is none or it is meant."""
+    """Return the first address in `listen` that others can reach without a key.
+
+    None when keys are configured, when `server.open` is true, or when every address is loopback or a Unix socket.
+    """
     if config.keys or config.server.open:
         return None
     return next((address for address in listen if not is_loopback(address)), None)
@@ -90,22 +98,8 @@ def _check_server(config: Config) -> Found:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
             yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
-    if problem := _store_problem(config.store.url):
+    if problem := store_problem(config.store.url):
         yield ("store", "url"), problem
-
-
-def _store_problem(url: str) -> str | None:
-    scheme, _, rest = url.partition(":")
-    if scheme == "memory" or (scheme == "sqlite" and rest):
-        return None
-    try:
-        parts = urlsplit(url)
-        is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_whole = False
-    if scheme in SHARED_STORES and is_whole and (parts.path.strip("/") or "0").isdecimal():
-        return None
-    return "expected sqlite:PATH, memory:, or redis://HOST:PORT/NUMBER (rediss, valkey, valkeys as well)"
 
 
 def _check_keys(config: Config) -> Found:

@@ -1,4 +1,4 @@
-"""Where texts come from: the configuration file, secrets, packaged data, the state directory.
+"""Reads the configuration file, secret files and packaged data, and finds the state directory.
 
 The only place that reads files and the environment at start and at reload.
 """
@@ -17,10 +17,11 @@ from gateway.config.load import load
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
 from gateway.store.private_file import replace_private
+from gateway.store.schemes import split_scheme
 
 
 def read_config(path: str, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read and check a configuration file. Raises ConfigError, also when it cannot be read."""
+    """Read and check a configuration file. Raises ConfigError, also when the file cannot be read."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -41,15 +42,16 @@ def packaged(name: str) -> dict[str, Any]:
 
 
 def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The directory for what outlives the process, None for a store without one.
+    """Return the directory for files that outlive the process; None for `memory:`, which keeps nothing.
 
-    Beside the SQLite file; else systemd's `$STATE_DIRECTORY`. Created when missing; raises OSError.
+    For SQLite it is the directory of the database file; else systemd's `$STATE_DIRECTORY`; else `state`. The
+    directory is created when it is missing. Raises OSError when it cannot be created or written to.
     """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    scheme, _, rest = config.store.url.partition(":")
-    if scheme == "memory":
+    scheme, rest = split_scheme(config.store.url)
+    if scheme is None or not (scheme.has_file or scheme.is_shared):
         return None
-    if scheme == "sqlite":
+    if scheme.has_file:
         found = sqlite_path(rest, environ).parent
     elif given:
         found = Path(given)
@@ -62,7 +64,10 @@ def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path |
 
 
 def own_secret(state: Path | None) -> bytes:
-    """What signs what clients carry for us: made once and kept in the state directory. Raises OSError."""
+    """Return the secret that signs values which clients carry for the gateway. Raises OSError.
+
+    It is made at the first start and kept in the state directory; without one it lasts as long as the process.
+    """
     if state is None:
         return secrets.token_bytes(32)
     path = state / "secret"
@@ -75,7 +80,10 @@ def own_secret(state: Path | None) -> bytes:
 
 
 def sqlite_path(rest: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file behind `sqlite:PATH`; a relative one lies in `$STATE_DIRECTORY` when systemd gives one."""
+    """Return the file that `sqlite:PATH` names.
+
+    Under systemd a relative path keeps its last part only: `state/gateway.db` is `$STATE_DIRECTORY/gateway.db`.
+    """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     path = Path(rest)
     if path.is_absolute() or not given:
@@ -84,17 +92,18 @@ def sqlite_path(rest: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def sqlite_file(config: Config, state: str | None) -> Path | None:
-    """The file of an SQLite store, None for another store; `state` is the state directory, where it is known."""
-    scheme, _, rest = config.store.url.partition(":")
-    if scheme != "sqlite":
+    """Return the file of an SQLite store, None for another store. `state` is the state directory, None if unknown."""
+    scheme, rest = split_scheme(config.store.url)
+    if scheme is None or not scheme.has_file:
         return None
     return Path(state, Path(rest).name) if state is not None else sqlite_path(rest)
 
 
 def _read_file(name: str, config_path: str, environ: Mapping[str, str]) -> str | None:
-    """Read a secret's file: relative to systemd's credentials, else to the configuration file.
+    """Read a secret's file; None when it is missing or empty.
 
-    The unit loads a whole folder (`LoadCredential=gateway:…`), and systemd puts that id before the names.
+    `name` is relative to systemd's `$CREDENTIALS_DIRECTORY` if set, else to the directory of the configuration file.
+    Our unit loads a whole folder (`LoadCredential=gateway:…`); systemd then names each file `gateway_<name>`.
     """
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     base = Path(credentials) if credentials else Path(config_path).parent

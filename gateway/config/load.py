@@ -1,4 +1,7 @@
-"""YAML text to Config, or every problem with its place. Pure: texts and look-ups come from the caller."""
+"""Turns the text of providers.yaml into a Config, or into every problem with its place.
+
+Pure: the caller passes the text, the presets and the function that looks up secrets.
+"""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -8,25 +11,28 @@ from urllib.parse import urlsplit
 from attrs import evolve
 from cattrs.errors import BaseValidationError
 
-from gateway.config.checks import SHARED_STORES, check
+from gateway.config.checks import check
 from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
 from gateway.config.yaml_marks import Path, Text, parse
+from gateway.store.schemes import split_scheme
 from gateway.wire import DIALECTS
 
-# Members of a provider that a preset and the file are joined in, not replaced.
+# Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
 _JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
-# A value taken out can leave its mapping without a key that it needs; that ends after a few levels.
+# Each round removes the wrong values. A mapping that has lost a required key so is wrong in the next round, and so on
+# up through the nesting: the schema is less than eight levels deep.
 MAX_ROUNDS = 8
+# Stands in a list for a removed item until all are removed: the indices of the other paths stay right.
 _GONE = object()
 
 
 def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config:
-    """Read providers.yaml. Raises ConfigError with every problem; `name` is how the file is called in it.
+    """Read the text of providers.yaml. Raises ConfigError with every problem.
 
-    `presets` is the packaged data of known providers, as plain mappings.
+    `name` is the file's name in the messages; `presets` maps a preset's name to the settings of a known provider.
     """
     found = parse(text)
     config = _structure(found, read_secret, presets) if found.is_readable else None
@@ -36,10 +42,11 @@ def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, An
 
 
 def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config | None:
-    """Turn the data into a checked Config; what is wrong is noted.
+    """Turn the data into a checked Config, and note every problem in `found`.
 
-    What cannot be structured is noted and taken out, so that the rest can still be checked: an operator
-    wants to hear of everything at once.
+    An operator wants to see all problems in one run, but cattrs makes no Config from data with an error in it. So
+    each wrong value is noted and removed, and the rest is structured again, until a Config comes out; only then
+    can the checks across values run. None when nothing is left to check; the Config is used only without problems.
     """
     data = _with_presets(found.data if found.data is not None else {}, presets, found)
     converter = Converter(read_secret)
@@ -73,7 +80,7 @@ def _finish(config: Config, found: Text) -> Config:
 
 
 def _without(data: Any, paths: Iterable[Path]) -> Any:
-    """Copy `data` without what stands at `paths`."""
+    """Copy `data` without the values at `paths`."""
     copied = deepcopy(data)
     for *above, last in sorted(paths, key=len, reverse=True):
         inner = copied
@@ -101,11 +108,12 @@ def _swept(data: Any) -> Any:
 
 
 def _warnings(config: Config, text: str) -> list[str]:
-    """What does not stop the gateway, but will surprise: providers without their credential, say."""
+    """Describe settings that are valid but probably not meant, such as a provider whose credential is missing."""
     out = []
     if urlsplit(config.store.url).password and config.store.url in text:
         out.append("store.url: a password stands in the file: write url: {env: NAME} or {file: PATH}")
-    if config.store.url.partition(":")[0] in SHARED_STORES and config.server.secret is None:
+    scheme, _ = split_scheme(config.store.url)
+    if scheme is not None and scheme.is_shared and config.server.secret is None:
         out.append("server.secret: gateways that share a store need the same one, or lose thoughts of other providers")
     for name, provider in config.providers.items():
         if not provider.is_live:
@@ -118,7 +126,7 @@ def _warnings(config: Config, text: str) -> list[str]:
 
 
 def _with_presets(data: Any, presets: Mapping[str, Any], found: Text) -> Any:
-    """Put each provider's preset under what the file says; wrong shapes are left for the converter."""
+    """Merge each provider with its preset; the file wins. The converter reports values of a wrong shape."""
     providers = data.get("providers") if isinstance(data, dict) else None
     if not isinstance(providers, dict):
         return data
@@ -128,7 +136,7 @@ def _with_presets(data: Any, presets: Mapping[str, Any], found: Text) -> Any:
 
 def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text) -> Any:
     if given is None:
-        given = {}  # `mock:` alone: everything comes from the preset
+        given = {}  # `mock:` without a value: all settings are the preset's
     if not isinstance(given, dict):
         return given
     path = ("providers", name)
@@ -153,7 +161,7 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
 
 
 def _speaks(given: Any, path: tuple[str, ...], found: Text) -> Any:
-    """Turn a list of dialects into {dialect: path}, with the paths that the dialects have."""
+    """Turn a list of dialects into {dialect: path}, with each dialect's usual path. A mapping stays as it is."""
     if not isinstance(given, list | dict):
         return given
     known = [name for name in given if name in DIALECTS]

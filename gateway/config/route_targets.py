@@ -1,4 +1,4 @@
-"""Expands the short forms of `routes`: a name that stands for another route, a glob that keeps the name."""
+"""Expands the short forms of `routes`: a target that names another route, a glob route that keeps the model name."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,15 +10,15 @@ from gateway.config.yaml_marks import Path, Text
 
 @define
 class Expander:
-    """Resolves every target of every route, noting what dangles or turns in circles."""
+    """Replaces every target that names a route by the targets of that route; notes unknown names and circles."""
 
     routes: Mapping[str, Route]
-    providers: Collection[str]  # all that the file names, also those that are wrong
+    providers: Collection[str]  # all names in the file, also of providers with wrong settings
     text: Text
     _complained: set[Path] = field(factory=set, init=False)
 
     def expand_all(self) -> dict[str, Route]:
-        """Return the routes with nothing but (provider, model) targets."""
+        """Return the routes with (provider, model) targets only. In a glob route `model` may be None."""
         return {name: self._expand_route(name) for name in self.routes}
 
     def _expand_route(self, name: str) -> Route:
@@ -56,7 +56,7 @@ class Expander:
         return []
 
     def _complain(self, place: Path, message: str) -> None:
-        # A wrong route is met again wherever another route names it: say it once, where it stands.
+        # A wrong route is expanded again for each route that names it: report its problem once.
         if place not in self._complained:
             self._complained.add(place)
             self.text.complain(place, message)

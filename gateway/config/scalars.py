@@ -1,4 +1,4 @@
-"""How a text of providers.yaml becomes a duration, a size, a rate, a date: strictly, or not at all."""
+"""Reads durations, sizes, rates, dates and texts of providers.yaml. Strict: a value is never converted by guess."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _NAMES = {str: "text", dict: "a mapping", list: "a list", type(None): "nothing"}
 
 
 def read_duration(value: Any) -> Seconds:
-    """Read `250ms`, `30s`, `5m`, `24h`. Raises ValueError."""
+    """Read `250ms`, `30s`, `5m`, `24h` as seconds. Raises ValueError."""
     found = _DURATION.fullmatch(value) if type(value) is str else None
     if found is None:
         raise ValueError("expected a duration such as 250ms, 30s, 5m or 24h")
@@ -26,7 +26,7 @@ def read_duration(value: Any) -> Seconds:
 
 
 def read_size(value: Any) -> Size:
-    """Read `32MiB` or a plain number of bytes. Raises ValueError."""
+    """Read `32MiB` or a plain number as bytes. Raises ValueError."""
     if type(value) is int and value >= 0:
         return Size(value)
     found = _SIZE.fullmatch(value) if type(value) is str else None
@@ -45,7 +45,7 @@ def read_rate(value: Any) -> Rate:
 
 
 def read_text(value: Any) -> str:
-    """Read a text. Raises ValueError for what YAML takes for something else."""
+    """Read a text. Raises ValueError for a value that YAML reads as a number or a boolean, say; a date is taken."""
     if type(value) is date:
         return value.isoformat()  # api-version: 2024-10-21 without quotes is a date to YAML
     if type(value) is not str:
@@ -61,14 +61,14 @@ def read_date(value: Any) -> date:
 
 
 def read_mapping(value: Any) -> dict[str, Any]:
-    """Read a mapping whose values are the provider's business. Raises ValueError."""
+    """Read a mapping whose values only the provider understands. Raises ValueError."""
     if type(value) is not dict:
         raise ValueError("expected a mapping")
     return value
 
 
 def exactly(words: str, *kinds: type) -> Hook:
-    """A hook that takes values of exactly these types: a bool is an int to isinstance."""
+    """Make a hook that takes exactly these types. Not isinstance: it would take `true` for a number."""
 
     def structure(value: Any, kind: Any) -> Any:
         if type(value) not in kinds:
@@ -79,7 +79,7 @@ def exactly(words: str, *kinds: type) -> Hook:
 
 
 def guarded(inner: Hook, kind: type, words: str) -> Hook:
-    """A hook that looks at the type before `inner` does: an empty value, or a text where a list belongs."""
+    """Make a hook that checks the type before it calls `inner`, which would take a text for a list."""
 
     def structure(value: Any, cls: Any) -> Any:
         if type(value) is not kind:
@@ -90,5 +90,5 @@ def guarded(inner: Hook, kind: type, words: str) -> Hook:
 
 
 def show(value: Any) -> str:
-    """Name a wrong value by its kind: a text may be a secret that stands where it should not."""
+    """Describe a wrong value for a message. A text is never shown: it may be a secret in a wrong place."""
     return _NAMES.get(type(value), repr(value))

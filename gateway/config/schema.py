@@ -11,19 +11,20 @@ from attrs import field, frozen, validators
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
 StoreUrl = NewType("StoreUrl", str)
-ANONYMOUS = "anonymous"  # whose things are that are made without a key
-# Fields of wire.profile.Profile by name, only those that were written.
+BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
+ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
+# Fields of wire.profile.Profile by name: only those that the file sets.
 ModelSettings = NewType("ModelSettings", dict[str, Any])
 MIB = 1024 * 1024
 
 
 def doc(text: str, **more: Any) -> dict[str, Any]:
-    """Field metadata with the sentence that the reference shows."""
+    """Make field metadata with the sentence for docs/reference.md."""
     return {"doc": text, **more}
 
 
 def unbuilt(text: str) -> dict[str, Any]:
-    """Mark a key of the schema whose behaviour is not built yet: setting it is an error, never ignored."""
+    """Mark a key whose behaviour is not built yet: a file that sets it is refused, so that nobody relies on it."""
     return {"doc": text, "unbuilt": True}
 
 
@@ -32,7 +33,7 @@ INTERNAL = {"internal": True}  # filled by `load`, not a key of the file
 
 @frozen
 class Secret:
-    """A value that never stands in the file: where it comes from, and what was found there."""
+    """A secret: `origin` is where the file says it is (`env NAME`), `value` what was found there, None when nothing."""
 
     origin: str
     value: str | None = field(default=None, repr=False)
@@ -40,7 +41,10 @@ class Secret:
 
 @frozen
 class KeySecret:
-    """One secret of a client key: its SHA-256, and the text only where the gateway had to read it."""
+    """One secret of a client key: its SHA-256 as 32 bytes.
+
+    `text` is None when the file gives the hash; else it is the secret itself, so that logs can blank it.
+    """
 
     origin: str
     digest: bytes = field(repr=False)
@@ -49,7 +53,7 @@ class KeySecret:
 
 @frozen
 class Rate:
-    """`60/minute`: so many per so many seconds."""
+    """A rate such as `60/minute`: `amount` units in `per` seconds."""
 
     amount: int
     per: float
@@ -70,8 +74,6 @@ class Limit:
 
 
 LimitClasses = dict[str, Limit]
-# The endpoint classes that `limits` may name; `default` is every other one.
-LIMIT_CLASSES = ("default", "chat", "messages", "responses", "embeddings")
 
 
 @frozen
@@ -222,7 +224,7 @@ class Auth:
 
     @property
     def is_present(self) -> bool:
-        """Whether there is anything to show, or nothing is needed."""
+        """Whether the provider needs no credential, or one was found."""
         return self.header is None or self.oauth is not None or any(secret.value for secret in self.secrets)
 
 
@@ -248,11 +250,11 @@ class Provider:
     )
     lists_models: str | None = field(default="/models", metadata=doc("path of its model list, null when it has none"))
     name: str = field(default="", metadata=INTERNAL)
-    family: str = field(default="", metadata=INTERNAL)  # the preset's name: what packaged data goes by
+    family: str = field(default="", metadata=INTERNAL)  # the preset's name: the key of the packaged model data
 
     @property
     def is_live(self) -> bool:
-        """Whether its credential is there, or is brought by the client."""
+        """Whether requests can be sent to it: its credential is configured, or the client sends one."""
         return self.auth.is_passthrough or self.auth.is_present
 
 

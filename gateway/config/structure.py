@@ -1,7 +1,7 @@
-"""Turns plain YAML data into the classes of `config`: strict types, every problem with its path.
+"""Turns plain YAML data into the classes of `schema`: strict types, every problem with its path.
 
-The classes themselves say what is allowed; here stands how a secret, an auth, a route or a target is
-written, and how the converter's tree of errors becomes (path, message).
+The classes in `schema` define which keys exist. This file adds the short forms (a secret, an auth, a route, a
+target), and flattens the converter's tree of errors into (path, message).
 """
 
 import hashlib
@@ -51,7 +51,10 @@ AUTH_HEADERS = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key
 
 
 class Converter(cattrs.Converter):
-    """cattrs with our strictness. `read_secret(kind, name)` looks up `env` or `file`, None when absent."""
+    """A cattrs converter that refuses unknown keys and converts no types.
+
+    `read_secret(kind, name)` returns the secret behind `{env: NAME}` or `{file: PATH}`, None when it is absent.
+    """
 
     def __init__(self, read_secret: ReadSecret) -> None:
         super().__init__(forbid_extra_keys=True, detailed_validation=True)
@@ -64,7 +67,7 @@ class Converter(cattrs.Converter):
         hook(Auth, lambda value, _: self._auth(value))
         full_target = _class_hook(Target, self)
         hook(Target, lambda value, kind: _short_target(value) or full_target(value, kind))
-        full_route = _class_hook(Route, self)  # looks its members' hooks up now: after Target's
+        full_route = _class_hook(Route, self)  # looks up its members' hooks now: after Target's
         hook(Route, lambda value, kind: self._short_route(value) or full_route(value, kind))
 
     def _register_scalars(self) -> None:
@@ -132,7 +135,7 @@ class Converter(cattrs.Converter):
         return ModelSettings({name: getattr(profile, name) for name in value})
 
     def _store_url(self, value: Any) -> StoreUrl:
-        """A URL as it stands or, because there may be a password in it, where it is found."""
+        """Read a URL, or `{env: NAME}` or `{file: PATH}` for a URL with a password in it. Raises ValueError."""
         if type(value) is str:
             return StoreUrl(value)
         origin, found = self._look_up(value)
@@ -166,7 +169,7 @@ def problems_of(error: BaseException, path: Path = ()) -> Iterator[tuple[Path, s
 
 
 def _short_target(value: Any) -> Target | None:
-    """`provider:model`, or a bare name that the routes are looked up for later."""
+    """Read `provider:model`, or a bare name, which `route_targets` resolves later. None when it is not a text."""
     if type(value) is not str:
         return None
     provider, colon, model = value.partition(":")
@@ -205,7 +208,7 @@ def _tuple_hook(kind: Any, made: cattrs.Converter) -> Hook:
     if typing.get_args(kind)[0] is not KeySecret:
         return whole
 
-    def one_or_more(value: Any, cls: Any) -> Any:  # a list while rotating
+    def one_or_more(value: Any, cls: Any) -> Any:  # a list while a key is rotated
         return whole(value, cls) if type(value) is list else (made.structure(value, KeySecret),)
 
     return one_or_more

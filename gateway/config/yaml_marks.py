@@ -1,4 +1,8 @@
-"""Where things stand in a YAML text: composes it once, for marks, duplicate keys and the data itself."""
+"""Parses YAML and keeps the line and column of every value, for messages.
+
+The text is composed into nodes once. The nodes give the places, the duplicate keys and the plain data; PyYAML's
+own `load` would drop the places and take the last of two equal keys.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +19,7 @@ _START = (1, 1)
 
 @define
 class Text:
-    """A parsed YAML text: its data (plain dicts, lists, scalars) and the place of each path."""
+    """A parsed YAML text: its data (plain dicts, lists, scalars), and (line, column) of each path, counted from 1."""
 
     data: Any = None
     marks: dict[Path, tuple[int, int]] = field(factory=dict)
@@ -23,7 +27,7 @@ class Text:
     is_readable: bool = False
 
     def complain(self, path: Path, message: str) -> None:
-        """Note a problem at `path`, or at the nearest place above it that stands in the text."""
+        """Note a problem at the place of `path`; for a path that is not in the text, at the nearest one above it."""
         line, column = next((self.marks[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.marks), _START)
         self.problems.append(Problem(line, column, write_path(path), message))
 
@@ -37,7 +41,7 @@ def write_path(path: Iterable[str | int]) -> str:
 
 
 def parse(text: str) -> Text:
-    """Parse a YAML document. Problems are noted, not raised; `is_readable` says whether there are data."""
+    """Parse a YAML document. Problems are noted, not raised; `is_readable` is true when the text is valid YAML."""
     found = Text()
     try:
         loader = yaml.CSafeLoader(text)
@@ -83,7 +87,7 @@ def _look_at_mapping(node: yaml.MappingNode, path: Path, found: Text, inside: Se
             found.problems.append(Problem(*_place(key), write_path(here), "duplicate key"))
         seen.add(key.value)
         _look(value, here, found, inside)
-    for source in merged:  # after its own keys: these win
+    for source in merged:  # after the mapping's own keys: the first mark of a path stays
         _look(source, path, found, inside)
 
 

@@ -18,7 +18,7 @@ CLOCK = {"name": "get_time", "arguments": '{"zone":"Europe/Paris"}'}
 
 
 def text_of(request: Mapping[str, Any]) -> str:
-    """What the mock says to a conversation: it greets, and repeats the last user text."""
+    """Return the text of an answer: a greeting that repeats the beginning of the last user text."""
     payload = ""
     for message in request.get("messages") or []:
         if isinstance(message, dict) and message.get("role") == "user":
@@ -129,7 +129,7 @@ def legacy_events(request: Mapping[str, Any], sample: str, text: str) -> Iterato
 
 
 def error_body(status: int, error: Any) -> Any:
-    """An error as OpenAI says it."""
+    """Return an error body of OpenAI: with `error` in it, or with one made from the status if that is None."""
     if error is not None:
         return error if isinstance(error, dict) and "error" in error else {"error": error}
     kinds = {400: "invalid_request_error", 401: "invalid_request_error", 429: "requests"}

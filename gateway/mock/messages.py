@@ -18,7 +18,7 @@ PAGE = {
 
 
 def text_of(request: Mapping[str, Any]) -> str:
-    """What the mock says to a conversation: it greets, and repeats the last user text."""
+    """Return the text of an answer: a greeting that repeats the beginning of the last user text."""
     payload = ""
     for message in request.get("messages") or []:
         if isinstance(message, dict) and message.get("role") == "user":
@@ -86,7 +86,7 @@ def events(request: Mapping[str, Any], sample: str, text: str) -> Iterator[bytes
 
 
 def error_body(status: int, error: Any) -> Any:
-    """An error as Anthropic says it."""
+    """Return an error body of Anthropic: with `error` in it, or with one made from the status if that is None."""
     kinds = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
     kinds |= {404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 529: "overloaded_error"}
     payload = (
@@ -102,7 +102,7 @@ def error_event(error: Any) -> bytes:
 
 
 def count(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A count of tokens."""
+    """Return a count of tokens: one for four characters of the request's JSON."""
     return {"input_tokens": max(1, len(json.dumps(request)) // 4)}
 
 

@@ -1,4 +1,4 @@
-"""Samples of what is not chat: embeddings, moderation, rerank, images, audio, the model list."""
+"""Samples for the other endpoints: embeddings, moderation, rerank, images, audio, the model list."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ def embeddings(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moderations(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing is ever flagged."""
+    """Return a result that flags nothing."""
     result = {"flagged": False, "categories": {"violence": False}, "category_scores": {"violence": 0.0001}}
     return {"id": "modr-mock", "model": request.get("model"), "results": [result]}
 
@@ -49,12 +49,12 @@ def rerank(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def images(request: Mapping[str, Any]) -> dict[str, Any]:
-    """One grey pixel."""
+    """Return an image of one pixel, whatever the prompt."""
     return {"created": 1_750_000_000, "data": [{"b64_json": PIXEL}], "usage": {"input_tokens": 5, "output_tokens": 7}}
 
 
 def transcription(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What was heard, whatever was said."""
+    """Return the same text for every recording."""
     return {"text": "Hello from the mock provider.", "model": request.get("model")}
 
 

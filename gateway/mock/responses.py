@@ -14,7 +14,7 @@ USAGE = {
 }
 WEATHER, CLOCK = ("get_weather", '{"city":"Paris"}'), ("get_time", '{"zone":"Europe/Paris"}')
 SEALED = "gAAAAABmock-encrypted-reasoning=="
-# Of samples that end in another way: (status, incomplete_details, error).
+# Samples that do not end as completed: name -> (status, incomplete_details, error).
 ENDS: dict[str, tuple[str, Any, Any]] = {
     "length": ("incomplete", {"reason": "max_output_tokens"}, None),
     "content_filter": ("incomplete", {"reason": "content_filter"}, None),
@@ -23,7 +23,7 @@ ENDS: dict[str, tuple[str, Any, Any]] = {
 
 
 def text_of(request: Mapping[str, Any]) -> str:
-    """What the mock says: it greets, and repeats the last user text."""
+    """Return the text of an answer: a greeting that repeats the beginning of the last user text."""
     payload, given = "", request.get("input")
     for item in [{"role": "user", "content": given}] if isinstance(given, str) else given or []:
         if isinstance(item, dict) and item.get("role") == "user":
@@ -73,7 +73,7 @@ def whole(request: Mapping[str, Any], sample: str, text: str) -> dict[str, Any]:
 
 
 def compacted(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A conversation made short: what the user said, and the rest sealed."""
+    """Return a compacted conversation: the user's messages, and one encrypted item for all the rest."""
     given = request.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
     users = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]

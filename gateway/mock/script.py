@@ -1,4 +1,4 @@
-"""What the mock does instead of answering well: read from a script, from request headers, or set by a test.
+"""Decides how the mock answers a request: from a script, from the request's headers, or as a test sets it.
 
 This package imports nothing of the gateway, so that a bug there cannot cancel out here.
 """
@@ -11,6 +11,9 @@ from typing import Any, get_type_hints
 import yaml
 from attrs import define, evolve, field, fields, frozen
 
+# Most names say where the fault strikes: before the head, in the head or in the body. The others: `truncate` ends a
+# stream early but cleanly, and closes the connection in the middle of a whole reply; `garbage` and `html` answer with a
+# body that is not the dialect's; `not_http` sends bytes that are not HTTP; `error_event` ends a stream with an error.
 FAULTS = (
     "reset_before_head",
     "close_before_head",
@@ -31,11 +34,11 @@ HEADER_PREFIX = "x-mock-"
 
 @frozen
 class Behaviour:
-    """How one request is answered. Everything absent is as a healthy provider does it."""
+    """How one request is answered. The defaults are those of a healthy provider."""
 
     status: int = 200
     headers: dict[str, str] = field(factory=dict)
-    reply: str = ""  # which sample; the model's name chooses when this is empty
+    reply: str = ""  # the name of a sample; if empty, the request's model is that name
     frames: list[bytes] | None = None  # instead of a sample's stream
     body: Any = None  # instead of a sample: a text, or JSON
     error: Any = None  # the error object of an error status or of fault error_event
@@ -44,7 +47,7 @@ class Behaviour:
     pace: float = 0.0  # seconds between two events of a stream
     chunk: int = 0  # bytes written at once, 0 for a whole event
     fault: str = ""  # one of FAULTS
-    after: int = 0  # events (or bytes of a whole reply) before a fault in the body
+    after: int = 0  # events before a fault in a stream, or bytes of a whole reply (0: half of it)
     text: str = ""  # what the model says, in samples that are text
 
     def __attrs_post_init__(self) -> None:
@@ -54,7 +57,10 @@ class Behaviour:
 
 @frozen(eq=False)
 class Rule:
-    """One entry of a script: `when` it applies, what happens `then`, and how many `times` (0: always)."""
+    """One entry of a script: if `path`, `model` and `name` (globs) match, `then` is played.
+
+    In YAML the globs stand under `when`. `times` is how often the rule may be used, 0 is without limit.
+    """
 
     then: Behaviour
     path: str = "*"

@@ -14,16 +14,17 @@ from attrs import define, field
 from gateway.mock import chat, messages, others, responses
 from gateway.mock.script import Behaviour, Script
 
-# A base URL may have a name before /v1: http://…/one/v1 is the provider `one` of a script or a test.
+# A base URL may have a name before /v1: http://…/one/v1 is the provider `one` of a script or a test. Azure's paths have
+# /openai/deployments/MODEL in place of /v1.
 _PATH = re.compile(r"(?:/(?P<name>[^/]+))?(?:/v1|/openai/deployments/(?P<model>[^/]+))(?P<path>/.*)")
-STALL = 3600.0
+STALL = 3600.0  # seconds: longer than any timeout of the client
 JSON = {"Content-Type": "application/json"}
 SSE = {"Content-Type": "text/event-stream; charset=utf-8"}
 
 
 @define
 class Seen:
-    """A request that came in, and whether its client was gone before the answer was complete."""
+    """A request that came in. `was_cut`: its connection broke before the answer was complete, by either side."""
 
     name: str
     path: str
@@ -40,12 +41,12 @@ class Seen:
 
 @define
 class MockServer:
-    """Serves every dialect that it knows under any prefix. `url` is known once it has started."""
+    """Serves every dialect that it knows; the base URL may begin with any provider's name. `start` sets `url`."""
 
     script: Script = field(factory=Script)
     seen: list[Seen] = field(factory=list)
     url: str = ""
-    keeps: bool = True  # whether `seen` is kept: a demo that runs for weeks must not
+    keeps: bool = True  # whether requests are kept in `seen`: not in a demo that runs for weeks
     _runner: web.AppRunner | None = field(default=None, init=False)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
@@ -155,7 +156,11 @@ def _reply(path: str, body: dict[str, Any], sample: str, text: str) -> Any:
 
 
 async def _break_head(request: web.Request, behaviour: Behaviour) -> web.StreamResponse | None:
-    """Play a fault that comes before a whole head, or instead of a body. None: there is none."""
+    """Play a fault that comes before the head is complete, or in place of the body.
+
+    Return the answer of a fault that answers; None if the behaviour has no such fault. Raises ConnectionResetError once
+    it has broken the connection.
+    """
     transport = request.transport
     assert transport is not None
     match behaviour.fault:
@@ -265,7 +270,7 @@ def _reset(transport: asyncio.BaseTransport) -> None:
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
+    cast(asyncio.Transport, transport).abort()  # uvloop's transport is not a subclass
 
 
 def _members(data: bytes) -> dict[str, Any]:

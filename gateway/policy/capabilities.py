@@ -1,4 +1,4 @@
-"""What each (provider, model) can do: packaged data, under what providers.yaml says."""
+"""Finds what each (provider, model) can do: packaged data, overridden by providers.yaml."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -14,9 +14,11 @@ _KNOWN = frozenset(found.name for found in fields(Profile))
 
 @define
 class Capabilities:
-    """Profiles by provider and model; later and more exact entries win.
+    """Profiles by provider and model.
 
-    `packaged` is data/models.yaml: {family or "*": {model glob: settings}}.
+    `packaged` is data/models.yaml: {family or "*": {model glob: settings}}. The settings of every glob that matches
+    are merged, and a later one wins: first family "*", then the provider's family, then providers.yaml, each in
+    the order of its file.
     """
 
     packaged: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -35,7 +37,7 @@ class Capabilities:
                 if fnmatchcase(model, pattern):
                     settings |= own
             profile = _build(settings)
-            if len(self._found) < 10_000:  # names come from clients under a glob or default route
+            if len(self._found) < 10_000:  # clients invent names under a glob or default route: bound the cache
                 self._found[place] = profile
         return profile
 

@@ -1,6 +1,11 @@
-"""What a fault costs a target: nothing, a rest, or the breaker; and how a target comes back.
+"""Decides how long a target or a credential rests after a fault, and when a resting one is tried again.
 
-Pure: the caller brings the time. Names live on over reloads; what is not named here is well.
+Two things can rest. A credential rests for a fixed time or for the provider's Retry-After: everywhere (refused, no
+money) or at one target (limited, overloaded). A target rests when its breaker opens, after `breaker.failures` faults
+in a row. After the rest one exchange probes it: success closes the breaker, a fault starts a rest twice as long.
+A target or a credential without an entry here is healthy. The entries are kept over reloads, by name.
+
+Pure: the caller passes the time, in monotonic seconds.
 """
 
 from collections.abc import Iterator
@@ -13,24 +18,28 @@ from gateway.errors import Fault
 
 
 class TargetState(Enum):
-    """How a target stands, for /metrics and /health."""
+    """The state of a target, for /metrics and /health."""
 
     LIVE = "live"
     RESTING = "resting"
-    PROBING = "probing"  # one exchange is trying whether it is well again
+    PROBING = "probing"  # one exchange tries whether the target works again
 
 
 class Scope(Enum):
-    """What rests."""
+    """What rests after a fault."""
 
     NOTHING = "nothing"
-    CREDENTIAL = "credential"  # everywhere
-    BOTH = "both"  # this credential at this target
+    CREDENTIAL = "credential"  # this credential, at all targets
+    BOTH = "both"  # this credential, at this target only
 
 
 @frozen
 class Consequence:
-    """What follows from a fault. `may_move`: another target may be tried; `may_repeat`: the same one, once."""
+    """What follows from a fault.
+
+    `may_move`: another target may be tried; `may_repeat`: the same target may be tried once more; `counts`: the
+    fault counts towards the breaker; `rest`: seconds that `scope` rests when the provider sent no Retry-After.
+    """
 
     may_move: bool = True
     may_repeat: bool = False
@@ -39,7 +48,7 @@ class Consequence:
     rest: float = 0.0
 
 
-# TRANSLATION.md 9.1 and RELIABILITY.md rules 6-7, as one table. Seconds without a Retry-After.
+# One row for each fault (TRANSLATION.md 9.1, RELIABILITY.md rules 6-7).
 CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.CONNECT: Consequence(may_repeat=True, counts=True),
     Fault.TRANSIENT: Consequence(may_repeat=True, counts=True),
@@ -58,27 +67,27 @@ CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.EMPTY: Consequence(),
     Fault.BUSY: Consequence(),
 }
-MAX_REST = 300.0  # a provider may ask for an hour; asking again after five minutes is polite enough
+MAX_REST = 300.0  # seconds; bounds a Retry-After: a provider may send an hour, a try every five minutes does no harm
 MAX_DOUBLINGS = 3
-MAX_NAMES = 10_000  # model names may come from clients; a flood of them must not grow us
-_WEIGHT = 0.2  # of the newest latency in the moving average
+MAX_NAMES = 10_000  # clients may invent model names: a flood of them must not fill the memory
+_WEIGHT = 0.2  # share of the newest latency in the moving average
 
 
 @define
 class _Record:
     failures: int = 0
-    rests: int = 0  # in a row: each doubles the next
+    rests: int = 0  # in a row; each rest is twice as long as the one before
     until: float = 0.0
     is_probed: bool = False
 
 
 @define
 class Health:
-    """Rests and breakers of all targets and credentials."""
+    """Rests of all credentials, breakers and latencies of all targets."""
 
     breaker: Breaker
     _targets: dict[str, _Record] = field(factory=dict, init=False)
-    _credentials: dict[tuple[str, str], float] = field(factory=dict, init=False)  # ("" or target, credential)
+    _credentials: dict[tuple[str, str], float] = field(factory=dict, init=False)  # (target or "", credential): end
     _latency: dict[str, float] = field(factory=dict, init=False)
 
     def wait(self, target: str, credential: str, now: float) -> float:
@@ -92,7 +101,10 @@ class Health:
         return max(0.0, *waits) if waits else 0.0
 
     def begin(self, target: str) -> bool:
-        """An attempt starts. Return whether it is the probe of a resting target (then end it with `release`)."""
+        """Note that an attempt starts. Return whether it is the probe of a resting target.
+
+        The caller ends a probe with `release`; until then no other attempt is a probe of this target.
+        """
         record = self._targets.get(target)
         if record is None or not record.until or record.is_probed:
             return False
@@ -100,19 +112,19 @@ class Health:
         return True
 
     def release(self, target: str) -> None:
-        """The probe has ended, whatever came of it; also when its client left."""
+        """Note that a probe has ended, by success, by a fault or because its client left."""
         if (record := self._targets.get(target)) is not None:
             record.is_probed = False
 
     def succeed(self, target: str, credential: str) -> None:
-        """An attempt went well: the target and its credential are live."""
+        """Note a success: end all rests of the target and of the credential."""
         self._targets.pop(target, None)
         if self._credentials:
             self._credentials.pop((target, credential), None)
             self._credentials.pop(("", credential), None)
 
     def fail(self, target: str, credential: str, fault: Fault, retry_after: float | None, now: float) -> None:
-        """Book a fault against a target and its credential."""
+        """Note a fault. `retry_after` is the provider's, in seconds; None when it sent none."""
         consequence = CONSEQUENCES[fault]
         rest = min(MAX_REST, retry_after) if retry_after is not None else consequence.rest
         if consequence.scope is Scope.CREDENTIAL:
@@ -123,24 +135,24 @@ class Health:
             self._count(target, now)
 
     def state(self, target: str, now: float) -> TargetState:
-        """How a target stands, its credentials aside."""
+        """Return the state of a target's breaker: RESTING until a probe starts, also after the rest has passed."""
         record = self._targets.get(target)
         if record is None or not record.until:
             return TargetState.LIVE
         return TargetState.PROBING if record.is_probed else TargetState.RESTING
 
     def credential_rests(self, credential: str, now: float) -> bool:
-        """Whether a credential rests everywhere: refused, or without money."""
+        """Whether a credential rests at all targets: the provider refused it, or its account has no money."""
         return self._credentials.get(("", credential), 0.0) > now
 
     def note_latency(self, target: str, seconds: float) -> None:
-        """Learn how long a target took to its first content."""
+        """Add one measurement, in seconds from request to first content, to a target's moving average."""
         known = self._latency.get(target)
         if known is not None or len(self._latency) < MAX_NAMES:
             self._latency[target] = seconds if known is None else known + _WEIGHT * (seconds - known)
 
     def latency(self, target: str) -> float | None:
-        """The moving average of a target's seconds to first content, None when it was never tried."""
+        """Return the moving average of a target's seconds to first content, None when there is no measurement."""
         return self._latency.get(target)
 
     def resting(self, now: float) -> Iterator[tuple[str, float]]:
@@ -157,7 +169,7 @@ class Health:
             record = self._targets[target] = _Record()
         record.failures += 1
         if record.until > now:
-            return  # asked as a last resort, or already under way when the rest began: this proves nothing new
+            return  # forced because all rest, or sent before the rest began: no reason for a longer one
         # A target whose probe fails rests again, longer.
         if record.until or record.failures >= self.breaker.failures:
             record.until = now + self.breaker.rest * 2 ** min(record.rests, MAX_DOUBLINGS)

@@ -1,7 +1,10 @@
-"""Token buckets: take, give back; told the time, never looking at a clock.
+"""Token buckets for the rate limits, and the headers that show them. The caller passes the time.
 
-A request is a list of charges against named buckets; all are taken or none. The names and numbers
-are all that a shared store needs to do the same for several gateways.
+A request is charged to several buckets at once, such as its key's and its address's: it is taken from all of them
+or from none. Each bucket is kept as one number, the time at which it will be full again (GCRA, the generic cell
+rate algorithm). A charge moves that time on by cost / rate; time fills the bucket without any work, and a time in
+the past is a full bucket. What is left now is capacity - (full_at - now) * rate. A bucket's name and its numbers
+are all that a shared store would need to do the same for several gateways.
 """
 
 import math
@@ -12,15 +15,18 @@ from attrs import define, field, frozen
 
 from gateway.config.schema import Key, Limit, LimitClasses, Limits, Rate
 
-# A bucket that has refilled is as new: forget it when this many have come together.
+# Above this many buckets, those that are full again are dropped: a missing bucket is a full one.
 SWEEP_AT = 10_000
-# A float's worth of patience, or a full second would be refused at its end.
+# In units. Tolerates rounding: without it, a unit that has refilled just now may still be a hair short.
 _PATIENCE = 1e-6
 
 
 @frozen
 class Bucket:
-    """One window: its name, refill in units per second, and most units. `limit` is shown to clients."""
+    """One bucket: `per_second` is its refill and `capacity` its most, both in units (requests).
+
+    `limit` is the number in the headers to clients: the configured amount without the burst.
+    """
 
     name: str
     per_second: float
@@ -30,9 +36,9 @@ class Bucket:
 
 @frozen
 class Verdict:
-    """What a charge came to, told of the bucket that binds.
+    """The result of a charge, for the tightest bucket of those charged.
 
-    `wait` is 0 when it was taken, else the seconds until it would be; `remaining` is in units, `reset` the
+    `wait` is 0 when the charge fits, else the seconds until it will; `remaining` is in units; `reset` is in
     seconds until the bucket is full.
     """
 
@@ -44,24 +50,24 @@ class Verdict:
 
 @define
 class Buckets:
-    """All buckets of one process, each as the time at which it will be full again (GCRA)."""
+    """All buckets of one process: {name: time at which the bucket is full again}."""
 
     _full_at: dict[str, float] = field(factory=dict, init=False)
 
     def take(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> Verdict:
-        """Take `cost` from every bucket (at least one), or from none. Atomic, because it does not wait."""
+        """Take `cost` from every bucket in `charges`, at least one, or from none. Atomic: nothing is awaited."""
         verdict = self.peek(charges, now, cost)
         if verdict.wait == 0.0:
             self._book(charges, now, cost)
         return verdict
 
     def peek(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> Verdict:
-        """Say what `take` would say, and take nothing."""
+        """Return what `take` would return, and take nothing."""
         tightest, least = charges[0], math.inf
         for bucket in charges:
             full = self._full_at.get(bucket.name, 0.0)
             left = bucket.capacity - cost - (full - now) * bucket.per_second if full > now else bucket.capacity - cost
-            # What is missing is compared by the time it takes to refill, what is left by its amount.
+            # The tightest bucket is the one that takes longest to refill; if the charge fits, the one with least left.
             rank = left / bucket.per_second if left < -_PATIENCE else left
             if rank < least:
                 tightest, least, remaining = bucket, rank, left
@@ -71,7 +77,7 @@ class Buckets:
         return Verdict(tightest, remaining, (tightest.capacity - remaining) / tightest.per_second, 0.0)
 
     def give_back(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> None:
-        """Return what was taken and not used."""
+        """Put back units that were taken and not used."""
         self._book(charges, now, -cost)
 
     def _book(self, charges: Sequence[Bucket], now: float, cost: float) -> None:
@@ -85,13 +91,13 @@ class Buckets:
 
 @define
 class ChargeBook:
-    """The buckets that one exchange is charged to: its key's and its address's. Remembers what it made."""
+    """Finds the buckets that an exchange is charged to: its key's and its address's. Caches them."""
 
     limits: Limits
     _made: dict[tuple[str, str, str], Sequence[Bucket]] = field(factory=dict, init=False)
 
     def charges(self, key_name: str, key: Key | None, address: str, endpoint_class: str) -> Sequence[Bucket]:
-        """Return the request buckets of a key (None: nobody's) and an address, for a class of endpoints."""
+        """Return the request buckets of a key (None: a client without one) and an address, for an endpoint class."""
         place = (key_name, address, endpoint_class)
         found = self._made.get(place)
         if found is None:
@@ -107,7 +113,7 @@ class ChargeBook:
 
 
 def failed_auth_bucket(rate: Rate, address: str) -> Bucket:
-    """The bucket of wrong keys from one address."""
+    """Make the bucket that counts wrong keys from one address."""
     return Bucket(f"failed_auth:{address}", rate.per_second, rate.amount, rate.amount)
 
 
@@ -117,12 +123,15 @@ def _request_bucket(kind: str, name: str, classes: LimitClasses, endpoint_class:
     if limit is None or limit.requests is None:
         return []
     rate = limit.requests
-    # The class is part of the name: a class that replaces the default has a bucket of its own.
+    # The class is part of the name: a class with a limit of its own has its own bucket, all others share one.
     return [Bucket(f"{kind}:{name}:{chosen}", rate.per_second, rate.amount + limit.burst, rate.amount)]
 
 
 def write_headers(verdict: Verdict, unix_now: float, *, is_anthropic: bool = False) -> dict[str, str]:
-    """Say the limit in force as the seed and as OpenAI or Anthropic say it (PRODUCT.md section 9)."""
+    """Write the limit in force as headers: `X-RateLimit-*`, and those of OpenAI or Anthropic (PRODUCT.md section 9).
+
+    Anthropic's reset is an RFC 3339 time, OpenAI's a duration; `X-RateLimit-Reset` is in Unix seconds.
+    """
     limit, remaining = str(verdict.bucket.limit), str(max(0, int(verdict.remaining + _PATIENCE)))
     if is_anthropic:
         reset = datetime.fromtimestamp(math.ceil(unix_now + verdict.reset), UTC)

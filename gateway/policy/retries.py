@@ -1,7 +1,7 @@
-"""Which target is tried next, and what the client is told when none is left. Pure.
+"""Decides which target is tried next, and which fault is sent to the client when none is left. Pure.
 
-The rules are RELIABILITY.md 5-8 and TRANSLATION.md 9.1: the list first, in its order; when it is used
-up, one repeat of what may be repeated, if the wait is short; never a sleep while a target is free.
+All targets are tried first, in their order, without a pause. When the list is used up, one target whose fault
+allows it is tried once more, if the wait is short (RELIABILITY.md 5-8, TRANSLATION.md 9.1).
 """
 
 from collections import deque
@@ -13,14 +13,16 @@ from gateway.config.schema import Target
 from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
 from gateway.policy.health import CONSEQUENCES
 
-# TRANSLATION.md 9.2, full jitter; a provider that wants a longer pause is given up instead.
+# Seconds. The pause before a repeat is random in [0, FIRST_DELAY), or the Retry-After if that is longer; a repeat that
+# would have to wait for more than MAX_PAUSE is not made (TRANSLATION.md 9.2).
 FIRST_DELAY = 0.5
 MAX_PAUSE = 5.0
-# These tell of our account or our configuration; another target's fault tells the client more.
+# Faults of our account, configuration or connection, and empty replies: `verdict` prefers any other fault, which
+# helps the client more.
 UNINFORMATIVE = frozenset(
     {Fault.CREDENTIALS, Fault.QUOTA, Fault.CONNECT, Fault.MISSING, Fault.REFUSED, Fault.BUSY, Fault.EMPTY}
 )
-# Asking again at once is pointless: the account, the request or the policy would have to change.
+# Faults that come again if the client repeats the request: the account, the request or the policy must change first.
 POINTLESS = frozenset(
     {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.CALLER, Fault.TOO_LONG, Fault.FILTERED}
 )
@@ -28,9 +30,9 @@ POINTLESS = frozenset(
 
 @frozen
 class NextAttempt:
-    """The next attempt: its target, the seconds to wait before it, and whether it asks a second time.
+    """The next attempt: its target, the seconds to wait before it, and whether the target has been tried before.
 
-    `is_forced`: the target is asked although it rests, for lack of a better one.
+    `is_forced`: try the target even if it rests, since no other target is left.
     """
 
     target: Target
@@ -41,7 +43,7 @@ class NextAttempt:
 
 @define
 class Schedule:
-    """The attempts of one exchange. Times are monotonic seconds; `until` is when no new one may start."""
+    """The attempts of one exchange. Times are monotonic seconds; from `until` on no attempt may start."""
 
     targets: deque[Target]
     context_fallback: Sequence[Target]
@@ -60,7 +62,7 @@ class Schedule:
         if self.targets:
             return NextAttempt(self.targets.popleft())
         if not self._has_started and self._resting:
-            # All rest: the least bad one is better than failing blind (RELIABILITY.md 9).
+            # All targets rest: try the one with the shortest rest left rather than none (RELIABILITY.md 9).
             least_bad = min(self._resting, key=lambda entry: entry[0])[1]
             self._resting.clear()
             return NextAttempt(least_bad, is_forced=True)
@@ -74,16 +76,21 @@ class Schedule:
         return NextAttempt(target, pause, is_repeat=True, is_forced=True)
 
     def pass_over(self, target: Target, wait: float) -> None:
-        """The target rests for `wait` seconds: it is asked only when all do."""
+        """Note that the target rests for `wait` seconds: it is tried only if all targets rest."""
         self._resting.append((wait, target))
 
     def start(self) -> None:
-        """An attempt starts."""
+        """Count an attempt that starts."""
         self._has_started = True
         self.attempts_left -= 1
 
     def note(self, target: Target, fault: UpstreamFault, has_other_key: bool, now: float, roll: float) -> None:
-        """Learn how an attempt failed. `has_other_key`: another credential of this provider is at hand."""
+        """Note how an attempt failed, and decide whether its target or the others may still be tried.
+
+        After TOO_LONG only the targets of `context_fallback` are left. `has_other_key`: another credential of this
+        provider does not rest; after a fault of the credential the same target is tried next, with the other one.
+        `roll` is a random number in [0, 1), for the pause before a repeat.
+        """
         consequence = CONSEQUENCES[fault.fault]
         if fault.fault is Fault.TOO_LONG and self.context_fallback:
             self.targets, self.context_fallback = deque(self.context_fallback), ()
@@ -101,12 +108,15 @@ class Schedule:
 
     @property
     def accepts_empty(self) -> bool:
-        """Whether a reply that says nothing is good enough: one was met already, or nobody is left to ask."""
+        """Whether to send an empty reply to the client: it is the second one, or no target is left to try."""
         return self._has_met_empty or not self.targets or self.attempts_left <= 0
 
 
 def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:
-    """Choose the fault that the client is told: the last informative one, with the smallest Retry-After."""
+    """Choose the fault that is sent to the client: the last informative one, else the last.
+
+    If it says to wait (LIMITED, OVERLOADED, BUSY), it gets the smallest Retry-After of all faults.
+    """
     chosen = next((fault for fault in reversed(faults) if fault.fault not in UNINFORMATIVE), faults[-1])
     waits = [fault.retry_after for fault in faults if fault.retry_after is not None]
     if waits and chosen.fault in (Fault.LIMITED, Fault.OVERLOADED, Fault.BUSY):
@@ -115,15 +125,16 @@ def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:
 
 
 def is_pointless(error: GatewayError) -> bool:
-    """Whether the client should be told not to try again."""
+    """Whether the client's retry would fail as well, so that `x-should-retry: false` is sent."""
     return isinstance(error, StorageFull) or (isinstance(error, UpstreamFault) and error.fault in POINTLESS)
 
 
 @define
 class RetryBudget:
-    """Bounds second tries at one provider to a fifth of its requests, and some for a quiet one.
+    """Bounds the repeats at one provider, so that retries do not multiply the load on a provider in trouble.
 
-    A fifth over ten seconds (RELIABILITY.md 8, TRANSLATION.md 9.2); `level` is in retries.
+    A token bucket in units of retries: each attempt adds a fifth, and each second adds one, so that a provider
+    with few requests can be retried as well (RELIABILITY.md 8, TRANSLATION.md 9.2). `level` is what is left now.
     """
 
     level: float = 10.0
@@ -133,14 +144,14 @@ class RetryBudget:
     _seen: float = 0.0
 
     def note_request(self, now: float) -> None:
-        """A first attempt earns a part of a retry; so does time."""
+        """Add what one attempt earns, and what the time since the last one has earned. `now` is monotonic."""
         earned = self.per_request + (now - self._seen) * self.per_second if self._seen else self.per_request
         self._seen = now
         self.level = min(self.most, self.level + earned)
 
     def take(self) -> bool:
         """Spend one retry, if there is one."""
-        if self.level < 1 - 1e-9:  # five fifths are one
+        if self.level < 1 - 1e-9:  # five times 0.2 may be a hair below 1.0
             return False
         self.level -= 1
         return True

@@ -1,4 +1,4 @@
-"""Model name to ordered targets. Decides only: takes the dice's roll and the turn as numbers."""
+"""Resolves a model name to a route and orders its targets. Pure: the caller passes the dice and the turn."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +13,10 @@ from gateway.errors import Forbidden, UnknownModel
 
 @frozen
 class Resolved:
-    """What a model name means now.
+    """The route that a model name stands for.
 
-    `access` is what a key's globs are matched against; `label` stands for the name in metrics, where a
-    name that a client made up would be a new series each time.
+    A key's globs are matched against `access`. `label` is the name in metrics: the alias, the glob or `provider:*`,
+    never the client's text, since each invented name would be a new time series.
     """
 
     alias: str
@@ -28,7 +28,7 @@ class Resolved:
 
 @define
 class Table:
-    """The routes of one configuration, ready to be asked."""
+    """The routes of one configuration, indexed for `resolve`."""
 
     config: Config
     _exact: dict[str, Resolved] = field(init=False)
@@ -48,7 +48,11 @@ class Table:
         return list(self._exact)
 
     def resolve(self, name: str) -> Resolved:
-        """Resolve a model name (PRODUCT.md section 4). Raises UnknownModel."""
+        """Resolve a model name (PRODUCT.md section 4). Raises UnknownModel.
+
+        The first of these wins: an exact alias; `provider:model` in one of its spellings; a glob, the longest first;
+        the default provider. After a leading `!` the globs are left out.
+        """
         if (found := self._exact.get(name)) is not None:
             return found
         if name.startswith("!"):
@@ -66,7 +70,7 @@ class Table:
         raise UnknownModel(f"The model '{_cut(name)}' does not exist", param="model")
 
     def _direct(self, name: str) -> Resolved | None:
-        """`provider:model`, `provider/model` or `model#provider`, when the provider is configured."""
+        """Resolve `provider:model`, `provider/model` or `model#provider`. None when no such provider is configured."""
         providers = self.config.providers
         for separator in ":/":
             provider, found, model = name.partition(separator)
@@ -96,7 +100,7 @@ def check_access(resolved: Resolved, key: Key | None) -> None:
 
 
 def may_use(key: Key, access: str) -> bool:
-    """Whether one of the key's globs matches."""
+    """Whether one of the key's globs matches `access`."""
     return any(fnmatchcase(access, pattern) for pattern in key.routes)
 
 
@@ -105,7 +109,8 @@ def order(
 ) -> Sequence[Target]:
     """Put the targets in the order of the route's policy.
 
-    `turn` counts the route's exchanges, `roll` gives a number in [0, 1), `latency` seconds or None.
+    `turn` counts the route's exchanges; `roll` returns a random number in [0, 1); `latency` returns a target's
+    seconds to first content, None when it is unknown.
     """
     targets = route.targets
     if len(targets) < 2:
@@ -117,7 +122,7 @@ def order(
         case "weighted":
             return _weighted(targets, roll())
         case "least_latency":
-            # An unknown target comes first: it cannot become known in any other way.
+            # A target without a measurement comes first: only a request can measure it.
             return sorted(targets, key=lambda target: latency(target) or 0.0)
         case _:
             return targets
@@ -130,7 +135,7 @@ def _weighted(targets: Sequence[Target], roll: float) -> list[Target]:
 
 
 def _named(route: Route, name: str) -> Route:
-    """Fill the name that was asked for into a glob route's targets."""
+    """Put the requested name into those targets of a glob route that have no model of their own."""
     targets = tuple(target if target.model else evolve(target, model=name) for target in route.targets)
     fallback = tuple(target if target.model else evolve(target, model=name) for target in route.context_fallback)
     return evolve(route, targets=targets, context_fallback=fallback)

@@ -13,21 +13,15 @@ from yarl import URL
 
 from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS
-from gateway.proxy.exchange import Step
+from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.model_call import ModelCall
-from gateway.proxy.plan.headers import (
-    CLIENT_KEYS,
-    EVENT_STREAM,
-    MAX_LIST,
-    PASSED_HEADERS,
-    REQUEST_ID_HEADERS,
-    USER_AGENT,
-)
+from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import offending
-from gateway.proxy.relay import Cutter, Stream
-from gateway.proxy.whole_response import Answer
+from gateway.proxy.relay import Cutter, Relay
+from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
 from gateway.upstream.credentials import Credential, bare
@@ -36,19 +30,17 @@ from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 
-# OpenAI's code for encrypted reasoning of another organisation.
-UNREADABLE_REASONING = "invalid_encrypted_content"
-
 
 @define
 class Attempt:
-    """One try. Everything that it learns about the target it says by raising, or by `on_content`."""
+    """One try of one target. `lane` is the lane of the streamed reply, once there is one."""
 
     call: ModelCall
     target: Target
     credential: Credential
     accepts_empty: bool
-    _plan: Plan
+    plan: Plan
+    lane: Lane | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _token: str = field(default="", init=False, repr=False)
     _sent: UpstreamRequest | None = field(default=None, init=False, repr=False)
@@ -56,21 +48,18 @@ class Attempt:
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
-        call, exchange = self.call, self.call.context.exchange
-        if self._plan.answer is not None:
-            return await self._deliver_whole(self._plan.answer, {"x-gateway-model": printable(self.target.model or "")})
-        oauth = call.context.snapshot.config.providers[self.target.provider].auth.oauth
-        if oauth is not None:
+        call = self.call
+        if (answer := self.plan.answer) is not None:
+            return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
+        if (oauth := self._provider.auth.oauth) is not None:
             self.credential = await self._token_of(oauth)
-        if call.recorder is not None:
-            call.recorder.maker = f"{self.target.name} {self.credential.id}"
         self._sent = self._write_request()
         now = call.gateway.clock.monotonic
         self._started = now()
         try:
-            reply = await call.patiently(call.gateway.upstream.open(self._sent, call.deadline))
+            reply = await call.keep_alive_during(call.gateway.upstream.open(self._sent, call.deadline))
         finally:
-            exchange.upstream_s += now() - self._started
+            self._exchange.wait(now() - self._started)
         self._replies = [reply]
         try:
             if not 200 <= reply.status < 300:
@@ -80,142 +69,135 @@ class Attempt:
             for one in self._replies:
                 one.close()
 
-    async def mend(self, fault: Declined) -> bool:
-        """Do what makes a second try of the same target worth while. Return whether there is anything.
-
-        Leaves out the optional member that a refusal names; gets another token after a 401.
-        """
-        if self.call.context.exchange.is_spoken:
+    def learn_refusal(self, fault: Declined) -> bool:
+        """Remember the optional member that a refusal names. Return whether there is one to leave out."""
+        source, target = self.call.source, self.target
+        name = offending(fault, self.plan.optional)
+        if name is None:
             return False
-        if not (self._repair(fault) or self._note_cannot_decrypt(fault) or await self._renew(fault)):
-            return False
-        plan = self.call.plan(self.target)  # a fresh one: a way remembers what it has read
-        assert plan is not None
-        self._plan = plan
+        members = self.call.gateway.refused_members
+        members.learn(source.owner, target.provider, target.model or "", name, source.monotonic)
         return True
 
-    def _note_cannot_decrypt(self, fault: Declined) -> bool:
-        """Leave out reasoning that this provider cannot read: another account has sealed it."""
-        cannot_decrypt = self.call.source.cannot_decrypt
-        if fault.upstream_code != UNREADABLE_REASONING or self.target.provider in cannot_decrypt:
-            return False
-        cannot_decrypt.add(self.target.provider)
-        return True
-
-    async def _renew(self, fault: Declined) -> bool:
-        """After a 401 with a token from a file: get another one, once."""
-        oauth = self.call.context.snapshot.config.providers[self.target.provider].auth.oauth
+    async def renew_token(self, fault: Declined) -> bool:
+        """After a 401 with a token from a file: get another one, once. Return whether there is another."""
+        oauth = self._provider.auth.oauth
         if oauth is None or fault.fault is not Fault.CREDENTIALS:
             return False
-        file = self.call.gateway.token_file(self.target.provider, oauth)
-        return await file.renew(self._token)
+        return await self.call.gateway.token_file(self.target.provider, oauth).renew(self._token)
+
+    @property
+    def _exchange(self) -> Exchange:
+        return self.call.context.exchange
+
+    @property
+    def _provider(self) -> Provider:
+        return self.call.context.snapshot.config.providers[self.target.provider]
+
+    @property
+    def _affinity(self) -> Affinity:
+        return Affinity(self.target.name, self.credential.id)
 
     async def _token_of(self, oauth: OAuth) -> Credential:
-        """The token of a credentials file, refreshed when it is due."""
+        """Return the token of a credentials file, refreshed if it is due."""
         self._token = await self.call.gateway.token_file(self.target.provider, oauth).token()
-        self.call.gateway.redactor.add([self._token])
+        self.call.gateway.telemetry.redactor.add([self._token])
         return evolve(self.credential, value=f"Bearer {self._token}")
 
     async def _reopen(self, body: bytes) -> UpstreamReply:
         """Ask the same target to go on with a reply that has paused. Raises UpstreamFault."""
         assert self._sent is not None
-        call = self.call
-        reply = await call.gateway.upstream.open(evolve(self._sent, body=body), call.deadline)
+        reply = await self.call.gateway.upstream.open(evolve(self._sent, body=body), self.call.deadline)
         self._replies.append(reply)
         if not 200 <= reply.status < 300:
             raise await self._read_refusal(reply)
         return reply
 
-    def _repair(self, fault: Declined) -> bool:
-        """Leave out the optional member that a refusal names, and remember it. Return whether to ask again."""
-        call, target = self.call, self.target
-        name = offending(fault, self._plan.optional)
-        if name is None:
-            return False
-        source = call.source
-        call.gateway.refused_members.learn(source.owner, target.provider, target.model or "", name, source.monotonic)
-        return True
-
     async def _relay(self, reply: UpstreamReply) -> web.StreamResponse:
+        """Choose by what came back: an event stream, bytes that are no JSON, or a whole reply."""
         kind, is_stream = reply.content_type, self.call.is_stream
         if kind == "text/html":
             raise Unreadable("The provider answered with an HTML page")
         if is_stream and kind == EVENT_STREAM:
-            return await self._stream(reply, self._plan.stream(), FrameCutter(), STREAM_HEADERS)
-        if not self._plan.upstream.is_json and kind != "application/json":
-            self.call.client_stream.keepalive = float("inf")  # there is no keep-alive inside sound
-            return await self._stream(reply, BytesLane(), Uncut(), {"Content-Type": kind or "application/octet-stream"})
-        return await self._whole(reply, is_spread=is_stream and self._plan.spread is not None)
+            return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS)
+        if not self.plan.upstream.is_json and kind != "application/json":
+            self.call.client_stream.stop_keepalive()  # there is no keep-alive inside sound
+            headers = {"Content-Type": kind or "application/octet-stream"}
+            return await self._stream(reply, BytesLane(), Uncut(), headers)
+        return await self._whole(reply, as_stream=is_stream and self.plan.can_stream_whole)
 
     async def _stream(
         self, reply: UpstreamReply, lane: Lane, cutter: Cutter, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         recorder = self.call.recorder
         if recorder is not None:
-            lane = recorder.lane(lane)
-        self.call.lane = lane
-        stream = Stream(
-            reply,
-            lane,
-            self.call.client_stream,
-            self.call.deadline,
-            self.accepts_empty,
-            self._note_content,
-            {**headers, **self._reply_headers(reply)},
-            cutter,
-            self._reopen,
-            recorder.ending if recorder is not None else None,
+            lane = recorder.lane(lane, self._affinity)
+        self.lane = lane
+        relay = Relay(
+            reply=reply,
+            lane=lane,
+            client=self.call.client_stream,
+            deadline=self.call.deadline,
+            accepts_empty=self.accepts_empty,
+            reply_headers={**headers, **self._reply_headers(reply)},
+            cutter=cutter,
+            on_content=self._note_content,
+            reopen=self._reopen,
+            store_final=recorder.store_final if recorder is not None else None,
         )
         try:
             # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
             # three coroutines in place of seventeen. Cancelling this one cancels that one.
-            return await asyncio.create_task(stream.run())
+            return await asyncio.create_task(relay.run())
+        except SaidNothing as fault:
+            fault.held = evolve(fault.held, affinity=self._affinity.encode())
+            raise
         finally:
-            self.call.context.exchange.usage = lane.usage
+            self._exchange.note_usage(lane.usage)
 
-    async def _whole(self, reply: UpstreamReply, *, is_spread: bool) -> web.StreamResponse:
-        """A reply that has to be held whole; `is_spread`: the client wants it as a stream all the same."""
-        exchange, limit = self.call.context.exchange, self.call.context.snapshot.config.server.max_reply
+    async def _whole(self, reply: UpstreamReply, *, as_stream: bool) -> web.StreamResponse:
+        """Read a reply that has to be held whole; `as_stream`: the client wants it as a stream all the same."""
+        limit, plan = self.call.context.snapshot.config.server.max_reply, self.plan
         now = self.call.gateway.clock.monotonic
         waiting = now()
-        body = await self.call.patiently(reply.read(limit, self.call.deadline))
-        exchange.upstream_s += now() - waiting
-        if is_spread and self._plan.spread is not None:
-            whole = self._plan.spread(body)
+        body = await self.call.keep_alive_during(reply.read(limit, self.call.deadline))
+        self._exchange.wait(now() - waiting)
+        if as_stream:
+            whole = plan.write_stream(body)
         else:
-            whole = self._plan.whole(body, reply.content_type == EVENT_STREAM)
+            whole = plan.read_whole(body, is_stream=reply.content_type == EVENT_STREAM)
         while whole.resume is not None:
             reply = await self._reopen(whole.resume)
             body = await reply.read(limit, self.call.deadline)
-            whole = self._plan.whole(body, reply.content_type == EVENT_STREAM)
+            whole = plan.read_whole(body, is_stream=reply.content_type == EVENT_STREAM)
         headers = self._reply_headers(reply)
         if whole.usage is not None and whole.usage.is_estimated:
             headers["x-gateway-usage"] = "estimated"
-        return await self._deliver_whole(whole, headers) if is_spread else await self._answer(whole, headers)
+        return await self._send_whole(whole, headers) if as_stream else await self._send_json(whole, headers)
 
-    async def _answer(self, whole: WholeReply, headers: dict[str, str]) -> Answer:
-        """A whole reply for the client."""
-        exchange = self.call.context.exchange
-        exchange.usage = whole.usage
+    async def _send_json(self, whole: WholeReply, headers: dict[str, str]) -> WholeResponse:
+        """Send a whole reply."""
+        self._exchange.note_usage(whole.usage)
         headers["Content-Type"] = "application/json"
         if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=False))
+            raise SaidNothing(Held(whole.body, headers, is_stream=False, affinity=self._affinity.encode()))
         self._note_content()
-        body = whole.body if self.call.recorder is None else await self.call.recorder.whole(whole.body)
-        exchange.step(Step.END)
-        return Answer(body, headers, self.call.status)
+        recorder = self.call.recorder
+        body = whole.body if recorder is None else await recorder.store_whole(whole.body, self._affinity)
+        self._exchange.step(Step.END)
+        return WholeResponse(body, headers, self.call.status)
 
-    async def _deliver_whole(self, whole: WholeReply, headers: dict[str, str]) -> web.StreamResponse:
-        """A reply that is here whole, as the client wants it."""
-        call, exchange = self.call, self.call.context.exchange
+    async def _send_whole(self, whole: WholeReply, headers: dict[str, str]) -> web.StreamResponse:
+        """Send a reply that is here whole, as the client wants it: as a stream, or not."""
+        call, exchange = self.call, self._exchange
         if not call.is_stream:
-            return await self._answer(whole, headers)
-        exchange.usage = whole.usage
+            return await self._send_json(whole, headers)
+        exchange.note_usage(whole.usage)
         headers = {**STREAM_HEADERS, **headers}
         if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=True))
+            raise SaidNothing(Held(whole.body, headers, is_stream=True, affinity=self._affinity.encode()))
         self._note_content()
-        body = whole.body if call.recorder is None else await call.recorder.spread(whole.body)
+        body = whole.body if call.recorder is None else await call.recorder.store_stream(whole.body, self._affinity)
         await call.client_stream.open(headers)
         exchange.step(Step.SPEAK)
         await call.client_stream.write(body)
@@ -224,80 +206,59 @@ class Attempt:
 
     def _note_content(self) -> None:
         now = self.call.gateway.clock.monotonic()
-        self.call.context.exchange.first_byte = now
-        self.call.gateway.health.note_latency(self.target.name, now - self._started)
+        self._exchange.note_first_byte(now)
+        self.call.gateway.selection.health.note_latency(self.target.name, now - self._started)
 
     def _reply_headers(self, reply: UpstreamReply) -> dict[str, str]:
-        headers = {
-            "x-gateway-provider": self.target.provider,
-            "x-gateway-model": printable(self.target.model or ""),
-            "x-gateway-attempts": str(self.call.context.exchange.attempts),
-        }
-        upstream = reply.headers
-        if self._plan.drops:
-            headers["x-gateway-dropped"] = printable(",".join(self._plan.drops), MAX_LIST)
-        if not self._plan.is_crossed:
-            for name in PASSED_HEADERS:
-                if name in upstream:
-                    headers[name] = printable(upstream[name])
-        for name in REQUEST_ID_HEADERS:
-            if name in upstream:
-                headers["x-gateway-upstream-request-id"] = printable(upstream[name])
-                break
-        return headers
+        target, plan, attempts = self.target, self.plan, self._exchange.attempts
+        drops = ",".join(plan.drops)
+        return reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
 
     async def _read_refusal(self, reply: UpstreamReply) -> UpstreamFault:
+        """Read an answer with another status than 2xx as the fault that it means."""
         if 300 <= reply.status < 400:
             return Unreadable("The provider answered with a redirect, which is never followed")
         try:
             body = await reply.read(MAX_ERROR_BYTES, self.call.deadline)
         except UpstreamFault:
             body = b""  # the status alone says enough
-        body = self.call.gateway.redactor.clean(body)
-        # The keys that a client brings are not the redactor's: it knows what was configured.
+        body = self.call.gateway.telemetry.redactor.clean(body)
+        # The process's redactor knows the configured secrets only; keys that a client brings are blanked here.
         body = Redactor(bare(self.call.request.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
-        dialect = self._plan.upstream
-        now = self.call.gateway.clock.time()
-        return dialect.read_error(dialect.name, reply.status, reply.headers, body, now)
+        dialect = self.plan.upstream
+        return dialect.read_error(dialect.name, reply.status, reply.headers, body, self.call.gateway.clock.time())
 
     def _write_request(self) -> UpstreamRequest:
-        call, target, plan = self.call, self.target, self._plan
-        snapshot = call.context.snapshot
-        provider = snapshot.config.providers[target.provider]
-        headers = {
-            "Content-Type": call.source.body.content_type,
-            "Accept": EVENT_STREAM if plan.asks_stream else "*/*",
-            "Accept-Encoding": "identity",
-            "User-Agent": USER_AGENT,
-            **plan.headers,
-        }
-        if self.credential.header:
-            headers[self.credential.header] = self.credential.value
+        target, plan, provider = self.target, self.plan, self._provider
+        base = self.call.context.snapshot.base_urls[provider.name]
+        credential = self.credential.header, self.credential.value
+        content_type = self.call.source.body.content_type
         return UpstreamRequest(
             provider=provider.name,
-            url=_url(snapshot.base_urls[provider.name], provider, plan.upstream.name, target.model or ""),
-            headers=headers,
+            url=_url(base, provider, plan.upstream.name, target.model or ""),
+            headers=request_headers(content_type, plan.headers, credential, asks_stream=plan.asks_stream),
             body=plan.body,
-            timeouts=_timeouts(provider, target, call.first_byte),
+            timeouts=_timeouts(provider, target, self.call.first_byte),
             is_stream=plan.asks_stream,
             max_connections=provider.max_connections,
         )
 
 
 async def deliver(call: ModelCall, held: Held) -> web.StreamResponse:
-    """Send a reply that says nothing after all: nobody said more."""
-    exchange, client_stream, recorder = call.context.exchange, call.client_stream, call.recorder
+    """Send a reply that says nothing after all: no other target said more."""
+    exchange, client, recorder = call.context.exchange, call.client_stream, call.recorder
     body = held.body
     if recorder is not None:
-        body = await (recorder.spread(body) if held.is_stream else recorder.whole(body))
+        store = recorder.store_stream if held.is_stream else recorder.store_whole
+        body = await store(body, Affinity.decode(held.affinity))
     if not held.is_stream and not exchange.is_open:
         exchange.step(Step.TRY)
         exchange.step(Step.END)
-        return Answer(body, held.headers, call.status)
-    await client_stream.open(held.headers)
-    await client_stream.write(body)
+        return WholeResponse(body, held.headers, call.status)
+    await client.open(held.headers)
+    await client.write(body)
     exchange.step(Step.END)
-    return await client_stream.close()
+    return await client.close()
 
 
 def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
@@ -309,6 +270,7 @@ def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
 
 
 def _timeouts(provider: Provider, target: Target, first_byte: Seconds | None) -> Timeouts:
+    """Put the target's timeouts over the provider's; `first_byte` bounds both waits for the reply's head."""
     timeouts = provider.timeouts
     if target.timeouts is not NO_OVERRIDES:
         own = {found.name: getattr(target.timeouts, found.name) for found in fields(TargetTimeouts)}

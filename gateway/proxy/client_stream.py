@@ -10,8 +10,6 @@ from attrs import define, field
 from gateway.proxy.exchange import Exchange, Step
 
 Answered = TypeVar("Answered")
-
-
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -25,7 +23,11 @@ class ClientGone(Exception):
 
 @define
 class ClientStream:
-    """The client's end of a stream: opened late, written in whole frames, kept alive."""
+    """The client's end of a stream.
+
+    `headers` go out with every head; `ping` is the keep-alive of the client's dialect, due after `keepalive`
+    seconds of silence. `commit_at` is the loop time at which the head goes out, whatever the upstream does.
+    """
 
     request: web.Request
     exchange: Exchange
@@ -33,14 +35,14 @@ class ClientStream:
     ping: bytes
     keepalive: float
     write_timeout: float
-    commit_at: float | None  # loop time at which the head goes out, whatever the upstream does
+    commit_at: float | None
     status: int = 200
     send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
     wrote: float = field(default=0.0, init=False)  # loop time of the last write
     _response: web.StreamResponse | None = field(default=None, init=False)
 
     async def open(self, headers: dict[str, str]) -> None:
-        """Send the status and `headers`; the way back to another status is closed."""
+        """Send the status and `headers`, once; the way back to another status is closed."""
         if self._response is None:
             self._response = web.StreamResponse(status=self.status, headers=headers | self.headers)
             await self._response.prepare(self.request)
@@ -48,7 +50,7 @@ class ClientStream:
             self.send = self._response.write
 
     async def write(self, data: bytes) -> None:
-        """Write whole frames. Raises ClientGone when the client has left, or has stopped reading."""
+        """Write whole frames. Raises ClientGone if the client has left, or has stopped reading."""
         assert self._response is not None
         try:
             async with asyncio.timeout(self.write_timeout):
@@ -58,7 +60,7 @@ class ClientStream:
         self.wrote = asyncio.get_running_loop().time()
 
     async def beat(self, now: float) -> None:
-        """Do what is due in silence: open the stream, send a keep-alive."""
+        """Do what is due in silence: open the stream, or send a keep-alive."""
         if self._response is None and self.commit_at is not None and now >= self.commit_at:
             await self.open(STREAM_HEADERS)
             await self.write(self.ping)
@@ -66,13 +68,17 @@ class ClientStream:
             await self.write(self.ping)
 
     def next_beat(self, now: float) -> float:
-        """Loop time at which `beat` should be called next."""
+        """Return the loop time at which `beat` should be called next."""
         if self._response is None:
             return self.commit_at if self.commit_at is not None else now + self.keepalive
         return self.wrote + self.keepalive
 
-    async def patiently(self, answer: Coroutine[Any, Any, Answered]) -> Answered:
-        """Await the upstream, keeping the client's connection alive meanwhile."""
+    def stop_keepalive(self) -> None:
+        """Send no keep-alive: the body is no event stream."""
+        self.keepalive = float("inf")
+
+    async def keep_alive_during(self, answer: Coroutine[Any, Any, Answered]) -> Answered:
+        """Await an upstream, sending the client keep-alives meanwhile."""
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(answer)
         try:
@@ -87,12 +93,12 @@ class ClientStream:
                 await asyncio.wait({task})
 
     def buffered(self) -> int:
-        """Bytes that wait in this process for the client to read on."""
+        """Return the bytes that wait in this process until the client reads on."""
         transport = self.request.transport
         return transport.get_write_buffer_size() if transport is not None else 0
 
     async def close(self) -> web.StreamResponse:
-        """End the body as a whole one."""
+        """End the body cleanly."""
         assert self._response is not None
         try:
             await self._response.write_eof()

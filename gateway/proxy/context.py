@@ -1,17 +1,23 @@
-"""What the middlewares know of a path and of the request that came in on it."""
+"""What the middlewares know of a path, and of the request that came in on it."""
 
 from aiohttp import web
 from attrs import define, field, frozen
 
 from gateway.config.schema import Seconds
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.plan.mode import FULL, Mode
 from gateway.proxy.snapshot import Owner, Snapshot
 from gateway.wire.dialect import Dialect
 
 
 @frozen
 class Endpoint:
-    """What the middlewares have to know of a path: the dialect it speaks, its limits, who may come in."""
+    """One path: the dialect it speaks, its limits, who may come in.
+
+    `is_quiet`: machines ask every second, so it is counted and not logged. `counts_for_capacity`: refused if the
+    gateway is full. `anthropic` is the same path for a client that speaks Anthropic's dialect. `max_body` and
+    `first_byte` are tighter than the configuration's where they are given.
+    """
 
     name: str
     dialect: Dialect
@@ -19,29 +25,42 @@ class Endpoint:
     is_public: bool = False  # no key needed
     is_operators: bool = False  # a key with operator: true, or a loopback peer
     is_limited: bool = True
-    is_quiet: bool = False  # asked for every second by machines: counted, not logged
-    counts_for_capacity: bool = True  # refused when the gateway is full
-    mode: str = ""  # min or pt (PRODUCT.md section 6)
-    anthropic: "Endpoint | None" = None  # the same path for a client that speaks Anthropic's dialect
-    most_body: int | None = None
-    first_byte: Seconds | None = None  # under the provider's own
+    is_quiet: bool = False
+    counts_for_capacity: bool = True
+    mode: Mode = FULL
+    anthropic: "Endpoint | None" = None
+    max_body: int | None = None
+    first_byte: Seconds | None = None
 
 
 @define
 class RequestContext:
-    """What the middlewares have found out about one request."""
+    """What the middlewares have found out about one request.
+
+    `gateway_headers` are the credential headers whose value is a gateway key; `reply_headers` go out with every
+    answer: request id, rate limits.
+    """
 
     exchange: Exchange
     snapshot: Snapshot
     endpoint: Endpoint
     address: str
     is_anthropic: bool = False  # the client speaks Anthropic's dialect
-    owner: Owner | None = None
-    gateway_headers: tuple[str, ...] = ()  # credential headers whose value is a gateway key
-    reply_headers: dict[str, str] = field(factory=dict)  # for every answer: request id, rate limits
+    reply_headers: dict[str, str] = field(factory=dict)
+    owner: Owner | None = field(default=None, init=False)
+    gateway_headers: tuple[str, ...] = field(default=(), init=False)
+
+    def identify(self, owner: Owner, header: str) -> None:
+        """Note whose key stands in a header; the first one that was found owns the request."""
+        self.owner = self.owner or owner
+        self.gateway_headers = (*self.gateway_headers, header)
+
+    def for_run(self, exchange: Exchange) -> "RequestContext":
+        """Make the context of a background run: the client's own exchange ends with the first answer."""
+        own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.is_anthropic)
+        own.owner, own.gateway_headers = self.owner, self.gateway_headers
+        return own
 
 
 ENDPOINTS = web.AppKey("endpoints", dict[web.AbstractRoute, Endpoint])
-
-
-CONTEXT = web.RequestKey("visit", RequestContext)
+CONTEXT = web.RequestKey("context", RequestContext)

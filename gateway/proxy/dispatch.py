@@ -1,10 +1,11 @@
-"""Tries the targets of a route until one speaks. The one executor of all endpoints."""
+"""Carries a model call over the targets of its route until one answers. The one executor of all endpoints."""
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from aiohttp import web
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.config.schema import Target
 from gateway.errors import (
@@ -25,105 +26,124 @@ from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import ModelCall
+from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.relay import end_with_error
 from gateway.upstream.credentials import Credential, pass_through
+from gateway.wire.lane import Lane
 
 WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
 )
+# OpenAI's code for encrypted reasoning of another organisation.
+CANNOT_DECRYPT = "invalid_encrypted_content"
 
 
 @define
 class Dispatch:
-    """One exchange's way over its targets."""
+    """One exchange's way over its targets. What the attempts have taught about this call is kept here."""
 
     call: ModelCall
     _faults: list[UpstreamFault] = field(factory=list, init=False)
     _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
-    _unfit: int = field(default=0, init=False)  # targets that do not speak what is asked
+    _unfit: int = field(default=0, init=False)  # targets that speak no dialect that fits
     _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
+    _cannot_decrypt: frozenset[str] = field(default=frozenset(), init=False)  # providers
+    _attempt: Attempt | None = field(default=None, init=False)  # the last one
 
     async def run(self) -> web.StreamResponse:
-        """Answer the client. Raises GatewayError when nothing answered and no head is out yet."""
+        """Answer the client. Raises GatewayError if nothing answered and no head is out yet."""
         exchange = self.call.context.exchange
         try:
-            return await self._try_all()
+            return await self.answer()
         except GatewayError as error:
-            exchange.error = error
+            exchange.fail(error)
             if not exchange.is_open:
                 exchange.step(Step.GIVE_UP)
                 raise
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
             return await self._end_stream(error)
         except ClientGone:
-            self._keep_rest()
+            self._store_partial()
             raise
         except asyncio.CancelledError:
-            if not (exchange.is_open and self.call.gateway.is_cutting):
-                self._keep_rest()
+            if not (exchange.is_open and self.call.gateway.lifecycle.is_cutting):
+                self._store_partial()
                 raise
             # Cut off at the end of the drain, not by its client: say so before the connection closes.
-            exchange.error = ShuttingDown()
+            cut = ShuttingDown()
+            exchange.fail(cut)
             exchange.step(Step.LOSE if exchange.is_spoken else Step.GIVE_UP)
-            return await self._end_stream(exchange.error)
+            return await self._end_stream(cut)
 
-    async def _end_stream(self, error: GatewayError) -> web.StreamResponse:
-        recorder, lane = self.call.recorder, self.call.lane or self.call.make_lane()
-        return await end_with_error(
-            self.call.client_stream, lane, error, recorder.ending if recorder is not None else None
-        )
-
-    def _keep_rest(self) -> None:
-        """Store what was said to a client that has left in the middle; nobody waits for it."""
-        recorder = self.call.recorder
-        if recorder is not None and not recorder.is_background and self.call.context.exchange.is_spoken:
-            self.call.gateway.spawn(recorder.rest())
-
-    async def _try_all(self) -> web.StreamResponse:
+    async def answer(self) -> web.StreamResponse:
+        """Try the targets in turn. Raises GatewayError and leaves it to the caller to end the exchange."""
         call, gateway = self.call, self.call.gateway
         route, retry = call.resolved.route, call.resolved.retry
-        rotations = gateway.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
-        ordered = order(route, rotations, gateway.dice.random, lambda target: gateway.health.latency(target.name))
-        if call.source.past.home:  # what a target has sealed for itself goes back to it; the others in their order
-            home, _ = call.home
-            ordered = sorted(ordered, key=lambda target: target.name != home)
         started = call.context.exchange.started
-        schedule = Schedule(deque(ordered), route.context_fallback, retry.attempts, started + retry.within)
-        while (next_rotation := schedule.next(gateway.clock.monotonic())) is not None:
-            if next_rotation.is_repeat and not gateway.budget(next_rotation.target.provider).take():
+        schedule = Schedule(deque(self._ordered()), route.context_fallback, retry.attempts, started + retry.within)
+        while (upcoming := schedule.next(gateway.clock.monotonic())) is not None:
+            if upcoming.is_repeat and not gateway.selection.retry_budget(upcoming.target.provider).take():
                 break
-            if next_rotation.pause:
-                await call.patiently(gateway.clock.sleep(next_rotation.pause))
-            if (answer := await self._try(next_rotation, schedule)) is not None:
+            if upcoming.pause:
+                await call.keep_alive_during(gateway.clock.sleep(upcoming.pause))
+            if (answer := await self._try(upcoming, schedule)) is not None:
                 return answer
         for fault in self._faults:
-            if isinstance(fault, SaidNothing):  # nobody said more
+            if isinstance(fault, SaidNothing):  # no other target had more to say
                 return await deliver(call, fault.held)
         raise verdict(self._faults) if self._faults else self._nothing_to_try()
 
-    async def _try(self, next_rotation: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
-        """Try one target. Return None when it failed and the client has seen nothing of it."""
-        gateway, exchange, target = self.call.gateway, self.call.context.exchange, next_rotation.target
+    @property
+    def lane(self) -> Lane:
+        """The lane of the reply under way, or a new one that can write an error."""
+        if self._attempt is not None and self._attempt.lane is not None:
+            return self._attempt.lane
+        lane = self.call.dialect.watch(self.call.source.asked)
+        return lane if self.call.recorder is None else self.call.recorder.lane(lane)
+
+    def plan(self, target: Target) -> Plan | None:
+        """Write the call for a target; None if its provider speaks no dialect that fits.
+
+        Raises BadRequest if the call cannot be said there.
+        """
+        call = self.call
+        snapshot, source = call.context.snapshot, call.source
+        provider, model = snapshot.config.providers[target.provider], target.model or ""
+        if provider.auth.oauth is not None and not source.mode.takes_subscriptions:
+            raise BadRequest(WRONG_MODE)
+        if self._cannot_decrypt:
+            source = evolve(source, cannot_decrypt=self._cannot_decrypt)
+        refused = call.gateway.refused_members.of(source.owner, provider.name, model, source.monotonic)
+        return make_plan(source, provider, model, snapshot.capabilities.profile(provider, model), refused)
+
+    def _ordered(self) -> Sequence[Target]:
+        """Return the targets in the policy's order; the one that the conversation must go back to comes first."""
+        call, selection = self.call, self.call.gateway.selection
+        route, affinity = call.resolved.route, call.source.history.affinity
+        rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
+        ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
+        if affinity:
+            ordered = sorted(ordered, key=lambda target: target.name != affinity.target)
+        return ordered
+
+    async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
+        """Try one target. Return None if it failed and the client has seen nothing of it."""
+        gateway, exchange, target = self.call.gateway, self.call.context.exchange, upcoming.target
+        selection, metrics = gateway.selection, gateway.telemetry.metrics
         now = gateway.clock.monotonic()
         if (plan := self._find_plan(target)) is None or (picked := self._pick(target, plan, now)) is None:
             return None
         credential, wait = picked
-        if wait and not next_rotation.is_forced:
+        if wait and not upcoming.is_forced:
             schedule.pass_over(target, wait)
             return None
         schedule.start()
         self._note_start(target, now)
-        is_probe = gateway.health.begin(target.name)
+        is_probe = selection.health.begin(target.name)
         exchange.step(Step.TRY)
         try:
-            attempt = Attempt(self.call, target, credential, schedule.accepts_empty, plan)
-            try:
-                answer = await attempt.run()
-            except Declined as fault:
-                if not await attempt.mend(fault):
-                    raise
-                answer = await attempt.run()
+            answer = await self._run_attempt(Attempt(self.call, target, credential, schedule.accepts_empty, plan))
         except UpstreamFault as fault:
             has_spoken = exchange.is_spoken
             if not has_spoken:
@@ -134,18 +154,40 @@ class Dispatch:
             return None
         finally:
             if is_probe:
-                gateway.health.release(target.name)
-            gateway.metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
-        gateway.health.succeed(target.name, credential.id)
-        gateway.key_seen_valid[target.provider] = True
-        gateway.metrics.attempts.inc(target.provider, "ok")
+                selection.health.release(target.name)
+            metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
+        selection.health.succeed(target.name, credential.id)
+        selection.key_seen_valid[target.provider] = True
+        metrics.attempts.inc(target.provider, "ok")
         return answer
 
-    def _find_plan(self, target: Target) -> Plan | None:
-        """How to ask a target; None when it speaks nothing that fits, or has no words for what was asked."""
+    async def _run_attempt(self, attempt: Attempt) -> web.StreamResponse:
+        """Run an attempt; once more, if its refusal says what to leave out or that a token has ended."""
+        self._attempt = attempt
         try:
-            self._check_mode(target)
-            plan = self.call.plan(target)
+            return await attempt.run()
+        except Declined as fault:
+            if self.call.context.exchange.is_spoken or not await self._can_mend(attempt, fault):
+                raise
+        plan = self.plan(attempt.target)  # a new one: a plan remembers what it has read
+        assert plan is not None
+        self._attempt = evolve(attempt, plan=plan)
+        return await self._attempt.run()
+
+    async def _can_mend(self, attempt: Attempt, fault: Declined) -> bool:
+        """Learn from a refusal. Return whether a second try of the same target is worth while."""
+        provider = attempt.target.provider
+        if attempt.learn_refusal(fault):
+            return True
+        if fault.upstream_code == CANNOT_DECRYPT and provider not in self._cannot_decrypt:
+            self._cannot_decrypt |= {provider}
+            return True
+        return await attempt.renew_token(fault)
+
+    def _find_plan(self, target: Target) -> Plan | None:
+        """Plan the call for a target; None, with the reason noted, if it cannot be asked."""
+        try:
+            plan = self.plan(target)
         except BadRequest as refusal:
             self._refusals.append(refusal)
             self._reasons.append(f"{target.name}: {refusal.message}")
@@ -155,15 +197,9 @@ class Dispatch:
             self._unfit += 1
         return plan
 
-    def _check_mode(self, target: Target) -> None:
-        """A token of a subscription is only good for the usual way (PRODUCT.md section 6, seed 004)."""
-        auth = self.call.context.snapshot.config.providers[target.provider].auth
-        if auth.oauth is not None and self.call.source.mode:
-            raise BadRequest(WRONG_MODE)
-
     def _pick(self, target: Target, plan: Plan, now: float) -> tuple[Credential, float] | None:
-        """The credential for a target and the seconds that both still rest; None when it cannot be used."""
-        call, health = self.call, self.call.gateway.health
+        """Return the credential for a target, and the seconds that both still rest; None if there is none."""
+        call, health = self.call, self.call.gateway.selection.health
         snapshot = call.context.snapshot
         provider = snapshot.config.providers[target.provider]
         if provider.auth.is_passthrough:
@@ -173,31 +209,30 @@ class Dispatch:
         if (pool := snapshot.credential_pools.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        home, credential_id = call.home if call.source.past.home else ("", "")
-        return pool.pick(target.name, health, now, credential_id if target.name == home else "")
+        affinity = call.source.history.affinity
+        return pool.pick(target.name, health, now, affinity.credential if target.name == affinity.target else "")
 
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.call.gateway, self.call.context.exchange
         if exchange.provider and exchange.provider != target.provider:
-            gateway.metrics.fallbacks.inc(exchange.provider, target.provider)
-        exchange.provider, exchange.model = target.provider, target.model or ""
-        exchange.attempts += 1
-        gateway.budget(target.provider).note_request(now)
+            gateway.telemetry.metrics.fallbacks.inc(exchange.provider, target.provider)
+        exchange.begin_attempt(target.provider, target.model or "")
+        gateway.selection.retry_budget(target.provider).note_request(now)
 
     def _note_fault(self, target: Target, credential: Credential, fault: UpstreamFault, schedule: Schedule) -> None:
         gateway, snapshot = self.call.gateway, self.call.context.snapshot
-        now = gateway.clock.monotonic()
+        selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
         self._faults.append(fault)
-        gateway.metrics.attempts.inc(target.provider, fault.fault.value)
+        gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")
-            gateway.key_seen_valid[target.provider] = False
-        gateway.health.fail(target.name, credential.id, fault.fault, fault.retry_after, now)
+            selection.key_seen_valid[target.provider] = False
+        selection.health.fail(target.name, credential.id, fault.fault, fault.retry_after, now)
         pool = snapshot.credential_pools.get(target.provider)
-        has_other_key = pool is not None and pool.has_other(credential, target.name, gateway.health, now)
-        schedule.note(target, fault, has_other_key, now, gateway.dice.random())
+        has_other_key = pool is not None and pool.has_other(credential, target.name, selection.health, now)
+        schedule.note(target, fault, has_other_key, now, selection.dice.random())
 
     def _nothing_to_try(self) -> GatewayError:
         if self._refusals:
@@ -206,3 +241,14 @@ class Dispatch:
         if self._unfit == len(targets):
             return UnknownModel(f"The model '{alias}' cannot be used with {self.call.dialect.path}", param="model")
         return NoTargetLeft(alias, self._reasons)
+
+    async def _end_stream(self, error: GatewayError) -> web.StreamResponse:
+        recorder = self.call.recorder
+        store = recorder.store_final if recorder is not None else None
+        return await end_with_error(self.call.client_stream, self.lane, error, store)
+
+    def _store_partial(self) -> None:
+        """Store what was sent to a client that has left in the middle; nobody waits for it."""
+        recorder = self.call.recorder
+        if recorder is not None and not recorder.is_background and self.call.context.exchange.is_spoken:
+            self.call.gateway.lifecycle.spawn(recorder.store_partial())

@@ -1,4 +1,15 @@
-"""The record of one client request, and the table that says what may follow what."""
+"""The record of one client request, and the table that says what may follow what.
+
+An exchange is one request of a client from its head to the last byte of the answer, with however many attempts
+that takes. Its state answers one question at any moment: *may another target still be asked?* The answer is yes
+as long as no content has reached the client (ROUTED, TRYING, OPENED) and no from then on (SPOKEN): a second model
+cannot go on in the middle of the first one's sentence. OPENED stands between the two: the response head and
+keep-alive comments are out, so the status cannot change any more, but everything else still can.
+
+ENDED, FAILED and ABANDONED are final. Every state is listed with every step that is allowed in it; a step that is
+not listed is a bug of ours and raises, so that no code path can quietly answer twice or fall back too late.
+(docs/design.md draws this table.)
+"""
 
 from enum import StrEnum
 
@@ -9,11 +20,11 @@ from gateway.wire.neutral import Usage
 
 
 class State(StrEnum):
-    """Where an exchange stands. Falling back is legal in ROUTED, TRYING and OPENED, never after SPOKEN."""
+    """Where an exchange stands."""
 
     ROUTED = "routed"
     TRYING = "trying"
-    OPENED = "opened"  # headers and keep-alives are out, content is not
+    OPENED = "opened"  # head and keep-alives are out, content is not
     SPOKEN = "spoken"  # the client has content: there is no way back
     ENDED = "ended"
     FAILED = "failed"
@@ -23,26 +34,25 @@ class State(StrEnum):
 class Step(StrEnum):
     """What may happen to an exchange."""
 
-    TRY = "try"
-    LOSE = "lose"
-    OPEN = "open"
-    SPEAK = "speak"
+    TRY = "try"  # an attempt starts
+    LOSE = "lose"  # an attempt fails
+    OPEN = "open"  # the response head goes out
+    SPEAK = "speak"  # the first content goes out
     END = "end"
-    GIVE_UP = "give up"
-    LEAVE = "leave"
-    CUT = "cut"  # by the daemon's own end, before anything was said
-    ANSWER = "estimate"
+    ANSWER = "answer"  # the gateway answers by itself, without an upstream
+    GIVE_UP = "give up"  # no target is left
+    LEAVE = "leave"  # the client leaves
+    CUT = "cut"  # the daemon ends, before any content went out
 
 
-# Every state is listed, so that what is missing is forbidden.
 NEXT: dict[State, dict[Step, State]] = {
     State.ROUTED: {
         Step.TRY: State.TRYING,
         Step.OPEN: State.OPENED,
+        Step.ANSWER: State.ENDED,
         Step.GIVE_UP: State.FAILED,
         Step.LEAVE: State.ABANDONED,
         Step.CUT: State.FAILED,
-        Step.ANSWER: State.ENDED,  # a count of tokens needs no upstream
     },
     State.TRYING: {
         Step.LOSE: State.ROUTED,
@@ -62,9 +72,10 @@ NEXT: dict[State, dict[Step, State]] = {
     },
     State.SPOKEN: {Step.END: State.ENDED, Step.LOSE: State.FAILED, Step.LEAVE: State.ABANDONED},
     State.ENDED: {},
-    State.FAILED: {Step.ANSWER: State.ENDED},
+    State.FAILED: {},
     State.ABANDONED: {},
 }
+FINAL = frozenset(state for state, steps in NEXT.items() if not steps)
 
 
 class IllegalStep(RuntimeError):
@@ -73,28 +84,32 @@ class IllegalStep(RuntimeError):
 
 @define
 class Exchange:
-    """One client request from arrival to end. Times are monotonic seconds."""
+    """One client request from arrival to end. Times are monotonic seconds.
+
+    `label` stands for the alias in metrics: never a name that a client made up. `upstream_s` is the time spent
+    waiting for upstreams before the client's first byte. `response` is the id of the stored response.
+    """
 
     id: str
     started: float
-    state: State = State.ROUTED
     endpoint: str = ""
     alias: str = ""
-    label: str = ""  # the alias, or what stands for it in metrics: never a name that a client made up
+    label: str = ""
     is_stream: bool = False
+    response: str = ""
+    state: State = State.ROUTED
     provider: str = ""
     model: str = ""
-    response: str = ""  # the id of the response that is stored, or goes on
     is_stored: bool | None = None
     attempts: int = 0
-    upstream_s: float = 0.0  # spent waiting for upstreams before the client's first byte
+    upstream_s: float = 0.0
     first_byte: float | None = None
     usage: Usage | None = None
     status: int = 0
     error: GatewayError | None = None
 
     def step(self, step: Step) -> None:
-        """Move on. Raises IllegalStep for what the table does not list."""
+        """Move on. Raises IllegalStep if the table does not list the step for the present state."""
         try:
             self.state = NEXT[self.state][step]
         except KeyError:
@@ -107,5 +122,47 @@ class Exchange:
 
     @property
     def is_open(self) -> bool:
-        """Whether the response head is out, so that an error can only be said inside the stream."""
+        """Whether the response head is out, so that an error can only be sent inside the stream."""
         return self.state in (State.OPENED, State.SPOKEN)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can follow."""
+        return self.state in FINAL
+
+    def resolve(self, alias: str, label: str, *, is_stream: bool) -> None:
+        """Note what the client wants: the alias it named, and whether as a stream."""
+        self.alias, self.label, self.is_stream = alias, label, is_stream
+
+    def name_response(self, name: str) -> None:
+        """Note the stored response that this exchange makes or shows."""
+        self.response = name
+
+    def begin_attempt(self, provider: str, model: str) -> None:
+        """Count an attempt at a target."""
+        self.provider, self.model = provider, model
+        self.attempts += 1
+
+    def wait(self, seconds: float) -> None:
+        """Add time that an upstream has taken."""
+        self.upstream_s += seconds
+
+    def note_first_byte(self, now: float) -> None:
+        """Note when the first content went out."""
+        self.first_byte = now
+
+    def note_usage(self, usage: Usage | None) -> None:
+        """Note the token counts of the reply."""
+        self.usage = usage
+
+    def note_stored(self, *, is_stored: bool) -> None:
+        """Note whether the response is in the store."""
+        self.is_stored = is_stored
+
+    def fail(self, error: GatewayError) -> None:
+        """Note the error that the client is sent."""
+        self.error = error
+
+    def finish(self, status: int) -> None:
+        """Note the status that was sent, or 499 for a client that left."""
+        self.status = status

@@ -1,8 +1,15 @@
-"""Carries a reply to the client: whole or as a stream, raw or translated.
+"""Carries a streamed reply from the provider to the client, through the lane between them.
 
-One task reads and writes; nothing is queued between. Only whole frames are written, so that a
-keep-alive may stand between any two writes. Chooses no target: a fault before the first content
-goes up to dispatch, and the client never hears of it.
+**Hold, speak, look.** A reply is *held* until it has said something: a role, a ping, a comment, an empty delta
+decide nothing, and as long as the client has seen none of it another target may still answer in its place. With
+the first content the relay *speaks*: the head goes out, then what was held, and from then on each chunk goes out
+as it comes. A fault before that moment is raised to dispatch and the client never hears of it; a fault after it
+ends the stream with the error event of the client's dialect.
+
+One task reads and writes, and nothing is queued between: a client that reads slowly makes the relay read slowly.
+Only whole frames are written, so that a keep-alive may stand between any two writes. While no chunk comes the
+relay *looks* at the clock: is a keep-alive due, has the provider been silent for too long, is the deadline past?
+One timer serves all of these; it is set again only if it fires, never for each chunk.
 """
 
 import asyncio
@@ -20,18 +27,19 @@ from gateway.upstream.client import Deadline, UpstreamReply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.lane import Lane
 
-# Once the model has finished only the usage and the end can follow (TRANSLATION.md 7.7).
-AFTER_FINISH = 5.0
-# For so long the end of a body is waited for that has nothing left to say.
-LAST_WORD = 0.05
-# Held back before the first content: a role, a ping, a few comments. More than this is no beginning.
+# Seconds. After the finish reason only the usage and the end can follow (TRANSLATION.md 7.7).
+AFTER_FINISH_S = 5.0
+# Seconds to wait for the end of a body whose last frame has come: without it the connection cannot be used again.
+FOR_END_S = 0.05
+# Bytes held before the first content: a role, a ping, some comments. Beyond this the stream is no reply.
 MAX_HELD = 1024 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
+Store = Callable[[bytes], Coroutine[Any, Any, bytes]]
 
 
 class Cutter(Protocol):
-    """Cuts what the socket gave into pieces that may be written one by one."""
+    """Cuts the chunks of a socket into pieces that may be written one by one."""
 
     @property
     def is_between(self) -> bool: ...
@@ -41,35 +49,39 @@ class Cutter(Protocol):
     def end(self) -> bytes: ...
 
 
-@define
-class Stream:
-    """One upstream reply on its way through a lane to the outlet."""
+@define(kw_only=True)
+class Relay:
+    """One upstream reply on its way through a lane to the client.
+
+    `on_content` is called with the first content; `reopen` asks the target to go on with a reply that has paused;
+    `store_final` stores the response that the last frames complete, and returns what may be sent of them.
+    """
 
     reply: UpstreamReply
     lane: Lane
-    client_stream: ClientStream
+    client: ClientStream
     deadline: Deadline
-    accept_empty: bool
-    on_content: Callable[[], None]
+    accepts_empty: bool
     reply_headers: dict[str, str]
-    cutter: Cutter = field(factory=FrameCutter)
-    reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]] | None = None  # asks again, for a reply that paused
-    ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None  # what has to be done before the end is told
+    cutter: Cutter
+    on_content: Callable[[], None]
+    reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]]
+    store_final: Store | None = None
     _held: bytes = field(default=b"", init=False)
-    _heard: float = field(default=0.0, init=False)
+    _heard: float = field(default=0.0, init=False)  # loop time of the last chunk
 
     async def run(self) -> web.StreamResponse:
         """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
         await self._run_segment()
-        while (body := self.lane.proceed()) is not None and self.reopen is not None:
+        while (body := self.lane.proceed()) is not None:
             self.reply.close()
-            self.reply = await self.client_stream.patiently(self.reopen(body))
+            self.reply = await self.client.keep_alive_during(self.reopen(body))
             self.cutter = FrameCutter()
             await self._run_segment()
         return await self._finish()
 
     async def _run_segment(self) -> None:
-        """Read one upstream reply to its end."""
+        """Read one upstream reply to its end; a reply that pauses has several."""
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
         is_over = False
@@ -81,14 +93,14 @@ class Stream:
                 is_over = await self._look(loop.time())
 
     async def _read(self, loop: asyncio.AbstractEventLoop, timer: asyncio.Timeout) -> bool:
-        """The hot loop: one chunk in, its whole frames out. Flat, because it runs for every token."""
-        lane, client_stream = self.lane, self.client_stream
+        """Read chunks and write their whole frames: the hot loop. It is flat because it runs for every token."""
+        lane, client = self.lane, self.client
         read, cutter, now = self.reply.chunk, self.cutter, loop.time
         fault: UpstreamFault | None = None
-        buffered = client_stream.buffered
+        buffered = client.buffered
         passes, is_between = lane.passes, cutter.is_between
         was_finished = lane.is_finished
-        send = client_stream.send if client_stream.exchange.is_spoken else None
+        send = client.send if client.exchange.is_spoken else None
         with self.reply.faults():
             while chunk := await read():
                 self._heard = heard = now()
@@ -99,7 +111,7 @@ class Stream:
                     is_between = cutter.is_between
                 if send is None:
                     if fault is None and out and await self._hold(out):
-                        send = client_stream.send
+                        send = client.send
                 elif out:
                     if buffered() + len(out) > LOW_WATER:
                         await self._write_slowly(out, timer)
@@ -108,23 +120,23 @@ class Stream:
                             await send(out)
                         except ConnectionError:
                             raise ClientGone from None
-                        client_stream.wrote = heard
+                        client.wrote = heard
                 if fault is not None:
                     raise fault
                 if lane.is_enough:
-                    if lane.is_finished:
-                        await self._hear_out(read)
-                    return True
+                    return await self._read_end(read)
                 if lane.is_finished and not was_finished:
                     was_finished = True
                     timer.reschedule(self._next_look(self._heard))
         return True
 
-    async def _hear_out(self, read: Callable[[], Awaitable[bytes]]) -> None:
-        """Nothing that may still come is wanted but the end, without which the connection cannot be used again."""
-        with suppress(UpstreamFault), self.reply.faults(), suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORD):
-                await read()
+    async def _read_end(self, read: Callable[[], Awaitable[bytes]]) -> bool:
+        """Wait a moment for the end of a body that has nothing left to say. Return True: the reply is over."""
+        if self.lane.is_finished:
+            with suppress(UpstreamFault), self.reply.faults(), suppress(TimeoutError):
+                async with asyncio.timeout(FOR_END_S):
+                    await read()
+        return True
 
     async def _write_slowly(self, out: bytes, timer: asyncio.Timeout) -> None:
         """Write to a client that reads slowly: this write may wait, and no timer of ours may cancel it.
@@ -132,12 +144,12 @@ class Stream:
         (aiohttp's drain cannot be waited for again once such a wait was cancelled.)
         """
         timer.reschedule(None)
-        await self.client_stream.write(out)
+        await self.client.write(out)
         self._heard = asyncio.get_running_loop().time()  # we did not listen while the client did not read
         timer.reschedule(self._next_look(self._heard))
 
     def _feed(self, chunk: bytes) -> tuple[bytes, UpstreamFault | None]:
-        """What a chunk's frames say to the client, up to the one that is a fault."""
+        """Return what a chunk's frames become for the client, up to the first frame that is a fault."""
         out = []
         try:
             for frame in self.cutter.feed(chunk):
@@ -147,7 +159,7 @@ class Stream:
         return b"".join(out), None
 
     async def _hold(self, out: bytes) -> bool:
-        """Keep back what says nothing yet; send it with the first content. Return whether that has come."""
+        """Keep back what has no content yet; send it with the first content. Return whether that has come."""
         if self.lane.has_content:
             await self._speak(self._held + out)
             return True
@@ -157,64 +169,66 @@ class Stream:
         return False
 
     async def _speak(self, out: bytes) -> None:
-        """The first content: from here on there is no other target."""
+        """Send the first content: from here on there is no other target."""
         self.on_content()
-        await self.client_stream.open(self.reply_headers)
-        self.client_stream.exchange.step(Step.SPEAK)
+        await self.client.open(self.reply_headers)
+        self.client.exchange.step(Step.SPEAK)
         self._held = b""
-        await self.client_stream.write(out)
+        await self.client.write(out)
 
     async def _finish(self) -> web.StreamResponse:
+        """Write what is left, store the response if it is to be stored, and end the body."""
         tail = self.cutter.end()
         if tail:
             self._held += self.lane.feed(tail)
         out = self._held + self.lane.end()
         self._held = b""
-        is_spoken = self.client_stream.exchange.is_spoken
-        if not is_spoken and self.lane.is_empty and not self.accept_empty:
+        is_spoken = self.client.exchange.is_spoken
+        if not is_spoken and self.lane.is_empty and not self.accepts_empty:
             raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
-        if self.ending is not None:
-            out = await self.ending(out)
+        if self.store_final is not None:
+            out = await self.store_final(out)
         if is_spoken:
             if out:
-                await self.client_stream.write(out)
+                await self.client.write(out)
         else:
             await self._speak(out)
-        self.client_stream.exchange.step(Step.END)
-        return await self.client_stream.close()
+        self.client.exchange.step(Step.END)
+        return await self.client.close()
 
     def _next_look(self, now: float) -> float:
-        return min(self._heard + self._patience, self.deadline.at, self.client_stream.next_beat(now))
+        return min(self._heard + self._patience, self.deadline.at, self.client.next_beat(now))
 
     @property
     def _patience(self) -> float:
+        """Seconds of silence that are allowed now."""
         idle = self.reply.timeouts.idle
-        return min(idle, AFTER_FINISH) if self.lane.is_finished else idle
+        return min(idle, AFTER_FINISH_S) if self.lane.is_finished else idle
 
     async def _look(self, now: float) -> bool:
-        """The timer has fired: is anything due? Return whether the reply is as good as ended."""
+        """Do what is due when the timer fires. Return whether the reply is as good as ended."""
         if now >= self.deadline.at:
             raise self.deadline.passed()
         if now - self._heard >= self._patience:
             if self.lane.is_finished:
                 return True
             raise self.reply.silence()
-        await self.client_stream.beat(now)
+        await self.client.beat(now)
         return False
 
 
 async def end_with_error(
-    client_stream: ClientStream,
-    lane: Lane,
-    error: GatewayError,
-    ending: Callable[[bytes], Coroutine[Any, Any, bytes]] | None = None,
+    client: ClientStream, lane: Lane, error: GatewayError, store_final: Store | None = None
 ) -> web.StreamResponse:
-    """Say an error inside a reply whose head is out. What has no words for it is cut off, never ended cleanly."""
-    said = lane.fail(error, client_stream.exchange.id)
-    if ending is not None:
-        said = await ending(said)
-    if not said:
-        client_stream.cut()
+    """Write an error inside a reply whose head is out.
+
+    A lane that has no words for an error gets its connection cut, never a clean end.
+    """
+    frames = lane.fail(error, client.exchange.id)
+    if store_final is not None:
+        frames = await store_final(frames)
+    if not frames:
+        client.cut()
         raise ClientGone
-    await client_stream.write(said)
-    return await client_stream.close()
+    await client.write(frames)
+    return await client.close()

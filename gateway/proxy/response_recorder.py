@@ -1,7 +1,6 @@
-"""Keeps the reply of one request, before the client is told that it is kept."""
+"""Stores the response of one exchange, before the client is told that it is stored."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -9,6 +8,7 @@ from attrs import define, evolve, field
 
 from gateway.clock import Clock
 from gateway.errors import BadRequest, StorageFull
+from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.exchange import Exchange
 from gateway.store.protocol import Responses, StoreDown, StoredResponse
 from gateway.wire.lane import Lane
@@ -17,16 +17,16 @@ from gateway.wire.openai_responses.stored_items import read_output
 
 # Seconds for which the end of a background run is tried to be stored: nobody waits for it, and it was paid for.
 PATIENCE_S, PAUSE_S = 300.0, 1.0
-_UNKEPT = {"store": b"false"}
+_UNSTORED = {"store": b"false"}
 
 
-@define(slots=False)
+@define
 class ResponseRecorder:
     """What is stored of one request and its reply.
 
-    `is_demanded`: the client has said `store: true` itself, so an answer that cannot be stored is refused where
-    it still can be. `maker` is the target and the credential that speak. `input` is what this request adds,
-    `joined` the whole conversation with it; `begun` the response object as it was when a background run began.
+    `is_demanded`: the client itself has sent `store: true`, so an answer that cannot be stored is refused while
+    it still can be. `input` is what this request adds to the conversation, `joined` the whole of it, `given` the
+    ids that the client has given its items. `begun` is the response object of a background run at its start.
     """
 
     store: Responses
@@ -37,58 +37,69 @@ class ResponseRecorder:
     ttl: float
     input: bytes
     joined: bytes
-    given: tuple[str, ...] = ()  # the ids of its items, where the client has given them any
+    exchange: Exchange
+    given: tuple[str, ...] = ()
     is_demanded: bool = False
     is_background: bool = False
-    exchange: Exchange = field(kw_only=True)
     begun: bytes = b""
-    maker: str = field(default="", init=False)
-    is_over: bool = field(default=False, init=False)  # nothing more is to be stored
+    marks: Mapping[str, bytes] = field(init=False)  # the members of the response object that are the gateway's to say
+    _is_over: bool = field(default=False, init=False)
+    _affinity: Affinity = field(default=NO_AFFINITY, init=False)
     _lane: RecordingLane | None = field(default=None, init=False)
 
-    @cached_property
-    def marks(self) -> Mapping[str, bytes]:
-        """The members of the response object that are the gateway's to say."""
-        said = {"id": self.id, "store": True, "previous_response_id": self.previous, "background": self.is_background}
-        return {name: msgspec.json.encode(value) for name, value in said.items()}
+    @marks.default
+    def _marks(self) -> Mapping[str, bytes]:
+        ours = {"id": self.id, "store": True, "previous_response_id": self.previous, "background": self.is_background}
+        return {name: msgspec.json.encode(value) for name, value in ours.items()}
 
-    def lane(self, inner: Lane) -> Lane:
-        """The lane of a stream that is kept."""
+    @property
+    def is_over(self) -> bool:
+        """Whether the end was stored, or was tried to be: nothing more will be."""
+        return self._is_over
+
+    def for_run(self, begun: bytes, exchange: Exchange) -> "ResponseRecorder":
+        """Make the recorder of a background run, which has an exchange of its own."""
+        return evolve(self, begun=begun, exchange=exchange)
+
+    def lane(self, inner: Lane, affinity: Affinity = NO_AFFINITY) -> Lane:
+        """Wrap the lane of a stream that is stored; `affinity` is who sends it."""
+        self._affinity = affinity
         self._lane = RecordingLane(inner, self.marks, self.begun)
         return self._lane
 
-    async def ending(self, out: bytes) -> bytes:
-        """Store the response whose last frames these are; return what may be told."""
-        final = final_in(out)
-        if final is None or await self._put(final):
-            return out
-        return remark(out, _UNKEPT)
+    async def store_final(self, out: bytes) -> bytes:
+        """Store the response whose last frames these are; return what may be sent."""
+        final = self._lane.final if self._lane is not None else None
+        return await self._store_frames(out, final or final_in(out))
 
-    async def spread(self, stream: bytes) -> bytes:
-        """Store the response of a whole stream; return what may be told."""
-        return await self.ending(remark(stream, self.marks))
+    async def store_stream(self, stream: bytes, affinity: Affinity) -> bytes:
+        """Store the response of a whole stream; return what may be sent."""
+        self._affinity = affinity
+        out = remark(stream, self.marks)
+        return await self._store_frames(out, final_in(out))
 
-    async def whole(self, body: bytes) -> bytes:
-        """Store a whole response; return what may be told. Raises StorageFull."""
+    async def store_whole(self, body: bytes, affinity: Affinity) -> bytes:
+        """Store a whole response; return what may be sent. Raises StorageFull."""
+        self._affinity = affinity
         members = members_of(body, self.marks)
         encoded = msgspec.json.encode(members)
-        if await self._put(Final(members)):
+        if await self._store_once(Final(members)):
             return encoded
         if self.is_demanded:
             raise StorageFull
-        return marked(encoded, _UNKEPT)
+        return marked(encoded, _UNSTORED)
 
     def so_far(self, status: str) -> bytes | None:
-        """The response object with what was said of it; None when nothing was."""
+        """Return the response object with what was sent of it; None if nothing was."""
         return self._lane.so_far(status) if self._lane is not None else None
 
-    async def rest(self) -> None:
-        """Store what was said to a client that has left in the middle (TRANSLATION.md 7.12)."""
+    async def store_partial(self) -> None:
+        """Store what was sent to a client that has left in the middle (TRANSLATION.md 7.12)."""
         if (body := self.so_far("incomplete")) is not None:
-            await self._put(Final(members_of(body)))
+            await self._store_once(Final(members_of(body)))
 
     async def write(self, stored: StoredResponse) -> bool:
-        """Write a response; one whose beginning was deleted meanwhile keeps the whole conversation itself.
+        """Write a response; if the one before it was deleted meanwhile, with the whole conversation in it.
 
         Raises StoreDown.
         """
@@ -99,17 +110,17 @@ class ResponseRecorder:
     def record(
         self, members: Mapping[str, msgspec.Raw], status: str = "", lease: float = 0.0, last: int = -1
     ) -> StoredResponse:
-        """The row of this response as it stands. Raises MsgspecError or BadRequest for what is no response."""
+        """Make the row of this response as it stands. Raises MsgspecError or BadRequest if it is no response."""
         now = self.clock.time()
         output, items = read_output(members.get("output"))
         return StoredResponse(
             owner=self.owner,
             id=self.id,
             previous=self.previous,
-            status=status or _word(members.get("status")),
+            status=status or _status(members.get("status")),
             created=int(now),
             expires=now + self.ttl,
-            maker=self.maker,
+            maker=self._affinity.encode(),
             items=(*self.given, *(item.id for item in items if item.id is not None)),
             input=self.input,
             output=output,
@@ -118,29 +129,35 @@ class ResponseRecorder:
             last=last,
         )
 
-    async def _put(self, final: Final) -> bool:
+    async def _store_frames(self, out: bytes, final: Final | None) -> bytes:
+        if final is None or await self._store_once(final):
+            return out
+        return remark(out, _UNSTORED)
+
+    async def _store_once(self, final: Final) -> bool:
         """Store what has ended; return whether it is stored."""
-        if self.is_over:
+        if self._is_over:
             return False
-        self.is_over = True
-        self.exchange.is_stored = await self._store(final)
-        return self.exchange.is_stored
+        self._is_over = True
+        is_stored = await self._store(final)
+        self.exchange.note_stored(is_stored=is_stored)
+        return is_stored
 
     async def _store(self, final: Final) -> bool:
         try:
             stored = self.record(final.response, last=final.number if self.is_background else -1)
         except (msgspec.MsgspecError, UnicodeDecodeError, BadRequest):
-            return False  # an odd reply is told all the same
+            return False  # an odd reply is sent all the same
         patience = self.clock.monotonic() + (PATIENCE_S if self.is_background else 0.0)
         while True:
             try:
                 return await (self.store.put(stored, only_running=True) if self.is_background else self.write(stored))
-            except StoreDown:  # the store has told it
+            except StoreDown:  # the store has logged it
                 if self.clock.monotonic() >= patience:
                     return False
             await self.clock.sleep(PAUSE_S)
 
 
-def _word(raw: msgspec.Raw | None) -> str:
+def _status(raw: msgspec.Raw | None) -> str:
     word: Any = msgspec.json.decode(raw) if raw is not None else None
     return word if isinstance(word, str) and word else "completed"

@@ -1,4 +1,4 @@
-"""All long-lived parts in one record, and what changes together at a reload in another."""
+"""Everything that lives as long as the process, by what it is for."""
 
 import asyncio
 import random
@@ -7,17 +7,17 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gateway.clock import Clock
 from gateway.config.schema import OAuth
 from gateway.policy.health import Health
+from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.tokenizer import Tokenizer
-from gateway.store.protocol import Windows
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
@@ -27,71 +27,101 @@ from gateway.upstream.oauth import TokenFile
 
 
 @define
-class Gateway:
-    """Everything that lives as long as the process."""
+class Lifecycle:
+    """Where the process stands, and what it has to wait for before it ends."""
 
-    snapshot: Snapshot
-    upstream: Upstream
-    health: Health
-    logs: Logs
-    redactor: Redactor
-    metrics: Metrics
-    clock: Clock
-    dice: random.Random
-    windows: Windows
-    responses: WatchedResponses
-    packaged: Mapping[str, Any]  # data/models.yaml
-    top_models: Mapping[str, Any]  # data/top_models.yaml
     started_at: float  # Unix seconds
-    own_secret: bytes = field(repr=False)  # where providers.yaml has none
-    builtin_url: str = ""
-    state_dir: str | None = None
-    tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
-    token_files: dict[OAuth, TokenFile] = field(factory=dict)
-    reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
-    refused_members: RefusedMembers = field(factory=RefusedMembers)
-    budgets: dict[str, RetryBudget] = field(factory=dict)
-    rotations: dict[str, int] = field(factory=dict)
-    background_tasks: set[asyncio.Task[None]] = field(
-        factory=set
-    )  # what is still to be stored of exchanges that have ended
-    exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
-    key_seen_valid: dict[str, bool] = field(factory=dict)  # provider -> what traffic last showed
-    reload_problems: list[str] = field(factory=list)
     is_started: bool = False
     is_draining: bool = False
     is_cutting: bool = False  # the drain is over: what still runs is told so and ends
-
-    @property
-    def secret(self) -> bytes:
-        """Signs what clients carry for us."""
-        given = self.snapshot.config.server.secret
-        return given.value.encode() if given is not None and given.value else self.own_secret
-
-    def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
-        """The credentials file of a provider: one object, so that one refresh serves all."""
-        if oauth not in self.token_files:
-            exchange = partial(self.upstream.post_form, f"{provider} token")
-            self.token_files[oauth] = TokenFile(oauth, self.clock, exchange, self.logs.log.warning)
-        return self.token_files[oauth]
+    exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
+    background_tasks: set[asyncio.Task[None]] = field(factory=set)  # what ended exchanges still have to store
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that nobody waits for."""
+        """Run something that no exchange waits for; the end of the process does."""
         task = asyncio.create_task(work)
         self.background_tasks.add(task)
         task.add_done_callback(self.background_tasks.discard)
 
+
+@define
+class Selection:
+    """What the choice among targets and credentials rests on; lives on over reloads."""
+
+    health: Health
+    dice: random.Random
+    retry_budgets: dict[str, RetryBudget] = field(factory=dict)  # by provider
+    rotations: dict[str, int] = field(factory=dict)  # exchanges of each round-robin route
+    key_seen_valid: dict[str, bool] = field(factory=dict)  # by provider: what traffic last showed
+
     def next_rotation(self, alias: str) -> int:
         """Count an exchange of a route, for round robin."""
-        next_rotation = self.rotations.get(alias, 0)
-        self.rotations[alias] = next_rotation + 1
-        return next_rotation
+        rotation = self.rotations.get(alias, 0)
+        self.rotations[alias] = rotation + 1
+        return rotation
 
-    def budget(self, provider: str) -> RetryBudget:
-        """The budget of second tries at a provider."""
-        if (budget := self.budgets.get(provider)) is None:
-            budget = self.budgets[provider] = RetryBudget()
+    def retry_budget(self, provider: str) -> RetryBudget:
+        """Return the budget of second tries at a provider."""
+        if (budget := self.retry_budgets.get(provider)) is None:
+            budget = self.retry_budgets[provider] = RetryBudget()
         return budget
+
+
+@frozen
+class Telemetry:
+    """Where the process says what happens."""
+
+    logs: Logs
+    redactor: Redactor
+    metrics: Metrics
+
+
+@frozen
+class Setup:
+    """What the process was started with, beside providers.yaml; a reload does not change it.
+
+    `models` and `top_models` are the packaged data; `own_secret` signs envelopes if the configuration has no
+    secret; `builtin_url` is where the built-in mock listens, empty if no provider needs it.
+    """
+
+    models: Mapping[str, Any]
+    top_models: Mapping[str, Any]
+    own_secret: bytes = field(repr=False)
+    builtin_url: str = ""
+    state_dir: str | None = None
+
+
+@define
+class Gateway:
+    """Everything that lives as long as the process."""
+
+    snapshot: Snapshot
+    setup: Setup
+    clock: Clock
+    upstream: Upstream
+    responses: WatchedResponses
+    lifecycle: Lifecycle
+    selection: Selection
+    telemetry: Telemetry
+    tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
+    buckets: Buckets = field(factory=Buckets)
+    reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
+    refused_members: RefusedMembers = field(factory=RefusedMembers)
+    reload_problems: list[str] = field(factory=list)
+    _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)
+
+    @property
+    def secret(self) -> bytes:
+        """Signs what clients carry for the gateway."""
+        given = self.snapshot.config.server.secret
+        return given.value.encode() if given is not None and given.value else self.setup.own_secret
+
+    def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
+        """Return the credentials file of a provider: one object, so that one refresh serves all."""
+        if oauth not in self._token_files:
+            post_form = partial(self.upstream.post_form, f"{provider} token")
+            self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
+        return self._token_files[oauth]
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

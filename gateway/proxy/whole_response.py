@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 _HIGH_WATER = 65536
 
 
-class Answer(web.StreamResponse):
+class WholeResponse(web.StreamResponse):
     """A whole JSON reply. `fields` are its headers, and may be added to until it is sent."""
 
     def __init__(self, body: bytes, fields: dict[str, str], status: int = 200) -> None:
@@ -57,7 +57,7 @@ class Answer(web.StreamResponse):
 
 def add_headers(answer: web.StreamResponse, headers: dict[str, str]) -> None:
     """Add headers to an answer of either kind that has not been sent."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, WholeResponse):
         answer.fields.update(headers)
     else:
         answer.headers.update(headers)

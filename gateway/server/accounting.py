@@ -2,36 +2,13 @@
 
 from typing import Any
 
-from gateway import errors
-from gateway.errors import GatewayError, UpstreamFault
+from gateway.errors import UpstreamFault
 from gateway.proxy.context import RequestContext
 from gateway.proxy.exchange import Exchange, State
 from gateway.proxy.state import Gateway
 from gateway.wire.neutral import Usage
 
 TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
-
-
-OUTCOMES: dict[type[GatewayError], str] = {
-    errors.BadRequest: "bad_request",
-    errors.CannotSay: "cannot_say",
-    errors.Unauthorized: "unauthorized",
-    errors.Forbidden: "forbidden",
-    errors.NotFound: "not_found",
-    errors.UnknownResponse: "not_found",
-    errors.UpgradeRequired: "upgrade_required",
-    errors.UnknownModel: "unknown_model",
-    errors.MethodNotAllowed: "method_not_allowed",
-    errors.ClientTooSlow: "client_too_slow",
-    errors.TooLarge: "too_large",
-    errors.UnsupportedMedia: "unsupported_media",
-    errors.RateLimited: "rate_limited",
-    errors.Unavailable: "unavailable",
-    errors.ShuttingDown: "shutting_down",
-    errors.StoreUnavailable: "store_unavailable",
-    errors.StorageFull: "not_stored",
-    errors.NoTargetLeft: "no_target",
-}
 
 
 def close_books(gateway: Gateway, context: RequestContext) -> None:
@@ -65,7 +42,7 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
         line |= _usage_members(exchange.usage)
     if exchange.error is not None:
         line["origin"], line["code"] = exchange.error.origin, exchange.error.code
-    gateway.logs.exchange(line)
+    gateway.telemetry.logs.exchange(line)
 
 
 def _usage_members(usage: Usage) -> dict[str, Any]:
@@ -87,7 +64,7 @@ def _route_members(exchange: Exchange) -> dict[str, Any]:
 
 
 def _count(gateway: Gateway, exchange: Exchange, outcome: str, now: float) -> None:
-    metrics, provider = gateway.metrics, exchange.provider
+    metrics, provider = gateway.telemetry.metrics, exchange.provider
     metrics.requests.inc(exchange.endpoint, exchange.label, provider, outcome)
     metrics.duration.observe(now - exchange.started, exchange.endpoint)
     if exchange.error is not None:
@@ -111,4 +88,4 @@ def _outcome(exchange: Exchange) -> str:
         return "ok"
     if isinstance(exchange.error, UpstreamFault):
         return exchange.error.fault.value
-    return OUTCOMES.get(type(exchange.error), "error")
+    return exchange.error.outcome

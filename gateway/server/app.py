@@ -9,28 +9,24 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import web
 
 from gateway.clock import Clock
-from gateway.config.checks import BUILTIN
 from gateway.config.files import sqlite_file
-from gateway.config.schema import Config
+from gateway.config.schema import BUILTIN, Config
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health
-from gateway.proxy.context import ENDPOINTS
 from gateway.proxy.snapshot import make_snapshot
-from gateway.proxy.state import GATEWAY, Gateway
+from gateway.proxy.state import GATEWAY, Gateway, Lifecycle, Selection, Setup, Telemetry
 from gateway.proxy.tokenizer import Tokenizer, is_installed
-from gateway.server.handlers import models
-from gateway.server.handlers import self_test as connection_test
-from gateway.server.housekeeping import _housekeeping, _watch
+from gateway.server.handlers import models, self_test
+from gateway.server.housekeeping import add_gauges, housekeeping
 from gateway.server.middleware.access_log import access_log
 from gateway.server.middleware.admit import admit
 from gateway.server.middleware.authenticate import authenticate
 from gateway.server.middleware.cors import cors
 from gateway.server.middleware.limit_rate import limit_rate
 from gateway.server.middleware.say_errors import say_errors
-from gateway.server.model_lists import Catalogue
+from gateway.server.model_lists import ModelLists
 from gateway.server.responses.background import RUNS, Runs
-from gateway.server.routes import _add_routes
-from gateway.store.memory import MemoryWindows
+from gateway.server.routes import add_routes
 from gateway.store.open_store import open_responses
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
@@ -65,38 +61,31 @@ def make_app(
     clock = clock or Clock()
 
     async def run_parts(app: web.Application) -> AsyncIterator[None]:
-        opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
         metrics = Metrics()
+        opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
         store = WatchedResponses(opened, clock, logs.log.warning, metrics.store_failures.inc)
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""
         client = HttpClient()
+        own_secret = secret or secrets.token_bytes(32)
         gateway = Gateway(
             snapshot=make_snapshot(config, data["models"], builtin),
-            upstream=Upstream(client),
-            health=Health(config.breaker),
-            logs=logs,
-            redactor=redactor,
-            metrics=metrics,
+            setup=Setup(data["models"], data["top_models"], own_secret, builtin, state_dir),
             clock=clock,
-            dice=dice or random.SystemRandom(),
-            windows=MemoryWindows(clock),
+            upstream=Upstream(client),
             responses=store,
-            packaged=data["models"],
-            top_models=data["top_models"],
-            started_at=clock.time(),
-            own_secret=secret or secrets.token_bytes(32),
+            lifecycle=Lifecycle(clock.time()),
+            selection=Selection(Health(config.breaker), dice or random.SystemRandom()),
+            telemetry=Telemetry(logs, redactor, metrics),
             tokenizer=Tokenizer() if is_installed() else None,
-            builtin_url=builtin,
-            state_dir=state_dir,
         )
-        app[GATEWAY] = gateway
-        app[models.CATALOGUE] = Catalogue(gateway)
-        app[RUNS] = Runs(gateway)
-        _watch(gateway, app[RUNS])
-        app[connection_test.LAST] = connection_test.LastTest()
-        gateway.is_started = True
-        async with _housekeeping(gateway, app[RUNS]):
+        runs = Runs(gateway)
+        app[GATEWAY], app[RUNS] = gateway, runs
+        app[models.MODEL_LISTS] = ModelLists(gateway)
+        app[self_test.LAST] = self_test.LastTest()
+        add_gauges(gateway, runs)
+        gateway.lifecycle.is_started = True
+        async with housekeeping(gateway, runs):
             yield
         if gateway.tokenizer is not None:
             gateway.tokenizer.close()
@@ -105,23 +94,24 @@ def make_app(
         await mock.stop()
 
     app.cleanup_ctx.append(run_parts)
-    app[ENDPOINTS] = _add_routes(app)
+    add_routes(app)
     return app
 
 
 def reload_parts(gateway: Gateway, config: Config) -> None:
     """Put a new configuration into force in one step; exchanges in flight keep the one they began with."""
-    if _uses_builtin(config) and not gateway.builtin_url:
-        gateway.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
-    gateway.snapshot = make_snapshot(config, gateway.packaged, gateway.builtin_url)
-    gateway.health.breaker = config.breaker
-    gateway.redactor.add(secrets_of(config))
+    setup, telemetry = gateway.setup, gateway.telemetry
+    if _uses_builtin(config) and not setup.builtin_url:
+        telemetry.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
+    gateway.snapshot = make_snapshot(config, setup.models, setup.builtin_url)
+    gateway.selection.health.breaker = config.breaker
+    telemetry.redactor.add(secrets_of(config))
     gateway.reload_problems = []
-    gateway.metrics.reloads.inc()
+    telemetry.metrics.reloads.inc()
 
 
 def secrets_of(config: Config) -> list[str]:
-    """Every secret value that the configuration has loaded, for the redactor."""
+    """Return every secret value that the configuration has loaded, for the redactor."""
     password = urlsplit(config.store.url).password
     found: list[str | None] = [password, unquote(password)] if password else []
     found += [secret.text for key in config.keys.values() for secret in key.secret]

@@ -110,7 +110,7 @@ class Daemon:
                 raise ConfigError(self.path, [no_keys_problem(address)])
         except ConfigError as error:
             gateway.reload_problems = error.lines()
-            gateway.metrics.reload_failures.inc()
+            gateway.telemetry.metrics.reload_failures.inc()
             self.logs.log.error("reload refused, the old configuration stays", problems=error.lines())
         else:
             if config.server.listen != self.config.server.listen:
@@ -126,18 +126,18 @@ class Daemon:
     async def _drain(self, gateway: Gateway, servers: Sequence[asyncio.Server]) -> None:
         """Step out of the load balancer, stop listening, let exchanges finish, cut what is left."""
         limit = gateway.snapshot.config.server.drain
-        gateway.is_draining = True
+        gateway.lifecycle.is_draining = True
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((limit + 10) * 1e6)}")
-        self.logs.log.info("draining", exchanges=len(gateway.exchanges), limit_s=limit)
-        if gateway.exchanges:
+        self.logs.log.info("draining", exchanges=len(gateway.lifecycle.exchanges), limit_s=limit)
+        if gateway.lifecycle.exchanges:
             await asyncio.sleep(STEP_ASIDE_S)
         for server in servers:
             server.close()
         if await _finish(gateway, limit):
             return
-        self.logs.log.warning("cut off", exchanges=len(gateway.exchanges))
-        gateway.is_cutting = True
-        for task in list(gateway.exchanges.values()):
+        self.logs.log.warning("cut off", exchanges=len(gateway.lifecycle.exchanges))
+        gateway.lifecycle.is_cutting = True
+        for task in list(gateway.lifecycle.exchanges.values()):
             task.cancel()
         await _finish(gateway, LAST_WORDS_S)
 
@@ -191,10 +191,10 @@ async def _watchdog() -> None:
 
 async def _finish(gateway: Gateway, seconds: float) -> bool:
     """Wait for the exchanges in flight. Return whether all have ended."""
-    tasks = set(gateway.exchanges.values())
+    tasks = set(gateway.lifecycle.exchanges.values())
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
-    return not gateway.exchanges
+    return not gateway.lifecycle.exchanges
 
 
 def _state_dir(config: Config) -> str | None:

@@ -32,7 +32,7 @@ class Listed(msgspec.Struct):
 
 
 @define
-class Catalogue:
+class ModelLists:
     """The model lists of all providers."""
 
     gateway: Gateway
@@ -69,7 +69,9 @@ class Catalogue:
                 raw = await self._fetch(snapshot, provider)
             except UpstreamFault as fault:
                 self._failed[provider.name] = self.gateway.clock.time()
-                self.gateway.logs.log.warning("model list failed", provider=provider.name, reason=fault.message)
+                self.gateway.telemetry.logs.log.warning(
+                    "model list failed", provider=provider.name, reason=fault.message
+                )
                 return False
             self._known[provider.name] = Listed(self.gateway.clock.time(), raw)
             return True
@@ -101,7 +103,7 @@ class Catalogue:
 
     @property
     def _path(self) -> Path | None:
-        return Path(self.gateway.state_dir, FILE) if self.gateway.state_dir is not None else None
+        return Path(self.gateway.setup.state_dir, FILE) if self.gateway.setup.state_dir is not None else None
 
 
 def read_list(status: int, body: bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gateway.config.schema import Provider, Route, Target
 from gateway.policy.routes import Resolved
-from gateway.proxy.plan.choose import spoken
+from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.snapshot import Snapshot
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
@@ -64,7 +64,7 @@ def _shed(snapshot: Snapshot, route: Route) -> Iterator[str]:
 def _crossings(provider: Provider) -> Iterator[tuple[Dialect, Dialect]]:
     """(client's dialect, upstream's) of every translation that a provider needs."""
     for dialect in DIALECTS.values():
-        upstream = spoken(dialect, provider) if dialect.generates else None
+        upstream = upstream_dialect(dialect, provider) if dialect.generates else None
         if upstream is not None and upstream is not dialect:
             yield dialect, upstream
 

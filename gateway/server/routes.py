@@ -1,14 +1,19 @@
-"""Every path of the gateway, and what the middlewares have to know of it."""
+"""Every path of the gateway, and what the middlewares have to know of it.
 
-from collections.abc import Awaitable, Callable
+A dialect's own path comes from `wire.DIALECTS`: a dialect that is added there is served here, under every prefix.
+"""
+
+from collections.abc import Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from attrs import frozen
 
 from gateway.config.schema import MIB, Seconds
-from gateway.proxy.context import Endpoint
+from gateway.proxy.context import ENDPOINTS, Endpoint
+from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
 from gateway.server.bodies import hold_continue
-from gateway.server.handlers import models, probes
-from gateway.server.handlers import self_test as connection_test
+from gateway.server.handlers import models, probes, self_test
 from gateway.server.handlers.count_tokens import count_input, count_tokens
 from gateway.server.handlers.generate import create
 from gateway.server.responses import create as responses
@@ -20,97 +25,102 @@ from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-LIMIT_CLASSES = {
-    "openai_chat": "chat",
-    "openai_embeddings": "embeddings",
-    "anthropic_messages": "messages",
-    "openai_responses": "responses",
-}
-
-
+# What answers a dialect's path; `create` answers all others.
 HANDLERS: dict[str, Handler] = {
     COUNT_TOKENS.name: count_tokens,
     INPUT_TOKENS.name: count_input,
     COMPACT.name: responses.compact,
     OPENAI_RESPONSES.name: responses.create,
 }
-
-
-# Every /v1 path stands behind each of these (PRODUCT.md section 6).
-PREFIXES = {
-    "": "", "/openai": "", "/full": "", "/full/openai": "", "/min": "min", "/min/openai": "min",
-    "/pt": "pt", "/pt/openai": "pt",
-}  # fmt: skip
-
-
-# The worker's bounds (PRODUCT.md section 3).
+# Every /v1 path stands behind each of these (docs/endpoints.md#modes).
+PREFIXES: dict[str, Mode] = {
+    "": FULL,
+    "/openai": FULL,
+    "/full": FULL,
+    "/full/openai": FULL,
+    "/min": MINIMAL,
+    "/min/openai": MINIMAL,
+    "/pt": PASS_THROUGH,
+    "/pt/openai": PASS_THROUGH,
+}
+# Bounds of /chat (docs/endpoints.md#the-worker-path).
 WORKER_BODY, WORKER_FIRST_BYTE = 1 * MIB, Seconds(30)
-
-
 AZURE_PATH = "/openai/deployments/{deployment}"
-
-
 PROBE = Endpoint("probe", OPENAI_CHAT, is_public=True, is_limited=False, is_quiet=True, counts_for_capacity=False)
-
-
-CATALOGUE = Endpoint(
+MODELS = Endpoint(
     "catalogue",
     OPENAI_CHAT,
     counts_for_capacity=False,
     anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, counts_for_capacity=False),
 )
-
-
-STORED = Endpoint("responses_stored", OPENAI_RESPONSES, "default", counts_for_capacity=False)  # a cancel makes room
-
-
+STORED = Endpoint("responses_stored", OPENAI_RESPONSES, counts_for_capacity=False)  # a cancel makes room
 OPERATORS = Endpoint(
     "operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, counts_for_capacity=False
 )
+WORKER = Endpoint("chat", WORKER_CHAT, "chat", max_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
 
 
-def _add_routes(app: web.Application) -> dict[web.AbstractRoute, Endpoint]:
-    """Add every path; return what the middlewares have to know of each."""
-    endpoints: dict[web.AbstractRoute, Endpoint] = {}
+@frozen
+class Route:
+    """One path. `shown` is its name in the list of endpoints that `GET /` answers; empty: not in it."""
 
-    def add(method: str, path: str, handler: Handler, endpoint: Endpoint) -> None:
-        if method == "GET":
-            resource = app.router.add_get(path, handler, expect_handler=hold_continue)
-            for route in resource.resource or ():  # GET and its HEAD
-                endpoints[route] = endpoint
-        else:
-            endpoints[app.router.add_route(method, path, handler, expect_handler=hold_continue)] = endpoint
+    method: str
+    path: str
+    handler: Handler
+    endpoint: Endpoint
+    shown: str = ""
 
+
+def all_routes() -> Iterator[Route]:
+    """Yield every path that is served."""
     for prefix, mode in PREFIXES.items():
-        for dialect in DIALECTS.values():
-            name = dialect.path.strip("/").replace("/", "_")
-            endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"), mode=mode)
-            handler = HANDLERS.get(dialect.name, create)
-            add("POST", f"{prefix}/v1{dialect.path}", handler, endpoint)
-        one = f"{prefix}/v1/responses/{{id}}"
-        add("GET", f"{prefix}/v1/responses", responses.refuse_websocket, STORED)
-        add("GET", one, stored.show, STORED)
-        add("DELETE", one, stored.delete, STORED)
-        add("GET", f"{one}/input_items", stored.list_input, STORED)
-        add("POST", f"{one}/cancel", stored.cancel, STORED)
-        add("GET", f"{prefix}/v1/models", models.list_models, CATALOGUE)
-        add("GET", f"{prefix}/v1/models/{{id:.+}}", models.show_model, CATALOGUE)
-        add("GET", f"{prefix}/v1/aliases", models.list_aliases, CATALOGUE)
+        yield from _versioned(prefix, mode)
     for dialect in DIALECTS.values():
         if not dialect.is_anthropic:
-            name = dialect.path.strip("/").replace("/", "_")
-            endpoint = Endpoint(name, dialect, LIMIT_CLASSES.get(dialect.name, "default"))
-            add("POST", f"{AZURE_PATH}{dialect.path}", HANDLERS.get(dialect.name, create), endpoint)
-    worker = Endpoint("chat", WORKER_CHAT, "chat", most_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
-    add("POST", "/chat", create, worker)
-    add("GET", "/top-models", models.top_models, CATALOGUE)
-    add("GET", "/test-connection", connection_test.test_connection, CATALOGUE)
-    add("GET", "/", probes.root, PROBE)
-    add("GET", "/health", probes.health, PROBE)
-    add("GET", "/livez", probes.livez, PROBE)
-    add("GET", "/readyz", probes.readyz, PROBE)
-    add("GET", "/metrics", probes.metrics, OPERATORS)
-    return endpoints
+            handler = HANDLERS.get(dialect.name, create)
+            endpoint = Endpoint(dialect.label, dialect, dialect.limit_class)
+            yield Route("POST", f"{AZURE_PATH}{dialect.path}", handler, endpoint)
+    yield Route("GET", "/top-models", models.top_models, MODELS, "top_models")
+    yield Route("POST", "/chat", create, WORKER, "chat")
+    yield Route("GET", "/", probes.root, PROBE)
+    yield Route("GET", "/health", probes.health, PROBE, "health")
+    yield Route("GET", "/livez", probes.livez, PROBE)
+    yield Route("GET", "/readyz", probes.readyz, PROBE)
+    yield Route("GET", "/test-connection", self_test.probe_provider, MODELS, "test_connection")
+    yield Route("GET", "/metrics", probes.metrics, OPERATORS, "metrics")
+
+
+def add_routes(app: web.Application) -> None:
+    """Add every path to the app, with what the middlewares and the list of endpoints need."""
+    endpoints: dict[web.AbstractRoute, Endpoint] = {}
+    shown: dict[str, str] = {}
+    for route in all_routes():
+        if route.method == "GET":
+            got = app.router.add_get(route.path, route.handler, expect_handler=hold_continue)
+            for one in got.resource or ():  # GET and its HEAD
+                endpoints[one] = route.endpoint
+        else:
+            one = app.router.add_route(route.method, route.path, route.handler, expect_handler=hold_continue)
+            endpoints[one] = route.endpoint
+        if route.shown:
+            shown.setdefault(route.shown, route.path)
+    app[ENDPOINTS] = endpoints
+    app[probes.SHOWN] = shown
+
+
+def _versioned(prefix: str, mode: Mode) -> Iterator[Route]:
+    """Yield the paths under `{prefix}/v1`."""
+    base = f"{prefix}/v1"
+    for dialect in DIALECTS.values():
+        endpoint = Endpoint(dialect.label, dialect, dialect.limit_class, mode=mode)
+        handler = HANDLERS.get(dialect.name, create)
+        yield Route("POST", f"{base}{dialect.path}", handler, endpoint, dialect.label)
+    one = f"{base}/responses/{{id}}"
+    yield Route("GET", f"{base}/responses", responses.refuse_websocket, STORED)
+    yield Route("GET", one, stored.show, STORED)
+    yield Route("DELETE", one, stored.delete, STORED)
+    yield Route("GET", f"{one}/input_items", stored.list_input, STORED)
+    yield Route("POST", f"{one}/cancel", stored.cancel, STORED)
+    yield Route("GET", f"{base}/models", models.list_models, MODELS, "models")
+    yield Route("GET", f"{base}/models/{{id:.+}}", models.show_model, MODELS)
+    yield Route("GET", f"{base}/aliases", models.list_aliases, MODELS, "aliases")

@@ -1,12 +1,10 @@
-"""The store of a single gateway: gone with the process."""
+"""The store in the memory of one process: a restart loses everything."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import define, evolve, field
 
-from gateway.clock import Clock
-from gateway.policy.limits import Bucket, Buckets, Verdict
 from gateway.store.protocol import MAX_LINKS, ChainTooLong, Link, StoredResponse
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -14,29 +12,23 @@ ResponseKey = tuple[str, str]  # owner, id
 
 
 @define
-class MemoryWindows:
-    """Limits kept in this process. Atomic, because nothing here waits."""
-
-    clock: Clock
-    _buckets: Buckets = field(factory=Buckets, init=False)
-
-    async def take(self, charges: Sequence[Bucket]) -> Verdict:
-        return self._buckets.take(charges, self.clock.monotonic())
-
-    async def peek(self, charges: Sequence[Bucket]) -> Verdict:
-        return self._buckets.peek(charges, self.clock.monotonic())
-
-
-@define
 class MemoryResponses:
-    """Responses kept in this process; when they are too many, the oldest of who has most go first."""
+    """Responses in this process, at most `most_bytes` of them.
+
+    Beyond that, the oldest response of the owner with the most bytes is dropped: one owner does not push out another.
+    """
 
     most_bytes: int = MAX_BYTES
-    _kept: dict[str, OrderedDict[str, StoredResponse]] = field(factory=dict, init=False)  # by owner, the oldest first
-    _hidden: set[ResponseKey] = field(factory=set, init=False)  # deleted, but a later one stands on it
+    _kept: dict[str, OrderedDict[str, StoredResponse]] = field(factory=dict, init=False)  # by owner, by last use
+    _hidden: set[ResponseKey] = field(factory=set, init=False)  # deleted, kept for a later response
     _items: dict[ResponseKey, str] = field(factory=dict, init=False)
     _children: dict[ResponseKey, int] = field(factory=dict, init=False)
     _bytes: dict[str, int] = field(factory=dict, init=False)  # by owner
+
+    @classmethod
+    async def open(cls, url: str, file: Path | None) -> "MemoryResponses":
+        """Make an empty store."""
+        return cls()
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         owner, key = stored.owner, (stored.owner, stored.id)
@@ -101,10 +93,10 @@ class MemoryResponses:
                     self._drop(owner, name)
 
     async def check(self) -> None:
-        """It is there."""
+        """Do nothing: memory is always there."""
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file or connection is open."""
 
     def _find(self, owner: str, name: str, now: float) -> StoredResponse | None:
         found = self._kept[owner].get(name) if owner in self._kept else None
@@ -122,7 +114,7 @@ class MemoryResponses:
             self._drop(owner, oldest)
 
     def _drop(self, owner: str, name: str) -> None:
-        """Take a response out, and with it those that were only there for it."""
+        """Drop a response, and those hidden ones before it in its chain that no other response needs."""
         at: str | None = name
         while at is not None and (gone := self._kept[owner].pop(at, None)) is not None:
             self._hidden.discard((owner, at))

@@ -1,4 +1,4 @@
-"""Writes a file that only this user may read, whole or not at all."""
+"""Replaces a file that only this user may read: a reader sees the old content or the new, never a part."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def replace_private(path: Path, data: bytes) -> None:
-    """Put `data` in place of what `path` held, with mode 0600 and on the disk. Raises OSError."""
+    """Replace the content of `path` by `data`, with mode 0600. On the disk when this returns. Raises OSError."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         fresh.touch(0o600)

@@ -1,35 +1,28 @@
-"""What several requests, and several gateways, share. A store is looked up by the scheme of its URL."""
+"""The interface of the stores: what requests, or several gateways, share. Imports no store.
 
-from collections.abc import Sequence
+Responses form chains. A response of the Responses API may continue an earlier one (`previous`), and that one an
+earlier one still; to answer a request the gateway needs the whole chain. So a response that its owner deletes
+cannot go as long as a later one continues it: it is hidden, and deleted with the last response that needs it.
+"""
+
 from enum import StrEnum
 from typing import Protocol
 
 from attrs import frozen
 
-from gateway.policy.limits import Bucket, Verdict
-
 MAX_LINKS = 1000  # responses in one chain (TRANSLATION.md 12.2)
 RUNNING = ("queued", "in_progress")
 
 
-class Windows(Protocol):
-    """The buckets of all limits. Charging is one atomic step, here or in a shared store."""
-
-    async def take(self, charges: Sequence[Bucket]) -> Verdict:
-        """Take one unit from every bucket, or from none."""
-
-    async def peek(self, charges: Sequence[Bucket]) -> Verdict:
-        """Say what `take` would say, and take nothing."""
-
-
 @frozen
 class StoredResponse:
-    """A response that its owner may come back to, with what was asked.
+    """A stored response, with the input of its request.
 
-    `input` is the JSON array of this call's own items, `output` that of what was answered, `body` the response
-    object with an empty output. `items` are the ids by which items of both can be found; `maker` is the target and
-    the credential that have made it. `last` is the number of the event that ended a background stream, -1 for
-    none. Times are Unix seconds; `lease` is until when a running one is known to run.
+    `input` is the JSON array of the request's own items, without those of earlier responses; `output` is the JSON
+    array of the reply's items; `body` is the response object with an empty `output`. `items` are the ids by which
+    the items of both can be found. `maker` names the target and the credential that made the response. `last` is
+    the sequence number of the event that ended a background stream, -1 if there is none. Times are Unix seconds.
+    A gateway that runs a background response renews its `lease`; once it has passed, the run is taken for lost.
     """
 
     owner: str
@@ -53,18 +46,18 @@ class StoredResponse:
 
     @property
     def size(self) -> int:
-        """Bytes that count in a conversation."""
+        """Bytes that count towards the limit of a chain."""
         return len(self.input) + len(self.output)
 
     @property
     def link(self) -> "Link":
-        """What a later response needs of this one."""
+        """The part of this response that a later one of the chain needs."""
         return Link(self.id, self.previous, self.status, self.maker, self.items, self.input, self.output)
 
 
 @frozen
 class Link:
-    """What a chain is made of; the members are those of StoredResponse."""
+    """One response of a chain; the members are those of StoredResponse."""
 
     id: str
     previous: str | None
@@ -76,15 +69,15 @@ class Link:
 
 
 class StoreState(StrEnum):
-    """How a store stands, as far as the last request has shown."""
+    """The state of a store, as the last request to it showed."""
 
     OK = "ok"
-    FULL = "full"  # reads, and cannot write
+    FULL = "full"  # can be read, not written
     DOWN = "down"
 
 
 class StoreDown(Exception):
-    """The store cannot be asked or written now; says which and why, without what was to be stored."""
+    """The store cannot be read or written now. The message names the store and the reason, never the data."""
 
 
 class StoreFull(StoreDown):
@@ -92,11 +85,11 @@ class StoreFull(StoreDown):
 
 
 class StoreBusy(StoreDown):
-    """One request has waited for too long; others may do better."""
+    """One request got no answer in time; others may still succeed."""
 
 
 class StoreUnusable(Exception):
-    """The store cannot be opened at all; one line for the operator."""
+    """The store cannot be opened. The message is one line for the operator."""
 
 
 class ChainTooLong(Exception):
@@ -104,35 +97,43 @@ class ChainTooLong(Exception):
 
 
 class Responses(Protocol):
-    """The stored responses. An owner never sees another's; what has expired is gone. Raises StoreDown."""
+    """The stored responses. Every method may raise StoreDown.
+
+    An owner sees only its own responses. An expired response is treated as missing, also before `sweep`.
+    """
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
-        """Write a response, durable before this returns; with `only_running` only over one that runs still.
+        """Write a response; as durable as the store can make it when this returns. Return whether it was written.
 
-        Return whether it was written: not when the run has ended, or when the response before it is gone.
+        Without `only_running` the response is new; it is not written if its `previous` is missing. With
+        `only_running` it replaces a stored one and keeps that one's `previous` and `input`; it is not written if
+        the stored one is deleted or no longer running.
         """
 
     async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
-        """Return one response."""
+        """Return one response, None when it is missing, expired or deleted."""
 
     async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
-        """Return a response and those before it, the first one first; empty when one of them is missing.
+        """Return a response and all those before it, the oldest first; an empty list when one of them is missing.
 
-        All of them live on until `expires` at least: a conversation does not lose its beginning. Raises
-        ChainTooLong beyond `most` bytes, before they are loaded.
+        All of them are kept until `expires` at least, so that a conversation does not lose its beginning. Raises
+        ChainTooLong if the chain has more than `most` bytes or MAX_LINKS responses.
         """
 
     async def holder(self, owner: str, item: str, now: float) -> Link | None:
-        """Return the response that holds an item, the newest one."""
+        """Return the response that holds an item; the newest, if several do. None if there is none."""
 
     async def delete(self, owner: str, name: str, now: float) -> bool:
-        """Delete a response; return whether there was one. What a later one stands on stays for that one alone."""
+        """Delete a response; return whether there was one.
+
+        If a later response continues it, it is hidden instead: only `chain` of the later one still returns it.
+        """
 
     async def sweep(self, now: float) -> None:
-        """Delete what has expired, where the store does not do so by itself."""
+        """Delete expired responses, if the store does not do so by itself."""
 
     async def check(self) -> None:
-        """Ask the store whether it is there."""
+        """Raise StoreDown if the store cannot be used, StoreFull if it has no room."""
 
     async def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""

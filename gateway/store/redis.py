@@ -1,9 +1,10 @@
-"""The store that several gateways share: Redis or Valkey. Each step is one script, and atomic."""
+"""The store that several gateways share: Redis or Valkey. Each operation is one Lua script, hence atomic."""
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,11 +28,18 @@ from gateway.store.protocol import (
 )
 
 PREFIX = "gateway:"
-PATIENCE = 5.0  # seconds for an answer, and for a connection that is free
+PATIENCE = 5.0  # seconds to wait for an answer, and for a free connection
 CONNECTIONS = 32
-# Fields of a response's hash: data (everything that is not named here), input, output, previous, status, items
-# (the keys of its items, for their time to live), hidden. Beside it lies the set of the responses that stand on it.
-# KEYS: a response; ARGV: data, input, output, previous, status, milliseconds, only_running, owner's prefix, id, items …
+# Three kinds of keys, each under the owner's prefix and each with a time to live:
+#   r:ID    a hash, one response. Its fields: `data` (msgpack, all members but the two byte arrays), `input` and
+#           `output` (apart, so that HSTRLEN measures a chain without loading it), `previous` and `status` (copies
+#           that the scripts can read), `items` (the i: keys of its items, to extend them too), and `hidden`, once it
+#           has been deleted while a later response still needs it
+#   c:ID    a set, the ids of the responses that continue this one
+#   i:ITEM  a string, the id of the response that holds this item
+#
+# KEYS: a response; ARGV: data, input, output, previous, status, milliseconds to live, only_running, owner's prefix,
+# id, items …
 _PUT = """
 local prefix, id = ARGV[8], ARGV[9]
 if ARGV[7] == '1' then
@@ -65,7 +73,7 @@ local function shown(key)
 end
 """
 _GET = f"{_SHOWN} return shown(KEYS[1])"
-# ARGV: the owner's prefix, the id, milliseconds to live on, most links, most bytes
+# ARGV: owner's prefix, id, milliseconds to live from now on, most responses, most bytes
 _CHAIN = """
 local function extend(key)
     if redis.call('PTTL', key) < tonumber(ARGV[3]) then redis.pcall('PEXPIRE', key, ARGV[3]) end
@@ -122,7 +130,7 @@ _DECODER = msgspec.msgpack.Decoder(list[Any])
 
 @define
 class RedisResponses:
-    """Responses in a shared server. What is down is asked again with the next request."""
+    """Responses in a shared server. A lost connection is opened again by the next request."""
 
     _client: Any
     _scripts: dict[str, Any]
@@ -131,8 +139,8 @@ class RedisResponses:
     _free: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(CONNECTIONS), init=False)
 
     @classmethod
-    async def open(cls, url: str) -> "RedisResponses":
-        """Make the client; the server may come later. Raises StoreUnusable for a URL that is none."""
+    async def open(cls, url: str, file: Path | None) -> "RedisResponses":
+        """Make the client without connecting. Raises StoreUnusable if `url` has an option that is not valid."""
         url = "redis" + url.removeprefix("valkey") if url.startswith("valkey") else url
         try:
             pool: Any = redis.asyncio.ConnectionPool.from_url(
@@ -140,9 +148,9 @@ class RedisResponses:
                 max_connections=CONNECTIONS,
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE / 2,
-                retry=Retry(NoBackoff(), 1, (Disconnected,)),  # for connections that the server has closed
+                retry=Retry(NoBackoff(), 1, (Disconnected,)),  # once: the server may have closed the connection
             )
-            pool.make_connection()  # what the URL says beyond the place is looked at here
+            pool.make_connection()  # checks the URL's options; nothing is sent
         except (ValueError, TypeError) as error:
             raise StoreUnusable(f"store.url: its options are not understood: {error}") from None
         client = redis.asyncio.Redis.from_pool(pool)
@@ -179,10 +187,10 @@ class RedisResponses:
         return bool(await self._run("delete", (_owner(owner), name)))
 
     async def sweep(self, now: float) -> None:
-        """The server does it."""
+        """Do nothing: the server deletes expired keys itself."""
 
     async def check(self) -> None:
-        await self._ask(self._client.set, name=f"{PREFIX}check", value=b"1", px=1000)  # reading alone shows no room
+        await self._ask(self._client.set, name=f"{PREFIX}check", value=b"1", px=1000)  # a full server still reads
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -216,7 +224,7 @@ class RedisResponses:
 
 
 def _reason(error: BaseException) -> str:
-    """Why there is no connection, and what to do; without what the URL says of secrets."""
+    """Say why there is no connection, and what to do. Never shows the URL: it may hold a password."""
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
@@ -241,7 +249,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _owner(owner: str) -> str:
-    """The prefix of an owner's keys; its length keeps one owner's names out of another's."""
+    """Return the prefix of an owner's keys. The length in it keeps owners `a` and `a:r` from having equal keys."""
     return f"{PREFIX}{len(owner)}:{owner}:"
 
 

@@ -1,7 +1,16 @@
-"""The embedded store: one SQLite file beside one gateway, durable before anything is said to be stored.
+"""The embedded store: one SQLite file for one gateway. A response is on the disk before `put` returns.
 
-Threads of our own in place of aiosqlite: one writes, in order, and what waits is committed together; one reads,
-so that a long conversation does not hold up who writes.
+Two threads, each with a connection of its own. One writes, in order. One reads: in WAL mode a reader does not block
+the writer, so loading a long conversation holds up no `put`. aiosqlite is not used: it hands single calls to its
+thread, while the writer here takes a whole batch.
+
+New responses are written by group commit. A commit is durable only after an fsync, which takes milliseconds however
+little was written; one commit for each response would bound the gateway to a few hundred responses a second. So
+`put` appends its row to `_waiting` and awaits a future. If no commit runs, one starts at once with this row alone;
+rows that arrive while it runs wait, and go into the next transaction together. The batches grow with the load by
+themselves: an idle gateway adds no delay, a busy one shares each fsync among many rows, and no timer is needed.
+Every `put` returns only after the commit that holds its row. If a batch fails, it is rolled back and each row is
+written again alone, so that a bad row fails only its own `put`.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of this file only
@@ -30,8 +39,8 @@ from gateway.store.protocol import (
 )
 from gateway.store.sqlite_file import open_file
 
-RESERVE = 16 * 1024 * 1024  # bytes of the disk that are left for deleting, which needs room as well
-SWEPT_AT_ONCE = 100
+RESERVE = 16 * 1024 * 1024  # bytes of the disk that `put` leaves free: deleting needs room for the WAL
+SWEPT_AT_ONCE = 100  # rows of one DELETE; writes that wait get their turn between two
 _Row = tuple[Any, ...]
 _COLUMNS = "owner, id, previous, status, created, expires, maker, items, input, output, body, lease, last"
 _LINK = "one.id, one.previous, one.status, one.maker, one.items, one.input, one.output"
@@ -40,7 +49,8 @@ _IS_THERE = "SELECT 1 FROM responses WHERE owner=? AND id=?"
 _REPLACE = f"""UPDATE responses SET status=?, expires=?, maker=?, items=?, output=?, body=?, lease=?, last=?
     WHERE owner=? AND id=? AND NOT hidden AND status IN {RUNNING}"""
 _GET = f"SELECT {_COLUMNS} FROM responses WHERE owner=? AND id=? AND expires>? AND NOT hidden"
-# From a response back to its beginning; sizes are known without reading what they are of.
+# Walks from a response back to the first of its chain. length() of a BLOB comes from the row's header: the content
+# is not loaded.
 _LINKS = f"""WITH RECURSIVE links(id, previous, depth, size) AS (
         SELECT id, previous, 1, length(input) + length(output) FROM responses
             WHERE owner=:owner AND id=:id AND expires>:now AND NOT hidden
@@ -68,12 +78,12 @@ Waiting = tuple[_Row, asyncio.Future[bool]]
 
 @define
 class SqliteResponses:
-    """Responses in a file that no other gateway has open."""
+    """Responses in a file that this process alone has open."""
 
     path: Path
     _writing: sqlite3.Connection
     _reading: sqlite3.Connection
-    _lock: int  # a descriptor: as long as it is open, the file is ours
+    _lock: int  # the descriptor of the lock file; open for as long as we hold the lock
     _inode: int
     _writer: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1, "sqlite-writer"), init=False)
     _reader: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1, "sqlite-reader"), init=False)
@@ -81,10 +91,11 @@ class SqliteResponses:
     _committing: asyncio.Future[list[bool | StoreDown]] | None = field(default=None, init=False)
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteResponses":
-        """Open or make the file. Raises StoreUnusable when it is damaged, in use, or of another program."""
-        writing, reading, lock, inode = await asyncio.to_thread(open_file, path)
-        return cls(path, writing, reading, lock, inode)
+    async def open(cls, url: str, file: Path | None) -> "SqliteResponses":
+        """Open or make the file. Raises StoreUnusable if it is damaged, in use, or not of this gateway and version."""
+        assert file is not None
+        writing, reading, lock, inode = await asyncio.to_thread(open_file, file)
+        return cls(file, writing, reading, lock, inode)
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         items = msgspec.json.encode(stored.items).decode()
@@ -107,7 +118,7 @@ class SqliteResponses:
         given = {"owner": owner, "id": name, "now": now, "expires": expires, "most": most}
         found = await self._ask(self._reader, self._follow, given)
         if found and expires:
-            with suppress(StoreFull):  # it is read all the same
+            with suppress(StoreFull):  # the chain was read; only its new expiry is not stored
                 await self._write(self._change, _TOUCH, given)
         return [_link(row) for row in found]
 
@@ -119,10 +130,10 @@ class SqliteResponses:
         return await self._write(self._delete, owner, name, now)
 
     async def sweep(self, now: float) -> None:
-        """Delete what has expired, some at a time."""
+        """Delete expired responses, SWEPT_AT_ONCE at a time; then cut the WAL file to size."""
         swept = False
         while await self._write(self._change, _SWEEP, (now,)):
-            swept = True  # others write in between: each statement waits for its turn
+            swept = True  # between two statements the writer thread serves others
         if swept:
             await self._write(self._change, "PRAGMA wal_checkpoint(TRUNCATE)", ())
 
@@ -146,16 +157,16 @@ class SqliteResponses:
         return await self._ask(self._writer, do, *given)
 
     async def _ask(self, thread: ThreadPoolExecutor, do: Callable[..., Answered], *given: Any) -> Answered:
-        """Do something in a thread. Raises StoreDown, StoreFull."""
+        """Call `do` in a thread. Raises StoreDown, StoreFull."""
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, do, *given)
         except sqlite3.Error as error:
             raise self._fault(error) from None
-        except (RuntimeError, OverflowError, ValueError) as error:  # the thread has ended, or a value is none
+        except (RuntimeError, OverflowError, ValueError) as error:  # thread ended, or a value that SQLite cannot store
             raise StoreDown(f"{self.path}: {error}") from None
 
     def _commit(self) -> None:
-        """Commit together what has come in while the last commit ran: they share the disk's time."""
+        """Start one transaction for all rows that wait; `_committed` ends it in the event loop."""
         batch, self._waiting = self._waiting, []
         rows = [row for row, _ in batch]
         self._committing = asyncio.get_running_loop().run_in_executor(self._writer, self._insert, rows)
@@ -166,7 +177,7 @@ class SqliteResponses:
         answers: Sequence[bool | StoreDown]
         answers = written.result() if fault is None else [StoreDown(f"{self.path}: {fault}")] * len(batch)
         for (_, done), answer in zip(batch, answers, strict=True):
-            if done.done():  # whoever waited has left
+            if done.done():  # the task that waited was cancelled
                 continue
             if isinstance(answer, StoreDown):
                 done.set_exception(answer)
@@ -176,18 +187,21 @@ class SqliteResponses:
         if self._waiting:
             self._commit()
 
-    # What follows runs in a thread.
+    # The methods from here on run in the writer's thread, `_follow` in the reader's.
 
     def _insert(self, rows: Sequence[_Row]) -> list[bool | StoreDown]:
-        """Insert all, durable when this returns; what became of each. One bad row costs no other."""
+        """Insert all rows in one transaction. On the disk when this returns.
+
+        Return one entry for each row: True when it was written, False when its `previous` is missing, or the fault.
+        """
         try:
             self._check_room()
             if len(rows) == 1 and rows[0][2] is None:
-                return [self._insert_one(rows[0])]  # a transaction by itself
+                return [self._insert_one(rows[0])]  # one statement commits by itself
             self._writing.execute("BEGIN IMMEDIATE")
             answers: list[bool | StoreDown] = [self._insert_one(row) for row in rows]
             self._writing.execute("COMMIT")
-        except (sqlite3.Error, StoreDown, ValueError, OverflowError) as error:  # the last two: a value that is none
+        except (sqlite3.Error, StoreDown, ValueError, OverflowError) as error:  # the last two: a value is not storable
             if self._writing.in_transaction:
                 self._writing.execute("ROLLBACK")
             if len(rows) > 1:
@@ -209,7 +223,10 @@ class SqliteResponses:
         return self._change(_REPLACE, row) > 0
 
     def _check_room(self) -> None:
-        """Raise StoreFull while there is still room to delete, StoreDown when the file is not there any more."""
+        """Raise StoreFull when less than RESERVE is left on the disk, StoreDown when the file was moved or deleted.
+
+        SQLite would write on into a deleted file without an error, and everything would be lost at the next start.
+        """
         try:
             is_there = self.path.stat().st_ino == self._inode
         except OSError:
@@ -224,7 +241,7 @@ class SqliteResponses:
             raise StoreFull(f"{self.path}: less than {RESERVE >> 20} MiB of the disk are left")
 
     def _follow(self, given: Any) -> list[Any]:
-        self._reading.execute("BEGIN")  # what is looked at is what is loaded
+        self._reading.execute("BEGIN")  # one snapshot for both queries: what was measured is what is loaded
         try:
             walked = self._reading.execute(_WALK, given).fetchone()
             if walked is None:
@@ -240,7 +257,7 @@ class SqliteResponses:
         return self._writing.execute(statement, given).rowcount
 
     def _delete(self, owner: str, name: str, now: float) -> bool:
-        """Delete or hide a response, and delete those before it that were only there for it."""
+        """Delete a response and the hidden ones before it that no other needs; or hide it, if a later one needs it."""
         given = (owner, name, now)
         if self._change(_HIDE, given) > 0:
             return True

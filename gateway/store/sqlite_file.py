@@ -1,4 +1,4 @@
-"""Opens the file of an SQLite store: ours alone, whole, and of this version; or says why not."""
+"""Opens the file of an SQLite store, and refuses it if another process has it, or it is damaged or not ours."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from gateway.store.protocol import RUNNING, StoreUnusable
 
 # ruff: noqa: S608 - statements are put together from constants of this file only
 
-APPLICATION = 0x4C4C4D67  # "LLMg", in the file's header
+APPLICATION = 0x4C4C4D67  # "LLMg" in ASCII; SQLite keeps it in the file's header
 VERSION = 1  # of the schema
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -17,7 +17,7 @@ _PRAGMAS = (
     "busy_timeout=5000",
     "journal_size_limit=8388608",
 )
-# The triggers make one statement of what belongs together: a row, and the ids of its items.
+# The triggers keep `items` in step with `responses`: one INSERT writes both, and is atomic without a transaction.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS responses (
     owner TEXT NOT NULL, id TEXT NOT NULL, previous TEXT, status TEXT NOT NULL, created INTEGER NOT NULL,
@@ -46,7 +46,7 @@ PRAGMA user_version = {VERSION};
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, int]:
-    """Open a connection that writes, one that reads, a lock; and the file's inode. Raises StoreUnusable."""
+    """Return a connection to write, one to read, the lock's descriptor, and the file's inode. Raises StoreUnusable."""
     try:
         lock = _lock(path)
     except OSError as error:
@@ -63,7 +63,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, 
             raise sqlite3.DatabaseError("the file is damaged")
         writing.executescript(_SCHEMA)
         reading.execute("PRAGMA query_only=ON")
-        # No other gateway has this file: what ran when the last one stopped does not run any more.
+        # We hold the lock, so no gateway runs these responses any more: end their leases.
         writing.execute(f"UPDATE responses SET lease = 0 WHERE status IN {RUNNING}")
     except (OSError, sqlite3.Error, StoreUnusable) as error:
         for connection in opened:
@@ -90,7 +90,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise for a database that is not ours, or of a version that is not this one."""
+    """Raise sqlite3.DatabaseError if another program or another version of the schema made the file."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()

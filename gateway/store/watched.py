@@ -1,4 +1,8 @@
-"""Around a store that may fail: notices that it does and that it is back, and does not ask a dead one all the time."""
+"""Wraps a store: tracks whether it works, and spares a failed one.
+
+After a failure the store rests for REST_S; calls that need it then fail at once. Without the rest, every request
+would wait for the store's timeout while it is down. The first call after the rest tries it again.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +13,15 @@ from attrs import define, field
 from gateway.clock import Clock
 from gateway.store.protocol import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
 
-REST_S = 1.0  # for so long a store that has failed is left alone: what needs it fails at once
-MAX_BUSY = 3  # requests in a row that have waited in vain: it is not they, it is the store
+REST_S = 1.0  # rest of a store that has failed
+MAX_BUSY = 3  # timeouts in a row until the store is taken for down; fewer may be slow requests
 
 
 @define
 class WatchedResponses:
     """A store of responses with its state.
 
-    `on_change` logs a change: once, however many requests meet it. `on_failure` counts what failed.
+    `on_change` is called once for each change of the state, `on_failure` for each call that failed or was not tried.
     """
 
     store: Responses
@@ -31,13 +35,13 @@ class WatchedResponses:
     _up_since: float = field(default=float("-inf"), init=False)
 
     def check_room(self) -> None:
-        """Raise StoreDown when a response could not be stored, as far as is known without trying."""
+        """Raise StoreDown or StoreFull while the store rests after a failure. Does not ask the store."""
         if self.state is not StoreState.OK and self.clock.monotonic() < self._rests_until:
             self.on_failure()
             raise (StoreFull if self.state is StoreState.FULL else StoreDown)(self._reason)
 
     def is_up_for(self, seconds: float) -> bool:
-        """Whether the store has answered for so long, as far as is known."""
+        """Whether the store is up, and has been for `seconds`, as the last requests to it showed."""
         return self.state is not StoreState.DOWN and self.clock.monotonic() - self._up_since >= seconds
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
@@ -66,7 +70,7 @@ class WatchedResponses:
             await self.store.sweep(now)
 
     async def check(self) -> None:
-        """Ask the store whether it is there, and has room."""
+        """Ask the store whether it works and has room, also while it rests. Raises StoreDown, StoreFull."""
         with self._watching(writes=True, may_rest=False):
             await self.store.check()
 

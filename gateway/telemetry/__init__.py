@@ -1,1 +1,1 @@
-"""telemetry."""
+"""Logs, metrics, and the redaction of secrets."""

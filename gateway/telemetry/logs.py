@@ -1,4 +1,7 @@
-"""Structured logs: one JSON object a line, or readable lines on a terminal. Secrets are blanked last."""
+"""Structured logs: one JSON object a line, or readable lines on a terminal.
+
+Secrets are blanked in the finished bytes, as the last step, so that no part of a line escapes it.
+"""
 
 import asyncio
 import atexit
@@ -17,15 +20,16 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from gateway.telemetry.redact import Redactor
 
 Log = FilteringBoundLogger
-# Lines that wait longer than this are of no use to who reads along; fewer writes than this gain nothing.
+# Seconds and lines. A longer wait would disturb a person who follows the log; a larger batch saves nothing more.
 LINGER_S, MAX_WAITING = 0.1, 256
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
 
 class Lines:
-    """Writes whole lines, many at once: a write for each would cost as much as all the rest of a line.
+    """Writes whole lines, many in one write: a write costs as much as everything else about a line.
 
-    Inside a running loop lines wait at most `LINGER_S`; a warning or worse takes what waits along at once.
+    In a running event loop a line waits for at most `LINGER_S`. A warning or worse is written at once, with all
+    lines that wait. The method names are the log levels that structlog calls.
     """
 
     def __init__(self, out: IO[bytes]) -> None:
@@ -34,7 +38,7 @@ class Lines:
         self._timer: asyncio.TimerHandle | None = None
 
     def info(self, line: bytes) -> None:
-        """Write soon."""
+        """Write `line` within LINGER_S."""
         self._waiting.append(line)
         if len(self._waiting) >= MAX_WAITING:
             self.flush()
@@ -45,14 +49,14 @@ class Lines:
                 self.flush()
 
     def warning(self, line: bytes) -> None:
-        """Write now."""
+        """Write `line` and all lines that wait, now."""
         self._waiting.append(line)
         self.flush()
 
     error = critical = warning
 
     def flush(self) -> None:
-        """Write what waits. A reader that has gone away costs the lines, not the daemon."""
+        """Write all lines that wait. If the reader has closed the pipe, they are lost and the daemon goes on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -65,7 +69,7 @@ class Lines:
 
 @frozen
 class Logs:
-    """Both ways to say something: `log` for events, `exchange` for the one line of each exchange."""
+    """Both ways to write a line: `log` for events, `exchange` for the one line of each exchange."""
 
     log: Log
     _lines: Lines
@@ -73,18 +77,18 @@ class Logs:
     _write: Callable[[dict[str, Any]], bytes]
 
     def exchange(self, members: dict[str, Any]) -> None:
-        """Write an exchange's line. Straight to the encoder: structlog's chain costs four times the rest."""
+        """Write an exchange's line. Without structlog: its processors would cost four times as much as the rest."""
         self._lines.info(self._redactor.clean(self._write(members)))
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write all lines that wait."""
         self._lines.flush()
 
 
 def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None = None) -> Logs:
-    """Build the gateway's logs. `style` is json or console; lines go to standard output.
+    """Make the gateway's logs. `style` is json or console; lines go to `stream`, by default standard output.
 
-    Never give them a prompt, an answer or a header: what is not logged cannot leak.
+    Callers never pass a prompt, a reply or a header: the redactor knows the gateway's secrets only.
     """
     out = stream if stream is not None else sys.stdout.buffer
     lines = Lines(out)
@@ -126,12 +130,12 @@ def _render(_: WrappedLogger, __: str, event: EventDict) -> Any:
 def _write_json(event: Mapping[str, Any]) -> bytes:
     try:
         return _ENCODER.encode(event)
-    except UnicodeEncodeError:  # bytes that were no UTF-8 in a header
+    except UnicodeEncodeError:  # a lone surrogate, from header bytes that are not UTF-8
         return _ENCODER.encode({key: clean(value) for key, value in event.items()})
 
 
 def _write_console(members: dict[str, Any]) -> bytes:
-    """A line for people: time, status, what was asked and who answered."""
+    """Write an exchange's line for people: the time, then `key=value` for all members but level and event."""
     at = time.strftime("%H:%M:%S", time.localtime(members.pop("ts")))
     payload = " ".join(f"{key}={clean(value)}" for key, value in members.items() if key not in ("level", "event"))
     return f"{at} {payload}".encode("utf-8", "replace")
@@ -142,5 +146,5 @@ def _encode(_: WrappedLogger, __: str, line: Any) -> Any:
 
 
 def clean(value: Any) -> Any:
-    """Replace what UTF-8 cannot carry, in a text; anything else is returned as it is."""
+    """Replace lone surrogates in a text by `?`. Any other value is returned unchanged."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

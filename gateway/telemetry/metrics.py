@@ -1,8 +1,9 @@
-"""The instruments. Counted in plain dicts on the hot path, shown by prometheus-client when scraped.
+"""The metrics: counted in plain dicts on the hot path, written by prometheus-client when scraped.
 
-Label values come from the configuration and from fixed sets of words, never from clients.
-prometheus-client's own children cost a lock and a scan of the buckets for each observation, which is
-ten times what counting costs; its collector interface is made for counts that live elsewhere.
+prometheus-client's own counters take a lock and scan the buckets for each observation, ten times the cost of
+counting. So our instruments implement its Collector interface, which is made for counts that are kept elsewhere.
+Label values come from the configuration and from fixed sets of words, never from clients: each new value would be
+a new time series.
 """
 
 from bisect import bisect_left
@@ -14,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-# A chat answer takes seconds, a refusal microseconds; reasoning takes minutes.
+# Upper bounds of the buckets, in seconds. SLOW holds replies, from a refusal to minutes of reasoning; FAST holds the
+# gateway's own overhead.
 SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 
@@ -33,10 +35,10 @@ class Counter(Collector):
 
     def __attrs_post_init__(self) -> None:
         if not self.labels:
-            self._values[()] = 0.0  # without labels it exists from the start
+            self._values[()] = 0.0  # a counter without labels is shown as 0 before its first count
 
     def inc(self, *labels: str, by: float = 1.0) -> None:
-        """Count `by` more."""
+        """Add `by` to the series with these labels."""
         self._values[labels] = self._values.get(labels, 0.0) + by
 
     def collect(self) -> Iterator[Metric]:
@@ -54,10 +56,10 @@ class Histogram(Collector):
     text: str
     labels: Labels
     bounds: Sequence[float]
-    _values: dict[Labels, list[float]] = field(factory=dict, init=False)  # one per bucket, then the sum
+    _values: dict[Labels, list[float]] = field(factory=dict, init=False)  # a count per bound and for +Inf, then the sum
 
     def observe(self, value: float, *labels: str) -> None:
-        """Count one duration."""
+        """Count one duration, in seconds."""
         counts = self._values.get(labels)
         if counts is None:
             counts = self._values[labels] = [0.0] * (len(self.bounds) + 2)
@@ -78,7 +80,7 @@ class Histogram(Collector):
 
 @define(eq=False)
 class Gauge(Collector):
-    """A gauge whose truth lives elsewhere: asked when it is scraped, never booked twice."""
+    """A gauge of a value that is kept elsewhere: `look` reads it at each scrape, so that the two cannot differ."""
 
     name: str
     text: str
@@ -117,7 +119,7 @@ class Metrics:
         self.registry.register(Gauge(f"gateway_{name}", text, labels, look))
 
     def expose(self) -> bytes:
-        """Write everything in the Prometheus text format."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -1,11 +1,11 @@
-"""Blanks loaded secrets out of any text or bytes. Knows values only, never guesses by shape."""
+"""Blanks loaded secrets out of text or bytes. Compares with their values; never guesses by the look of a text."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 BLANK = "[redacted]"
-# A shorter "secret" would blank out ordinary words, and gives nothing to protect.
+# A shorter "secret" would blank ordinary words, and is too short to protect anything.
 MIN_LENGTH = 6
 
 
@@ -21,7 +21,7 @@ class Redactor:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Learn `secrets`; longer ones are replaced first, so that none hides inside another."""
+        """Add `secrets`. Longer ones are replaced first: a secret inside another would leave the rest of that one."""
         forms = set(self._secrets)
         for secret in secrets:
             if len(secret) >= MIN_LENGTH:

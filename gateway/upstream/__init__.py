@@ -1,1 +1,1 @@
-"""upstream."""
+"""Sends requests to providers: connections, credentials, OAuth tokens."""

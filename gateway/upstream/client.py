@@ -1,4 +1,4 @@
-"""One attempt over aiohttp: sends a request, hands out the reply, turns transport faults into ours.
+"""One request to a provider: sends it, returns the reply, turns aiohttp's exceptions into UpstreamFault.
 
 The only place that knows aiohttp's client exceptions. Decides nothing about other targets.
 """
@@ -21,13 +21,13 @@ from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadab
 from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker
 
-MAX_ERROR_BYTES = 1024 * 1024
-TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10
+MAX_ERROR_BYTES = 1024 * 1024  # of a body that is no reply: an error, or a token endpoint's answer
+TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how many at the same time
 
 
 @frozen
 class UpstreamRequest:
-    """One request to one provider. `timeouts` is the provider's with the target's over it."""
+    """One request to one provider. `timeouts` are the provider's, overridden by the target's."""
 
     provider: str
     url: URL
@@ -40,26 +40,29 @@ class UpstreamRequest:
 
     @property
     def patience(self) -> float:
-        """Seconds to the headers of the reply."""
+        """Most seconds to wait for the headers of the reply."""
         return self.timeouts.first_byte if self.is_stream else self.timeouts.whole
 
 
 @frozen
 class Deadline:
-    """When an exchange with all its attempts must be over: loop time, and the seconds it had."""
+    """When an exchange with all its attempts must be over.
+
+    `at` is in loop time; `after` is the whole span in seconds and `setting` its key in the file, for the message.
+    """
 
     at: float
     after: float
     setting: str = "server.timeouts.total"
 
     def passed(self) -> TimedOut:
-        """The fault of an exchange that took too long."""
+        """Make the fault of an exchange that took too long."""
         return TimedOut("total", self.after, self.setting)
 
 
 @define
 class UpstreamReply:
-    """A reply whose head has come. Close it, however the reading ends."""
+    """A reply whose head has arrived. The caller closes it, however the reading ends."""
 
     provider: str
     timeouts: Timeouts
@@ -78,17 +81,21 @@ class UpstreamReply:
 
     @property
     def content_type(self) -> str:
-        """The media type alone, lower case, empty when the provider sent none."""
+        """The media type without parameters, in lower case; empty when the provider sent none."""
         return self._reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
     def chunk(self) -> Callable[[], Awaitable[bytes]]:
-        """What returns the bytes that have come, b"" at the end. Call it under `faults()`; it waits for ever."""
+        """A function that waits for the next bytes of the body, unpacked, and returns them; b"" at the end.
+
+        It has no timeout, and it raises aiohttp's exceptions: the caller sets one and calls it under `faults()`. It
+        is the stream's own method where possible: a stream reads thousands of chunks.
+        """
         return self._reply.content.readany if self._unpacker is None else self._unpacked
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turn what reading raises into UpstreamFault."""
+        """Turn aiohttp's exceptions from reading into UpstreamFault."""
         try:
             yield
         except aiohttp.ClientPayloadError:
@@ -105,8 +112,10 @@ class UpstreamReply:
 
     async def read(self, limit: int, deadline: Deadline) -> bytes:
         """Read the whole body. Raises Unreadable beyond `limit` bytes, TimedOut on silence or at the deadline."""
-        if (ready := self._ready()) is not None and len(ready) <= limit:
-            return ready  # it came with the head, as most do: no timer needed
+        if (ready := self._ready()) is not None:  # most replies arrive together with their head: no timer needed
+            if len(ready) > limit:
+                raise _too_large(limit)
+            return ready
         with self.faults():
             return await self._read_slowly(limit, deadline)
 
@@ -121,7 +130,7 @@ class UpstreamReply:
                 while part := await read():
                     size += len(part)
                     if size > limit:
-                        raise Unreadable(f"The provider's reply is larger than {limit} bytes")
+                        raise _too_large(limit)
                     parts.append(part)
                     timer.reschedule(min(until, loop.time() + idle))
         except TimeoutError:
@@ -129,18 +138,18 @@ class UpstreamReply:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _ready(self) -> bytes | None:
-        """The whole body, when it is here already and needs no unpacking."""
+        """Return the whole body if it has arrived and needs no unpacking, else None."""
         content = self._reply.content
         if self._unpacker is not None or not content.is_eof() or content.exception() is not None:
             return None
         return content.read_nowait()
 
     def silence(self) -> TimedOut:
-        """The fault of a provider that stopped in the middle of its reply."""
+        """Make the fault of a provider that stopped in the middle of its reply."""
         return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle")
 
     def close(self) -> None:
-        """Give the connection back when the reply was read to its end, else cut it at once."""
+        """Cut the connection unless the reply has ended, and count the request as over. May be called twice."""
         if not self._is_closed:
             self._is_closed = True
             self._reply.close()
@@ -149,7 +158,7 @@ class UpstreamReply:
 
 @define
 class Upstream:
-    """The client side, and the number of requests in flight at each provider."""
+    """Opens requests to providers, and counts those in flight at each of them."""
 
     client: HttpClient
     _in_use: dict[str, int] = field(factory=dict, init=False)
@@ -179,7 +188,7 @@ class Upstream:
             raise
 
     async def post_form(self, name: str, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """Post a form to a token endpoint; return its JSON object. Raises UpstreamFault."""
+        """Post `form` to a token endpoint, as JSON; return the JSON object of the reply. Raises UpstreamFault."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         deadline = Deadline(asyncio.get_running_loop().time() + TOKEN_SECONDS, TOKEN_SECONDS, "nothing")
         request = UpstreamRequest(
@@ -199,19 +208,23 @@ class Upstream:
         return found
 
     def leave(self, provider: str) -> None:
-        """A request to `provider` is over."""
+        """Count a request to `provider` as over."""
         self._in_use[provider] -= 1
 
     async def _send(self, request: UpstreamRequest, until: float) -> HttpReply:
         send = self.client.request
         reply = None
         while reply is None:
-            # A kept-alive connection may have been closed by the provider just as we used it. No byte
-            # came back, so the same request goes out again, at last on a fresh connection.
+            # The provider may close a kept-alive connection just as we use it. No byte of a reply has come back, so
+            # the request is sent again. Each round uses up one pooled connection; the last is a fresh one.
             reply = await send(
                 request.method, request.url, request.headers, request.body, request.timeouts.connect, until
             )
         return reply
+
+
+def _too_large(limit: int) -> Unreadable:
+    return Unreadable(f"The provider's reply is larger than {limit} bytes")
 
 
 def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) -> UpstreamReply:
@@ -234,7 +247,7 @@ def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> Upst
         case aiohttp.ClientConnectorDNSError():
             return CannotConnect("its name cannot be resolved")
         case aiohttp.ClientConnectorError():
-            # The errno's own words: asyncio's name the address, which is no client's business.
+            # The text of the errno: asyncio's own message names the address, which a client must not see.
             number = error.os_error.errno
             return CannotConnect(os.strerror(number).lower() if number else type(error.os_error).__name__)
         case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError():

@@ -1,4 +1,4 @@
-"""What the gateway shows to providers: static keys in rotation, or the client's own key.
+"""Chooses the credential of a request to a provider: a static key, in rotation, or the client's own key.
 
 A credential's `id` is safe to log; its value leaves this process in one request header only.
 """
@@ -15,7 +15,7 @@ from gateway.policy.health import Health
 
 @frozen
 class Credential:
-    """One header to send. An empty header name is a provider that needs none."""
+    """One header to send. The header name is empty for a provider that needs no credential."""
 
     id: str
     header: str
@@ -36,9 +36,10 @@ class CredentialPool:
         return any(health.wait(target, one.id, now) == 0.0 for one in others)
 
     def pick(self, target: str, health: Health, now: float, wanted: str = "") -> tuple[Credential, float]:
-        """Return the next credential that does not rest, else the one that rests shortest, with its wait.
+        """Return a credential and the seconds until it may be used at `target`, 0 if it may be used now.
 
-        The one whose id is `wanted` comes first, if it does not rest.
+        It is the one whose id is `wanted`, if that does not rest; else the next in turn that does not rest; else the
+        one with the shortest rest left.
         """
         if len(self.credentials) == 1:
             only = self.credentials[0]
@@ -55,25 +56,25 @@ class CredentialPool:
             if wait == 0.0:
                 self._turn += step + 1
                 break
-        assert best is not None  # a wallet is only made for a provider that has a credential
+        assert best is not None  # `make_pool` makes no empty pool
         return best
 
 
 def make_pool(provider: Provider) -> CredentialPool | None:
-    """Collect a provider's static credentials; None when they are missing or the client brings them."""
+    """Make the pool of a provider's credentials; None when they are missing or the client sends its own."""
     auth = provider.auth
     if auth.is_passthrough:
         return None
     if auth.header is None:
         return CredentialPool(provider.name, (Credential(provider.name, "", ""),))
-    if auth.oauth is not None:  # its value is looked up when it is sent
+    if auth.oauth is not None:  # the value is empty here: each attempt reads the current token
         return CredentialPool(provider.name, (Credential(f"{provider.name}#oauth", auth.header, ""),))
     found = [_credential(provider.name, auth, secret.value) for secret in auth.secrets if secret.value]
     return CredentialPool(provider.name, found) if found else None
 
 
 def hash_id(value: str) -> str:
-    """A short SHA-256 that tells secrets apart without telling them."""
+    """Return the first 12 hex digits of a secret's SHA-256: they identify the secret and do not reveal it."""
     return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
 
 
@@ -82,8 +83,9 @@ def pass_through(
 ) -> Credential:
     """Take the client's own provider key (PRODUCT.md section 5). Raises Unauthorized when there is none.
 
-    `native` is the credential header of the client's dialect, `wanted` the upstream's; `spent` are the header
-    names whose value is a gateway key: such a value never goes upstream.
+    The key is in `x-provider-key`, else in the header that is not `native`, else in `native`. `native` is the
+    credential header of the client's dialect, `wanted` that of the upstream's. `spent` are the headers that hold a
+    gateway key, which never goes upstream.
     """
     chosen, found = headers.get("x-provider-key", "").strip(), ""
     for name in (_other(native), native):
@@ -95,13 +97,13 @@ def pass_through(
             f"Provider '{provider.name}' requires API key passthrough, but no client API key was provided"
         )
     if native == wanted == "x-api-key" and found:
-        wanted = found  # Anthropic's newer SDKs show their key as a bearer token: it goes on as it came
+        wanted = found  # Anthropic's newer SDKs send a bearer token: keep the client's header
     header, value = ("x-api-key", chosen) if wanted == "x-api-key" else ("authorization", f"Bearer {chosen}")
     return Credential(f"{provider.name}#{hash_id(chosen)}", header, value)
 
 
 def bare(value: str) -> str:
-    """Strip the scheme from a credential header's value."""
+    """Strip `Bearer` from the value of a credential header."""
     scheme, space, rest = value.strip().partition(" ")
     return rest.strip() if space and scheme.lower() == "bearer" else value.strip()
 

@@ -1,9 +1,9 @@
 """One HTTP/1.1 request over a pooled connection: aiohttp's connector and C parser, without its ClientSession.
 
-The connector brings the pool, DNS, happy eyeballs and TLS; the parser the strictness. What is left out is
-what a proxy must not do (redirects, cookies, proxies from the environment, retries, decompression) and
-what costs half of an exchange's CPU here (docs/design.md, "The client side"). `bench/lean.py` is the
-measure. aiohttp's exceptions leave this file as they are; `upstream.py` turns them into ours.
+The connector brings the pool, DNS, happy eyeballs and TLS; the parser is strict. ClientSession is left out because
+it does what a proxy must not do (redirects, cookies, proxies from the environment, retries, decompression), and
+because it costs half of an exchange's CPU here (docs/design.md, "How is the client side built?"); `bench/lean.py`
+measures it. This file raises aiohttp's exceptions as they are; `client.py` turns them into ours.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from attrs import define, field
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-# Shorter than any provider's own: a connection that they have closed is one we no longer use.
+# Shorter than the providers' own keep-alive: we drop an idle connection before the provider closes it.
 KEEPALIVE_S = 15.0
 READ_BUFFER = 65536
-# Two writes are cheaper than joining a large body to its head.
+# Bytes of a body. A larger one is written apart from its head: a second write is cheaper than the copy.
 _JOIN_UP_TO = 65536
 _FORBIDDEN = str.maketrans("", "", "\r\n\0")
 
 
 @define(eq=False)
 class HttpReply:
-    """A reply whose head has come. `content` is read by whoever asked; `close` it afterwards, always."""
+    """A reply whose head has arrived. The caller reads `content`, and then always calls `close`."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -36,25 +36,25 @@ class HttpReply:
     _connection: Connection | None
 
     def release(self) -> None:
-        """The body has ended: the connection may serve another request."""
+        """Give the connection back to the pool. The stream calls this when the body has ended."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         transport = connection.transport
         if transport is not None and transport.get_write_buffer_size():
-            connection.close()  # answered before the request was sent whole: the rest would be a next request
+            connection.close()  # answered early: the unsent rest of our body would be read as the next request
         else:
             connection.release()
 
     def close(self) -> None:
-        """Cut the connection, unless the body was read to its end."""
+        """Cut the connection, unless the body has ended and `release` has given it back."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
 
 class _Timer:
-    """Cuts the connection when the head is late: a third of what asyncio.timeout costs, and no task is cancelled."""
+    """Cuts the connection when the head is late. Costs a third of asyncio.timeout, and cancels no task."""
 
     __slots__ = ("_connection", "handle", "is_late")
 
@@ -71,7 +71,7 @@ class _Timer:
 
 @define(eq=False)
 class HttpClient:
-    """The connections of one process. Limits nothing: `upstream.py` counts per provider."""
+    """The connections of one process. Has no limit on them: `client.py` counts the requests of each provider."""
 
     _connector: aiohttp.TCPConnector = field(init=False)
     _addresses: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = field(factory=dict, init=False)
@@ -88,9 +88,9 @@ class HttpClient:
     ) -> HttpReply | None:
         """Send a request and wait until `until` (loop time) for the head of its reply.
 
-        Returns None when a connection that had served before died without a byte of a reply: the same
-        request may then be sent once more (RFC 9110 9.2.2), which will end on a fresh connection.
-        Raises aiohttp.ClientError, HttpProcessingError for what is no HTTP, TimeoutError.
+        `connect_timeout` is in seconds. Returns None when a reused connection closed without a byte of a reply: the
+        caller may then send the same request again (RFC 9110 9.2.2). Raises TimeoutError when the head is late,
+        HttpProcessingError when the reply is not valid HTTP, aiohttp.ClientError for everything else.
         """
         head = _write_head(method, url, headers, len(body))
         loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class HttpClient:
             timer.handle.cancel()
 
     def _address(self, url: URL) -> aiohttp.ClientRequest:
-        """What the connector wants to know of a destination: a request that is never sent."""
+        """Return the ClientRequest that tells the connector where to connect. It is cached and never sent."""
         place = (url.scheme, url.raw_host, url.port)
         found = self._addresses.get(place)
         if found is None:
@@ -152,7 +152,7 @@ async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpR
 
 
 def _is_silent(error: aiohttp.ClientError) -> bool:
-    """Whether not one byte of a reply had come; with a part of a head, `message` is no text."""
+    """Whether no byte of a reply had arrived. After a part of a head aiohttp's `message` is not a string."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return isinstance(error.message, str)
     return True
@@ -162,7 +162,7 @@ def _write_head(method: str, url: URL, headers: Mapping[str, str], length: int) 
     lines = [f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {_host(url)}\r\nContent-Length: {length}"]
     for name, value in headers.items():
         is_clean = "\r" not in value and "\n" not in value and "\0" not in value
-        lines.append(f"{name}: {value if is_clean else value.translate(_FORBIDDEN)}")  # one header stays one
+        lines.append(f"{name}: {value if is_clean else value.translate(_FORBIDDEN)}")  # a value cannot add a header
     lines.append("\r\n")
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 

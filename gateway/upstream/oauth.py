@@ -1,7 +1,8 @@
-"""A bearer token that lives in a credentials file: refreshed before it ends, and once more after a 401.
+"""Keeps the bearer token of a credentials file valid: refreshes it before it expires, and after a 401.
 
-One refresh at a time, whoever waits for it; the file is replaced atomically with mode 0600, and all members
-that are none of ours are kept (PRODUCT.md section 6).
+All requests share one refresh at a time. The new token is written back: the file is replaced atomically with mode
+0600, and members that the gateway does not know are kept (PRODUCT.md section 6). Another process may use and
+refresh the same file, so the file is read again before each refresh.
 """
 
 import asyncio
@@ -17,11 +18,13 @@ from gateway.config.schema import OAuth
 from gateway.errors import Fault, UpstreamFault
 from gateway.store.private_file import replace_private
 
-# As OAuth's RFC 6749 writes them, and as Anthropic's command line tool does (times in milliseconds there).
+# Members of the file, as RFC 6749 names the tokens, and as Anthropic's command line tool does. `expires_at` is in Unix
+# seconds, `expiresAt` in milliseconds.
 _ACCESS, _REFRESH, _EXPIRES = ("access_token", "accessToken"), ("refresh_token", "refreshToken"), "expires_at"
 _EXPIRES_MS = "expiresAt"
+# Seconds: the life of a token whose `expires_in` is missing, or not in (0, _MAX_LIFE).
 _FALLBACK_LIFE, _MAX_LIFE = 3600.0, 1e9
-# (URL, form) -> the decoded answer; raises UpstreamFault.
+# (URL, form) -> the JSON object of the token endpoint's reply; raises UpstreamFault.
 PostForm = Callable[[str, dict[str, str]], Awaitable[dict[str, Any]]]
 
 
@@ -34,7 +37,7 @@ class _Token:
 
 @define
 class TokenFile:
-    """One credentials file."""
+    """One credentials file. `warn` logs a message."""
 
     config: OAuth
     clock: Clock
@@ -44,7 +47,7 @@ class TokenFile:
     _refreshing: asyncio.Task[_Token] | None = field(default=None, init=False)
 
     async def token(self) -> str:
-        """The token to send. Raises UpstreamFault when the file says none, or it cannot be refreshed."""
+        """Return the token to send. Raises UpstreamFault if the file has no token, or a refresh fails."""
         token = self._token or self._read()
         if self._is_due(token):
             token = self._read()  # another process may have refreshed it
@@ -57,7 +60,7 @@ class TokenFile:
         return token.expires is not None and token.expires - self.clock.time() < self.config.refresh_before
 
     async def renew(self, stale: str) -> bool:
-        """After a 401: get another token than `stale`. Return whether there is one."""
+        """Get a new token after a 401. `stale` is the refused one. Return whether the token is now another one."""
         token = self._read()  # another process may have refreshed it
         if token.access == stale:
             if token.refresh is None:
@@ -67,7 +70,7 @@ class TokenFile:
         return token.access != stale
 
     async def _refreshed(self, token: _Token) -> _Token:
-        """One refresh for all who wait; one that leaves does not stop it."""
+        """Return the token of the refresh that runs, or start one. A caller that is cancelled does not stop it."""
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh(token))
             self._refreshing.add_done_callback(self._done)
@@ -75,8 +78,8 @@ class TokenFile:
 
     def _done(self, task: asyncio.Task[_Token]) -> None:
         self._refreshing = None
-        if task.cancelled() or task.exception() is not None:  # told to those who waited
-            self._token = None  # look into the file again next time
+        if task.cancelled() or task.exception() is not None:  # the callers that wait raise it
+            self._token = None  # read the file again next time
 
     async def _refresh(self, token: _Token) -> _Token:
         if token.refresh is None:
@@ -94,7 +97,7 @@ class TokenFile:
         self._token = fresh
         try:
             await asyncio.to_thread(self._write, fresh)
-        except UpstreamFault as fault:  # the old refresh token is spent: this one must not be lost
+        except UpstreamFault as fault:  # go on with it: the provider takes the old one no more
             self.warn(fault.message)
         return fresh
 
@@ -110,7 +113,7 @@ class TokenFile:
         return _Token(access, refresh, float(expires) if isinstance(expires, int | float) else None)
 
     def _members(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The whole file, and the object in it (itself, or one level down) that holds the token."""
+        """Return the whole file, and the object that holds the token: the file's top object, or one inside it."""
         try:
             whole = msgspec.json.decode(Path(self.config.credentials_file).read_bytes(), type=dict[str, Any])
         except OSError as error:

@@ -1,4 +1,4 @@
-"""All wire formats by name. A dialect more is one line here."""
+"""All wire formats by name. A further dialect is one line in `DIALECTS`."""
 
 from attrs import evolve
 
@@ -23,7 +23,7 @@ DIALECTS: dict[str, Dialect] = {
         INPUT_TOKENS,
         COMPACT,
         OPENAI_COMPLETIONS,
-        carried("openai_embeddings", "/embeddings"),
+        carried("openai_embeddings", "/embeddings", limit_class="embeddings"),
         carried("openai_moderations", "/moderations"),
         carried("openai_rerank", "/rerank"),
         carried("openai_images_generations", "/images/generations"),
@@ -36,14 +36,14 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def _read_input(body: JsonBody) -> Request:
-    """A request in Responses' words that wants its answer in Chat's."""
+    """Read a Chat request whose body is a Responses body (`input`); the reply is still a Chat reply."""
     options = body.get("stream_options", dict[str, object], "an object") or {}
     wants_usage = options.get("include_usage") is True
     without = JsonBody({name: raw for name, raw in body.members.items() if name != "stream_options"})
     return evolve(openai_responses.read_request(without), wants_usage=wants_usage)
 
 
-# Some editors put Responses' `input` to Chat's path (TRANSLATION.md 13.3, Cursor).
+# Some editors send a Responses body to Chat's path (TRANSLATION.md 13.3, Cursor).
 assert OPENAI_CHAT.client is not None
 CHAT_WITH_INPUT = evolve(
     OPENAI_CHAT, name="openai_chat_with_input", client=evolve(OPENAI_CHAT.client, read_request=_read_input)

@@ -1,4 +1,10 @@
-"""The records that describe a wire format. A dialect is a value, not a class to inherit from."""
+"""The records that describe a wire format. A dialect is a value, not a class to inherit from.
+
+A dialect has up to three parts. `Dialect` itself serves the raw lane, where client and upstream speak the
+same dialect: bodies are forwarded, and the gateway only looks for errors and usage. `ClientSide` and
+`UpstreamSide` serve the translated lane: one reads requests and writes replies, the other writes requests
+and reads replies. A dialect without the two sides is forwarded and never translated.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +23,8 @@ from gateway.wire.translation.memo import Drops, Memo, Setting, Written
 class ClientSide:
     """How a dialect is spoken with clients when the upstream speaks another.
 
-    `read_request` raises BadRequest with the place. `is_sequential`: one block after the other.
+    `read_request` raises BadRequest with the path of the bad member. `is_sequential`: a stream of this dialect
+    has one block open at a time. `call_prefix` begins the ids that the gateway makes for tool calls.
     """
 
     read_request: Callable[[JsonBody], Request]
@@ -31,11 +38,12 @@ class ClientSide:
 class UpstreamSide:
     """How a dialect is spoken with upstreams when the client speaks another.
 
-    `write_request` notes in the memo what is lost and what the way back needs; raises CannotSay.
-    `read_reply` raises UpstreamFault. `losses`: what this dialect cannot say, for people to read, by
-    the client's dialect (`*`: of any).
-    `optional` are members that may be left out when a provider refuses them, never what means something.
-    `resume` adds to a request's members what a paused reply has said so far, so that the model goes on with it.
+    `write_request` notes in the memo what is lost and what the reader of the reply needs; raises CannotSay.
+    `read_reply` raises UpstreamFault.
+    `losses` describes for people what this dialect cannot say, by the client's dialect (`*`: any dialect).
+    `optional` names the members that the gateway may leave out of a retry after a provider has refused them;
+    a member without which the request would mean something else is never among them.
+    `resume` adds the blocks of a paused reply to the members of its request, so that the model continues them.
     """
 
     write_request: Callable[[Request, Setting, Memo], Written]
@@ -46,13 +54,13 @@ class UpstreamSide:
     resume: Callable[[Mapping[str, Any], Sequence[Block], Memo], dict[str, Any]] | None = None
 
     def losses_of(self, client: str) -> Mapping[str, str]:
-        """What is lost of a client's request, and what becomes of it."""
+        """Return what a request of the dialect `client` loses: the member, and what happens to it."""
         return {**self.losses.get("*", {}), **self.losses.get(client, {})}
 
 
 @frozen
 class Glance:
-    """What a look at a whole raw reply found."""
+    """What `Dialect.glance` found in a whole raw reply. `is_empty`: it finished without any content."""
 
     usage: Usage | None = None
     is_empty: bool = False
@@ -60,28 +68,31 @@ class Glance:
 
 @frozen
 class Asked:
-    """What the raw lane has to know about a request to watch its reply."""
+    """What the raw lane has to know about a request to watch its reply.
+
+    `wants_usage` is False if the client did not ask for the usage chunk that the gateway asks for.
+    """
 
     wants_usage: bool = True
 
 
 def adds_nothing(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
-    """Put no member of our own into a raw request."""
+    """Add no member to a raw request."""
     return {}
 
 
 def nothing_sealed(body: JsonBody) -> JsonBody:
-    """The body as it is: this dialect has nothing that only its maker can read, or no way to tell."""
+    """Return the body unchanged: this dialect has no sealed reasoning, or no mark by which to find it."""
     return body
 
 
 def no_prefix(body: JsonBody, prefix: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Put no text before what has no system prompt."""
+    """Add no system prompt, because this dialect has none."""
     return {}
 
 
 def asked_nothing(body: Body) -> Asked:
-    """Take a reply as it comes, whatever the request said."""
+    """Return the default: nothing in the request changes how its reply is watched."""
     return Asked()
 
 
@@ -89,13 +100,17 @@ def asked_nothing(body: Body) -> Asked:
 class Dialect:
     """One wire format.
 
-    `path` stands behind `/v1` where clients call it, and behind the provider's base URL.
-    `glance` looks at a whole raw reply: raises UpstreamFault for an error in a 200.
-    `watch` makes the lane of a raw stream, `normalise` one that puts right what a server of it writes oddly.
-    `add_members` adds members that the gateway needs upstream, and notes what they lose.
-    `unsealed` is a body without the reasoning that only who has made it can read.
-    `prefix` adds those that put a text before the system prompt.
-    `write_error` writes (status, body) from an error, the request id and the Unix time.
+    `path` follows `/v1` in the gateway's own URL, and the base URL in the provider's.
+    `read_error` takes (dialect, status, headers, body, Unix time) of an HTTP error from a provider.
+    `write_error` takes an error, the request id and the Unix time, and returns (status, body).
+    `glance` looks at a whole raw reply; raises UpstreamFault for an error in a 200.
+    `watch` makes the lane of a raw stream. `tidy` makes a lane that also corrects what servers with the
+    profile's `normalize` write wrongly.
+    `add_members` returns members to put into a raw request: what the gateway needs upstream, and histories without
+    the blocks that this upstream refuses. It notes in `drops` what the client's request loses.
+    `unsealed` returns a body without sealed reasoning, for a provider whose account cannot decrypt it.
+    `prefix` returns members in which a text stands before the system prompt. It takes the body, the text, and the
+    members that already replace some of the body's.
     """
 
     name: str
@@ -112,14 +127,21 @@ class Dialect:
     ping: bytes = b": keep-alive\n\n"
     client: ClientSide | None = None
     upstream: UpstreamSide | None = None
-    generates: bool = False  # a model writes: a provider's `set` applies
+    write_count: Callable[[int], bytes] | None = None  # the answer to a count of tokens, for a dialect of counts
+    limit_class: str = "default"  # the class of `limits` that its requests are charged to
+    generates: bool = False  # a model writes the reply, so a provider's `set` applies
     is_anthropic: bool = False  # of Anthropic's family: its errors, its request id, its rate-limit headers
     is_json: bool = True  # whole replies are always JSON objects
-    headers: Mapping[str, str] = field(factory=dict)  # sent upstream unless somebody says otherwise
+    headers: Mapping[str, str] = field(factory=dict)  # sent upstream unless the client or the operator sets them
     forwards: frozenset[str] = frozenset({"idempotency-key", "openai-beta"})  # client headers sent upstream
     native_header: str = "authorization"  # where its clients put their key
     probe: Mapping[str, Any] = field(factory=dict)  # members of a tiny request, for /test-connection
 
+    @property
+    def label(self) -> str:
+        """The path as one word, for logs and metrics: `chat_completions`."""
+        return self.path.strip("/").replace("/", "_")
+
     def normalise(self, asked: Asked) -> Lane:
-        """The lane of a raw stream whose server needs putting right."""
+        """Make the lane of a raw stream whose profile has `normalize`: `tidy`, or `watch` if there is none."""
         return self.watch(asked) if self.tidy is None else self.tidy(asked)

@@ -1,7 +1,14 @@
-"""A reply as it comes: events, and the two ways between events and a whole reply.
+"""A streamed reply as neutral events, and the two conversions between events and a whole reply.
 
-The law is fold(unfold(reply)) == reply. A stream is folded to be stored or answered whole, a whole reply
-is unfolded to be streamed. Blocks are told apart by `index`, in the order in which they began.
+Every reader of an upstream's stream yields these events, and every writer of a client's stream takes them. A
+reply is: Started, the events of its blocks, UsageSeen any number of times, Finished. The events of a block are
+BlockStarted, any number of BlockDelta, PartStarted, CitationAdded and StateSeen, then BlockEnded. All events of
+one block carry its `index`. Events of several blocks may interleave (`sequence.py` undoes that); the order of
+the blocks is the order of their BlockStarted.
+
+`fold` builds a whole Reply from events, to store a stream or to answer a client that wants no stream. `unfold`
+makes events from a whole reply, for a client that wants a stream. The law is fold(unfold(reply)) == reply, so
+that streaming a whole reply loses nothing; only a reply with an empty reasoning part is outside it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +41,7 @@ class Started:
 
 @frozen
 class BlockStarted:
-    """A block has begun; what it says follows in deltas, unless `block` holds it already."""
+    """A block has begun. Its text or arguments follow as deltas, and are appended to what `block` already holds."""
 
     index: int
     block: Block
@@ -42,7 +49,7 @@ class BlockStarted:
 
 @frozen
 class BlockDelta:
-    """More text of a Text, a Reasoning (its last part) or a Refusal, or more arguments of a ToolCall."""
+    """More text of a Text, a Refusal or the current part of a Reasoning, or more arguments of a ToolCall."""
 
     index: int
     text: str
@@ -57,7 +64,7 @@ class PartStarted:
 
 @frozen
 class CitationAdded:
-    """A text has a source."""
+    """A Text block has got a citation."""
 
     index: int
     citation: Citation
@@ -65,7 +72,7 @@ class CitationAdded:
 
 @frozen
 class StateSeen:
-    """What a provider wants back with its reasoning: comes once, behind the texts of the block."""
+    """The state that a provider wants back with its reasoning. Comes once per block, after the block's text."""
 
     index: int
     signature: str | None = None
@@ -75,7 +82,7 @@ class StateSeen:
 
 @frozen
 class BlockEnded:
-    """A block is complete. `block` replaces an Opaque one, whose whole form only its end knows."""
+    """A block is complete. `block`, if given, replaces an Opaque block that was not yet whole when it began."""
 
     index: int
     block: Opaque | None = None
@@ -83,7 +90,7 @@ class BlockEnded:
 
 @frozen
 class UsageSeen:
-    """Token counts so far; later ones overwrite, part by part."""
+    """Token counts so far. A later event overwrites each count that it knows, and leaves the others."""
 
     usage: Usage
 
@@ -101,7 +108,7 @@ Event = (
 
 
 def merge(earlier: Usage | None, later: Usage) -> Usage:
-    """Let the later counts overwrite the earlier ones, where they say something."""
+    """Overwrite each of the earlier counts with the later one, unless the later one is None."""
     if earlier is None:
         return later
     known = {name: value for name in _COUNTS if (value := getattr(later, name)) is not None}
@@ -113,14 +120,14 @@ _COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 @define
 class Growing:
-    """A block that is being put together: what began it, and the texts that followed, part by part."""
+    """A block that is being built: the block of its BlockStarted, and the deltas since then, part by part."""
 
     block: Block
     _parts: list[list[str]] = field(factory=lambda: [[]])
     _citations: list[Citation] = field(factory=list)
 
     def feed(self, event: Event) -> None:
-        """Take an event of this block."""
+        """Take the next event of this block."""
         match event:
             case BlockDelta():
                 self._parts[-1].append(event.text)
@@ -137,7 +144,7 @@ class Growing:
                 self.block = event.block
 
     def done(self) -> Block:
-        """The block as far as it has come."""
+        """Return the block with everything fed so far; it need not have ended."""
         first, *more = ["".join(part) for part in self._parts]
         match self.block:
             case Text() as block:
@@ -154,7 +161,7 @@ class Growing:
 
 @define
 class Folding:
-    """A reply that is being put together."""
+    """A reply that is being built from its events."""
 
     id: str = ""
     model: str = ""
@@ -179,17 +186,17 @@ class Folding:
 
     @property
     def blocks(self) -> list[Block]:
-        """What has been said so far, in the order in which it began."""
+        """All blocks so far, unfinished ones included, in the order in which they began."""
         return [growing.done() for growing in self._blocks.values()]
 
     def reply(self) -> Reply:
-        """The whole reply. A stream that never finished has no stop reason of its own: that is checked before."""
+        """Return the whole reply. A missing Finished counts as END: readers raise Broke for a stream cut short."""
         stop = self.stop or Stop(StopReason.END)
         return Reply(self.id, self.model, tuple(self.blocks), stop, self.usage, self.tier)
 
 
 def fold(events: Iterable[Event]) -> Reply:
-    """Put a whole reply together."""
+    """Build the whole reply from its events."""
     folding = Folding()
     for event in events:
         folding.feed(event)
@@ -197,7 +204,7 @@ def fold(events: Iterable[Event]) -> Reply:
 
 
 def unfold(reply: Reply) -> Iterator[Event]:
-    """Tell a whole reply as a stream."""
+    """Yield the events of a whole reply, one block after the other."""
     yield Started(reply.id, reply.model, reply.tier)
     for index, block in enumerate(reply.blocks):
         yield from _unfold_block(index, block)

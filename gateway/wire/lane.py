@@ -1,4 +1,14 @@
-"""What stands between the frames of one upstream reply and the client, and the two halves of a translated one."""
+"""The protocols of a lane, which turns the frames of an upstream's reply into bytes for the client.
+
+The relay owns the sockets, and feeds each frame of a streamed reply to a lane. There are two kinds of lanes. A
+raw lane (`Watch`, one per dialect) returns nearly every frame unchanged, and reads it to notice content, errors,
+the finish and the usage. A translated lane (`translated_lane.py`) reads the frame into events with a
+StreamReader, and writes them in the client's dialect with a StreamWriter.
+
+The relay holds back what a lane returns until the lane's `has_content` is true, and only then sends the HTTP
+head, the held bytes and all that follows. Until then an upstream that fails can be replaced by another target
+without the client noticing; afterwards an error can only be written into the stream (`fail`).
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,10 +21,10 @@ from gateway.wire.neutral import Usage
 
 
 class Lane(Protocol):
-    """What stands between the frames of one upstream reply and the client. No I/O, no time.
+    """The state of one streamed reply: takes frames, returns bytes for the client. No I/O, no time.
 
-    `has_content` becomes true with the first frame that says something: from then on falling back to
-    another target is no longer possible.
+    `has_content` becomes true with the first frame that holds text, reasoning, a tool call or another block.
+    From then on the client has bytes, and no other target can be tried.
     """
 
     @property
@@ -22,70 +32,73 @@ class Lane(Protocol):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the model has finished: only the usage and the end can follow."""
+        """Whether the model has said why it stopped: only the usage and the end can follow."""
 
     @property
     def is_enough(self) -> bool:
-        """Whether nothing that may still come is wanted: the upstream should be closed."""
+        """Whether the reply is complete for the client, so that the relay should stop reading the upstream."""
 
     @property
     def usage(self) -> Usage | None: ...
 
     @property
     def is_empty(self) -> bool:
-        """Whether the finished reply says nothing, so that another target may be asked once."""
+        """Whether the reply finished without content, so that one other target may be tried."""
 
     def passes(self, chunk: bytes) -> bool:
-        """Whether a chunk is one whole frame that decides nothing: it may go on as it is. False is always right."""
+        """Return whether a chunk is one whole frame that `feed` would return unchanged and learn nothing from.
+
+        A fast path for deltas: False is always a correct answer.
+        """
 
     def feed(self, frame: bytes) -> bytes:
-        """Take a whole frame, return bytes for the client. Raises UpstreamFault for an error frame."""
+        """Take a whole frame, return bytes for the client (perhaps none). Raises UpstreamFault for an error frame."""
 
     def end(self) -> bytes:
-        """Say that the upstream has ended; return the last bytes. Raises Broke when it was cut short."""
+        """Take the end of the upstream's body, return the last bytes. Raises Broke if the reply was cut short."""
 
     def proceed(self) -> bytes | None:
-        """The body to go on with after a reply that only paused; None when the reply is all there is."""
+        """Return the body of the request that continues a paused reply; None if the reply has not paused."""
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
-        """Write the error as the client's dialect says it inside a stream; b"" when it has no words for it."""
+        """Write the error in the form that the client's dialect has inside a stream; b"" if it has none."""
 
 
 class StreamReader(Protocol):
-    """Reads the frames of an upstream's reply. Block indices are told apart, not necessarily dense."""
+    """Reads the frames of an upstream's reply. Block indices are distinct, not necessarily dense."""
 
     is_finished: bool  # the model has said why it stopped: only usage and the end can follow
     is_over: bool  # the dialect's own end has come
 
     def feed(self, frame: bytes) -> Sequence[Event]:
-        """Take a whole frame. Raises UpstreamFault for an error frame, Unreadable for what is no stream."""
+        """Read a whole frame. Raises UpstreamFault for an error frame, Unreadable for too much junk."""
 
     def end(self) -> Sequence[Event]:
-        """Say that the upstream has ended. Raises Broke when it was cut short."""
+        """Take the end of the upstream's body, return the last events. Raises Broke if the reply was cut short."""
 
 
 class StreamWriter(Protocol):
     """Writes events as frames of a client's dialect."""
 
     def feed(self, event: Event) -> bytes:
-        """Write what an event says."""
+        """Write the frames of an event (perhaps none)."""
 
     def end(self) -> bytes:
-        """Write the end of a stream that has finished."""
+        """Write the frames that end a finished stream."""
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
-        """Write the error that ends a broken stream."""
+        """Write the frames that end a broken stream with an error."""
 
 
 @define
 class Watch:
-    """The state of one raw stream; its dialect's own watch changes it. The members are those of `Lane`."""
+    """What the raw lanes of all dialects share: the state of one stream, which each subclass updates in `feed`."""
 
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
-    is_enough: bool = field(default=False, init=False)  # never: a raw stream is wanted to its end
+    is_enough: bool = field(default=False, init=False)  # stays False: a raw stream is read to its end
     usage: Usage | None = field(default=None, init=False)
 
     def proceed(self) -> bytes | None:
-        """Nothing: who pauses in his own dialect is asked to go on by his own client."""
+        """Return None: the client speaks the upstream's dialect, and continues a paused reply itself."""
         return None

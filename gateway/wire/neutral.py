@@ -1,7 +1,8 @@
 """What all dialects can say, in one vocabulary: requests, replies, blocks, usage.
 
-A union, not an intersection: what only one dialect knows is carried (`Opaque`), never bent. Arguments of
-tool calls are always the raw text that the model produced. Streams of these are in `events.py`.
+The vocabulary is the union of the dialects, not their intersection: a block that only one dialect knows is
+carried unchanged (`Opaque`). Arguments of a tool call are always the raw text that the model wrote. The
+events of a streamed reply are in `events.py`.
 """
 
 from enum import StrEnum
@@ -21,26 +22,26 @@ class Role(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why the model stopped. Wire words may grow; these may not."""
+    """Why the model stopped. A reader maps each word of its dialect, new ones too, to one of these."""
 
     END = "end"
     STOP_SEQUENCE = "stop_sequence"
     TOOLS = "tools"
     LENGTH = "length"
     FILTERED = "filtered"  # a refusal, or the provider's policy
-    PAUSED = "paused"  # a server tool wants to go on
+    PAUSED = "paused"  # a tool that the provider runs has not finished: the request must be continued
 
 
 @frozen
 class CacheMark:
-    """A prompt-cache breakpoint behind a block; `ttl` in the words of who set it (5m, 1h, 30m, 12h)."""
+    """A prompt-cache breakpoint after a block; `ttl` as the client wrote it (5m, 1h, 30m, 12h)."""
 
     ttl: str | None = None
 
 
 @frozen
 class Source:
-    """Where the bytes of an image or a document are: one of `data` (base64), `url`, `file_id`, `text`."""
+    """The content of an image or a document, as one of `data` (base64), `url`, `file_id`, `text`."""
 
     media_type: str = ""
     data: str | None = field(default=None, repr=False)
@@ -51,7 +52,7 @@ class Source:
 
 @frozen
 class Citation:
-    """Where a passage of a text comes from. `raw` is the citation as its own dialect wrote it."""
+    """The source of a passage of text. `raw` is the citation in the words of the dialect `origin`."""
 
     origin: str
     raw: dict[str, Any]
@@ -80,7 +81,7 @@ class Image:
 
 @frozen
 class Audio:
-    """Sound in a request."""
+    """Sound in a request. `data` is base64."""
 
     data: str = field(repr=False)
     format: str
@@ -88,7 +89,7 @@ class Audio:
 
 @frozen
 class Document:
-    """A PDF, a text file, or what a provider knows by id."""
+    """A PDF, a text file, or a file that a provider holds under an id."""
 
     source: Source
     name: str | None = None
@@ -99,7 +100,7 @@ class Document:
 
 @frozen
 class ToolCall:
-    """A call of a tool by the model. `kind` names the form in its own dialect: function, custom, local_shell."""
+    """A call of a tool by the model. `kind` is that of the tool: function, custom, or a built-in (local_shell)."""
 
     id: str
     name: str
@@ -114,7 +115,7 @@ class ToolCall:
 
 @frozen
 class ToolResult:
-    """The answer to a call."""
+    """The result of the tool call with the id `call_id`."""
 
     call_id: str
     blocks: tuple["Block", ...] = ()
@@ -125,10 +126,11 @@ class ToolResult:
 
 @frozen
 class Reasoning:
-    """Thoughts of the model, with the state that its provider wants back.
+    """Reasoning of the model, with the state that its provider wants back in the next request.
 
-    `parts` are texts that may be shown: several only for summaries. `signature` proves a text to who wrote
-    it, `sealed` is wholly opaque. `origin` is the dialect that made it, or an empty text.
+    `parts` are texts that may be shown; only a summary has several. `signature` proves to the provider that it
+    wrote the text. `sealed` is encrypted reasoning, which only the provider can read. `origin` is the dialect
+    of that provider, empty if unknown.
     """
 
     parts: tuple[str, ...] = field(default=(), repr=False)
@@ -140,25 +142,25 @@ class Reasoning:
 
     @property
     def text(self) -> str:
-        """All that may be shown."""
+        """All parts in one text."""
         return "\n\n".join(self.parts)
 
     @property
     def has_state(self) -> bool:
-        """Whether there is something that only its own provider can read."""
+        """Whether the block has a signature or sealed reasoning."""
         return bool(self.signature or self.sealed)
 
 
 @frozen
 class Refusal:
-    """The model declines, in words."""
+    """The text with which the model declines."""
 
     text: str
 
 
 @frozen
 class Opaque:
-    """What only one dialect knows, as it was written."""
+    """A block that only the dialect `origin` knows; `raw` is its JSON as it came."""
 
     origin: str
     kind: str
@@ -170,7 +172,7 @@ Block = Text | Image | Audio | Document | ToolCall | ToolResult | Reasoning | Re
 
 @frozen
 class Turn:
-    """What one side said."""
+    """One message of a conversation."""
 
     role: Role
     blocks: tuple[Block, ...]
@@ -179,7 +181,7 @@ class Turn:
 
 @frozen
 class Tool:
-    """A tool that the model may call. Not every dialect has every kind; `raw` is what it was in its own."""
+    """A tool that the model may call. Not every dialect has every kind; `raw` is its JSON in the dialect `origin`."""
 
     name: str
     kind: str = "function"  # function, custom, or a built-in such as web_search, local_shell, namespace
@@ -204,7 +206,7 @@ class ToolChoice:
 
 @frozen
 class Sampling:
-    """Numbers that steer the dice; None is the upstream's default."""
+    """Sampling parameters; None leaves a parameter to the upstream's default."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -219,7 +221,7 @@ class Sampling:
 
 @frozen
 class Format:
-    """The form of the answer: `text`, `json_object` or `json_schema`."""
+    """The form of the reply; `kind` is `text`, `json_object` or `json_schema`."""
 
     kind: str = "text"
     name: str = "output"
@@ -232,7 +234,8 @@ class Format:
 class Thinking:
     """How much the model should think.
 
-    `mode` is off, auto, adaptive, budget or between_tools (None: not said); `effort` in OpenAI's words.
+    `mode` is off, auto, adaptive, budget or between_tools, None if the client did not set it. `effort` is one of
+    OpenAI's words, `budget` a number of tokens.
     """
 
     mode: str | None = None
@@ -244,7 +247,7 @@ class Thinking:
 
 @define
 class Request:
-    """A request in no dialect. `extra` holds the members that only `origin` knows, by name."""
+    """A request in no dialect. `extra` holds the members that only the dialect `origin` knows, by name."""
 
     origin: str
     model: str
@@ -254,7 +257,7 @@ class Request:
     choice: ToolChoice | None = None
     parallel: bool | None = None
     max_output: int | None = None
-    is_warm_up: bool = False  # asked only so that the upstream has read it
+    is_warm_up: bool = False  # wants no reply: the upstream should only read the prompt into its cache
     sampling: Sampling = Sampling()
     stops: list[str] = field(factory=list)
     format: Format = Format()
@@ -269,9 +272,9 @@ class Request:
     speed: str | None = None
     verbosity: str | None = None
     metadata: dict[str, Any] | None = None
-    is_legacy: bool = False  # a Chat client that says `functions` and wants `function_call`
+    is_legacy: bool = False  # a Chat client that sends `functions` and reads `function_call`
     extra: dict[str, Any] = field(factory=dict)
-    echo: dict[str, Any] = field(factory=dict, repr=False)  # what a Responses client is told again
+    echo: dict[str, Any] = field(factory=dict, repr=False)  # members that a Responses reply repeats
 
 
 @frozen
@@ -279,7 +282,7 @@ class Usage:
     """Token counts of one reply in disjoint parts; None is unknown, never zero.
 
     `input` excludes what was read from or written to a cache (TRANSLATION.md 6.3); `reasoning` is a
-    part of `output`. `is_estimated` marks counts that no provider has said.
+    part of `output`. `is_estimated`: the gateway has estimated a count that the provider did not send.
     """
 
     input: int | None = None
@@ -299,7 +302,7 @@ class Usage:
 
 @frozen
 class Stop:
-    """How a reply ended. `sequence` is the stop sequence that was met; `explanation` a refusal's words."""
+    """How a reply ended. `sequence` is the stop sequence that was found, `explanation` the text of a refusal."""
 
     reason: StopReason
     sequence: str | None = None

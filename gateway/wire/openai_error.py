@@ -1,4 +1,4 @@
-"""OpenAI's error envelope, and its form inside a stream. Shared by every dialect of OpenAI's family."""
+"""Writes OpenAI's error body and its form inside a stream. Shared by every dialect of OpenAI's family."""
 
 from typing import Any
 
@@ -24,7 +24,10 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
-    """Write (status, body). A provider's own error in this envelope goes out byte for byte."""
+    """Write (status, body). A provider's error that already has OpenAI's form is sent byte for byte.
+
+    Any other error of a provider is rewritten; its `error` object keeps the members that OpenAI's form has not.
+    """
     if isinstance(error, Declined) and error.is_verbatim:
         if _conforms(error.body):
             return error.status, error.body
@@ -33,14 +36,17 @@ def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, 
 
 
 def _more_in(body: bytes) -> dict[str, Any]:
-    """What a provider's error says besides the envelope, such as Azure's `innererror`."""
+    """Return all members of a provider's `error` object, such as Azure's `innererror`; {} if it has none."""
     payload = msgspec.json.decode(body)
     inner = payload.get("error") if isinstance(payload, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def _conforms(body: bytes) -> bool:
-    """Whether a provider's error is OpenAI's: others say numbers for codes, or have no type, or one more outside."""
+    """Return whether a provider's error has OpenAI's form.
+
+    Other forms have a number as code, no `type`, or a second `type` beside `error` as Anthropic's has.
+    """
     try:
         return _ENVELOPE.decode(body).type != "error"
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -48,7 +54,7 @@ def _conforms(body: bytes) -> bool:
 
 
 def describe(error: GatewayError) -> dict[str, Any]:
-    """The members of the `error` object (TRANSLATION.md 8.1, PRODUCT.md section 3)."""
+    """Return the members of the `error` object (TRANSLATION.md 8.1, PRODUCT.md section 3)."""
     payload: dict[str, Any] = {
         "message": error.message,
         "type": error.type,
@@ -63,7 +69,7 @@ def describe(error: GatewayError) -> dict[str, Any]:
 
 
 def write_stream_error(error: GatewayError) -> bytes:
-    """Write the error frame of a broken chat stream, and its end (TRANSLATION.md 7.8, seed 003)."""
+    """Write the error frame of a broken chat stream, and `[DONE]` after it (TRANSLATION.md 7.8, seed 003)."""
     payload = describe(error)
     if isinstance(error, TimedOut):
         payload |= {"type": "upstream_timeout", "code": "read_timeout"}

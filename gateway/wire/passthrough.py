@@ -1,6 +1,6 @@
-"""Dialects that are only carried: embeddings, moderation, rerank, images, audio.
+"""Dialects that are forwarded and never translated: embeddings, moderation, rerank, images, audio.
 
-Whatever comes back goes on as it came; only an error inside a 200 and the usage are looked for.
+Replies are sent to the client unchanged; the gateway only looks for an error inside a 200, and for the usage.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ _REPLY = msgspec.json.Decoder(_Reply)
 
 
 def glance(body: bytes) -> Glance:
-    """Look at a whole JSON reply. Raises UpstreamFault when it is an error or no JSON object."""
+    """Look at a whole JSON reply. Raises UpstreamFault if it is an error or not a JSON object."""
     try:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -39,7 +39,7 @@ def glance(body: bytes) -> Glance:
 
 
 def _usage(payload: Any) -> Usage | None:
-    """Chat's words, or those of images and audio: `input_tokens`, `output_tokens`."""
+    """Read usage in Chat's words, or in those of images and audio: `input_tokens`, `output_tokens`."""
     usage = read_usage(payload)
     if usage is None and isinstance(payload, dict):
         found = count(payload.get("input_tokens")), count(payload.get("output_tokens"))
@@ -49,7 +49,7 @@ def _usage(payload: Any) -> Usage | None:
 
 @define
 class OpaqueWatch(Watch):
-    """Every event is content; the end of the body is the end of the reply."""
+    """The raw lane of a stream of events: each event with data is content, and the reply ends with the body."""
 
     is_empty: bool = field(default=False, init=False)
 
@@ -79,7 +79,7 @@ class OpaqueWatch(Watch):
 
 @define
 class BytesLane(Watch):
-    """Sound or anything else that is no text: carried as it comes, with no words for an error."""
+    """The raw lane of sound and other binary replies. Each chunk is content, and an error cannot be written."""
 
     is_empty: bool = field(default=False, init=False)
 
@@ -98,7 +98,7 @@ class BytesLane(Watch):
 
 
 class Uncut:
-    """Takes every chunk as a piece of its own."""
+    """Stands in for FrameCutter where a body has no frames: returns each chunk as one piece."""
 
     is_between = True
 
@@ -113,8 +113,8 @@ def _watch(asked: Asked) -> OpaqueWatch:
     return OpaqueWatch()
 
 
-def carried(name: str, path: str, is_json: bool = True) -> Dialect:
-    """A dialect of OpenAI's family that is forwarded and never translated."""
+def carried(name: str, path: str, *, is_json: bool = True, limit_class: str = "default") -> Dialect:
+    """Make a dialect of OpenAI's family that is forwarded and never translated."""
     return Dialect(
         name=name,
         path=path,
@@ -123,4 +123,5 @@ def carried(name: str, path: str, is_json: bool = True) -> Dialect:
         glance=glance,
         watch=_watch,
         is_json=is_json,
+        limit_class=limit_class,
     )

@@ -1,7 +1,7 @@
-"""What a model and its server can do, as data: no encoder ever looks at a model's name.
+"""What a model and its server can do, as data: no writer of requests ever looks at a model's name.
 
-Made by `capabilities.py` from data/models.yaml, the preset and providers.yaml. The defaults are those of an
-unknown server that is compatible with somebody (TRANSLATION.md section 15).
+`capabilities.py` makes profiles from data/models.yaml, the preset and providers.yaml. The defaults suit an
+unknown server that copies another provider's API (TRANSLATION.md section 15).
 """
 
 from typing import Any
@@ -12,18 +12,18 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def doc(text: str) -> dict[str, Any]:
-    """Field metadata with the sentence that the reference shows."""
+    """Make field metadata that holds the field's description in the reference."""
     return {"doc": text}
 
 
 def one_of(*words: str) -> Any:
-    """A validator for a closed set of words."""
+    """Make a validator that accepts only `words`."""
     return validators.in_(words)
 
 
 @frozen
 class Price:
-    """US dollars per million tokens; None is unknown, never free."""
+    """US dollars per million tokens. None means unknown; a free model has 0."""
 
     input: float | None = field(default=None, metadata=doc("input tokens that no cache touched"))
     output: float | None = field(default=None, metadata=doc("output tokens"))
@@ -33,7 +33,10 @@ class Price:
 
 @frozen
 class Profile:
-    """What one (provider, model) can do and costs: packaged data, then the preset, then providers.yaml."""
+    """What one (provider, model) can do and costs.
+
+    The packaged data are overridden by the provider's preset, and the preset by providers.yaml.
+    """
 
     context: int | None = field(default=None, metadata=doc("context length in tokens"))
     max_output: int | None = field(default=None, metadata=doc("most output tokens of one reply"))

@@ -1,7 +1,7 @@
-"""Reads a provider's error, in any shape that is known (TRANSLATION.md 8.1), and says what it means.
+"""Reads a provider's error in any known shape (TRANSLATION.md 8.1), and classifies it as a Fault.
 
-All dialects share this: compatible servers answer in each other's shapes, so the shape is looked at,
-not the dialect.
+All dialects share this reader: compatible servers send errors in each other's shapes, so the dialect of the
+request does not tell the shape of the error.
 """
 
 import math
@@ -15,8 +15,9 @@ from attrs import frozen
 
 from gateway.errors import Declined, Fault
 
-# Long enough for any provider's sentence; a text that is no JSON may be a whole page.
+# Characters quoted of an error body that is not JSON: any provider's sentence fits, a whole page does not.
 _MAX_TEXT = 500
+# Seconds. A longer wait, such as one until next month, is ignored.
 _MAX_WAIT = 3600.0
 _STATUSES: dict[int, Fault] = {
     401: Fault.CREDENTIALS,
@@ -42,7 +43,7 @@ _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "Respon
 _KEY_CODES = frozenset({"invalid_api_key", "authentication_error", "account_deactivated"})
 _KEY_WORDS = re.compile(r"api[ _-]?key|credential|authenticat|x-api-key|access denied", re.IGNORECASE)
 _LOCK_WORDS = re.compile(r"lock|timeout|timed out|try again", re.IGNORECASE)
-# In-stream and in-body errors carry a type or a code where HTTP has a status.
+# The status of an error inside a 200, which has only a type or a code.
 _TYPES: dict[str, int] = {
     "overloaded_error": 529,
     "rate_limit_error": 429,
@@ -72,7 +73,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 @frozen
 class Said:
-    """The four things that an error may say, whatever its shape."""
+    """The four members that an error of any shape may have."""
 
     message: str
     type: str | None = None
@@ -81,7 +82,7 @@ class Said:
 
 
 def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Declined:
-    """Read an HTTP error. `now` is Unix time, for a Retry-After that is a date."""
+    """Read an HTTP error. `now` is Unix time, needed for a Retry-After that is a date."""
     payload = said_in(body, status)
     error = _declined(dialect, status, payload, body if _is_object(body) else b"")
     error.retry_after = read_wait(headers, payload.message, now)
@@ -91,13 +92,13 @@ def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: b
 
 
 def read_inner(dialect: str, error: Any) -> Declined:
-    """Read an error object that came inside a 200 reply or stream; the decoded JSON goes in."""
+    """Read an error that came inside a 200 reply or stream. `error` is its decoded JSON."""
     payload = _payload(error)
     return _declined(dialect, _status_in(error, payload), payload, msgspec.json.encode({"error": error}))
 
 
 def said_in(body: bytes, status: int) -> Said:
-    """Extract what an error body says; HTML and binary are never quoted."""
+    """Read the members of an error body. HTML and binary bodies are never quoted."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -109,7 +110,10 @@ def said_in(body: bytes, status: int) -> Said:
 
 
 def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | None:
-    """Return the seconds that the provider asks to wait, None when it does not say (or says nonsense)."""
+    """Return the seconds to wait, from the headers or else the message.
+
+    None if there are none, or if they are negative or more than an hour.
+    """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if (value := _seconds(headers.get(name))) is not None:
             return _sane(value / 1000)
@@ -159,7 +163,11 @@ def _classify(status: int, payload: Said) -> Fault:
 
 
 def _payload(decoded: Any, default: str = "The provider reported an error") -> Said:
-    """Order of TRANSLATION.md 8.1: error.message, error, message, detail, error.metadata.raw."""
+    """Read the members of decoded JSON.
+
+    The message is the first of (order of TRANSLATION.md 8.1): error.message, error, message, detail,
+    error.metadata.raw.
+    """
     while isinstance(decoded, list) and decoded:
         decoded = decoded[0]  # Google's compatible endpoint wraps its errors in a list
     if isinstance(decoded, str):
@@ -183,7 +191,7 @@ def _payload(decoded: Any, default: str = "The provider reported an error") -> S
 
 
 def _detail(detail: Any) -> str | None:
-    """FastAPI's `detail`: a text, or a list of places and messages."""
+    """Read FastAPI's `detail`: a text, or a list of objects with a path (`loc`) and a message (`msg`)."""
     if isinstance(detail, list):
         return "; ".join(
             ".".join(str(step) for step in entry.get("loc", ())) + f": {entry.get('msg', '')}"

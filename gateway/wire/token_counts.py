@@ -1,4 +1,4 @@
-"""Counts of tokens, for which some dialects have a path of its own (TRANSLATION.md 11)."""
+"""Makes the dialects of token counts, for which some APIs have a separate path (TRANSLATION.md 11)."""
 
 from collections.abc import Callable, Set
 from functools import partial
@@ -23,10 +23,10 @@ def counting(
     payload: dict[str, Any],
     read: Callable[[JsonBody], Request] | None = None,
 ) -> Dialect:
-    """The dialect of a count of what `base` would be asked.
+    """Make the dialect that counts the tokens of a request of `base`.
 
-    `members` are those of a request that count; `payload` stands beside `input_tokens` in an answer. `read` reads a
-    request where that is not as `base` reads one.
+    `members` are the members of a request that the count takes; all others are left out. `payload` holds the
+    members that a reply has beside `input_tokens`. `read` replaces the `read_request` of `base`.
     """
     client, upstream = base.client, base.upstream
     assert client is not None
@@ -42,7 +42,10 @@ def counting(
 
     def write_reply(reply: Reply, memo: Memo) -> bytes:
         tokens = reply.usage.input if reply.usage is not None else None
-        return msgspec.json.encode({**payload, "input_tokens": tokens or 0})
+        return write_count(tokens or 0)
+
+    def write_count(tokens: int) -> bytes:
+        return msgspec.json.encode({**payload, "input_tokens": tokens})
 
     return evolve(
         base,
@@ -51,6 +54,8 @@ def counting(
         glance=partial(_glance, base.name),
         client=evolve(client, read_request=read or client.read_request, write_reply=write_reply),
         upstream=UpstreamSide(write_request, read_reply, upstream.stream_reader, upstream.losses),
+        write_count=write_count,
+        limit_class="default",
         generates=False,
         probe={},
     )
@@ -62,7 +67,7 @@ def _glance(name: str, body: bytes) -> Glance:
 
 
 def _read(name: str, body: bytes) -> int:
-    """The count in a reply. Raises UpstreamFault when it is none."""
+    """Read the count in a reply. Raises UpstreamFault if the reply is an error or holds no count."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,7 @@
-"""The lane between two dialects: frames in, events between, frames out. No I/O, no time."""
+"""The lane between two dialects: reads an upstream's frames into events, writes the events as a client's frames.
+
+No I/O, no time. Also reads whole replies, and writes a whole reply as a stream.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -29,17 +32,27 @@ from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
 from gateway.wire.translation.tokens import estimate
 
-# A model that pauses for its provider's tools is asked to go on so many times (TRANSLATION.md 6.2).
+# Most requests that continue one reply whose model pauses for tools of its provider (TRANSLATION.md 6.2).
 MAX_PAUSES = 8
 Resume = Callable[[Sequence[Block]], bytes]
 Read = TypeVar("Read")
-# What a reply leaves behind for clients that do not send it back: ids of calls, and the thoughts before them.
+# Stores the calls of a reply and the reasoning before them, for clients that do not send the reasoning back.
 Remember = Callable[[Sequence[ToolCall], Sequence[Reasoning]], None]
 
 
 @define
 class Crossing:
-    """One reply on its way from an upstream's dialect into a client's."""
+    """The translated lane of one streamed reply.
+
+    A frame passes four stations: the reader makes events of it, the StopFilter cuts the text at a stop sequence
+    that the upstream does not know, the BlockSequencer puts the blocks one after the other, and the writer makes
+    frames of the client's dialect. The second and third are there only if they are needed.
+
+    If the upstream can pause (`resume` is given), one reply to the client may consist of several segments, each
+    the reply to a request of its own. A Finished that only pauses is not written. The relay then calls `proceed`
+    for the body of the next request, and feeds its frames to this lane, which reads them with a new reader and
+    writes them with the same writer: the client sees one reply, with the summed usage of all segments.
+    """
 
     make_reader: Callable[[Memo], StreamReader]
     writer: StreamWriter
@@ -52,17 +65,17 @@ class Crossing:
     is_enough: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
     reader: StreamReader = field(init=False)
-    _segment: Folding = field(factory=Folding, init=False)  # what was said since the last pause
-    _blocks: list[Block] = field(factory=list, init=False)  # what was said before it
+    _segment: Folding = field(factory=Folding, init=False)  # the reply since the last pause
+    _blocks: list[Block] = field(factory=list, init=False)  # the blocks before the last pause
     _pause: Finished | None = field(default=None, init=False)
     _pauses: int = field(default=0, init=False)
-    _spent: Usage | None = field(default=None, init=False)  # before the last pause
+    _spent: Usage | None = field(default=None, init=False)  # the usage before the last pause
     _stops: StopFilter | None = field(init=False)
     _sequencer: BlockSequencer | None = field(init=False)
     _has_started: bool = field(default=False, init=False)
     _is_ended: bool = field(default=False, init=False)
     _has_ended_well: bool = field(default=False, init=False)
-    _said: float = field(default=0.0, init=False)  # characters, for an estimate
+    _said: float = field(default=0.0, init=False)  # characters of all deltas, to estimate the output tokens
     _thoughts: dict[int, Growing] = field(factory=dict, init=False)
     _calls: list[ToolCall] = field(factory=list, init=False)
 
@@ -73,7 +86,7 @@ class Crossing:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the finished reply says nothing at all."""
+        """Whether the reply ended by itself without content and without output tokens."""
         return self._has_ended_well and not self.has_content and not (self.usage and self.usage.output)
 
     def passes(self, chunk: bytes) -> bool:
@@ -129,7 +142,7 @@ class Crossing:
         out: list[bytes] = []
         if not self._has_started and events:
             self._has_started = True
-            if not isinstance(events[0], Started):  # a server that leaves the beginning out
+            if not isinstance(events[0], Started):  # some servers send no beginning
                 events = [Started("", ""), *events]
         for event in events if self.resume is None else map(self._keep, events):
             self._note(event)
@@ -145,7 +158,7 @@ class Crossing:
         return b"".join(out)
 
     def _keep(self, event: Event) -> Event:
-        """Remember what is said, in case that it has to be sent back; count what several legs have used."""
+        """Add an event to the segment, whose blocks `resume` may have to send back; sum the usage of all segments."""
         if isinstance(event, UsageSeen) and self._spent is not None:
             event = UsageSeen(_sum(self._spent, event.usage))
         self._segment.feed(event)
@@ -156,7 +169,7 @@ class Crossing:
         return is_paused and self.resume is not None and self._pauses < MAX_PAUSES
 
     def _settle(self, event: Finished) -> Iterator[bytes]:
-        """The end of the reply: what no provider has counted is estimated, and what is wanted back remembered."""
+        """Write the end of the reply, with estimates for missing token counts; remember the reasoning of its calls."""
         for ordered in self._sequencer.feed(event) if self._sequencer is not None else (event,):
             if isinstance(ordered, Finished) and (missing := self._uncounted()) is not None:
                 self._note(UsageSeen(missing))
@@ -195,7 +208,7 @@ class Crossing:
 
 
 def _sum(first: Usage, second: Usage) -> Usage:
-    """What two legs of one reply have used together."""
+    """Add the usage of two segments of one reply."""
 
     def add(name: str) -> int | None:
         counts = [count for usage in (first, second) if (count := getattr(usage, name)) is not None]
@@ -205,13 +218,16 @@ def _sum(first: Usage, second: Usage) -> Usage:
 
 
 def join(first: Reply, second: Reply) -> Reply:
-    """Two legs of one reply in one."""
+    """Join two segments of one reply."""
     usage = _sum(first.usage or Usage(), second.usage or Usage())
     return evolve(second, blocks=(*first.blocks, *second.blocks), usage=usage)
 
 
 def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | None:
-    """An estimate of what no provider has counted; None when all is known."""
+    """Return the usage with estimates for missing token counts; None if none is missing.
+
+    `characters` are those of the output: four of them count as one token.
+    """
     found = usage or Usage()
     if found.input is not None and found.output is not None:
         return None
@@ -224,7 +240,7 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
 
 
 def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo) -> Reply:
-    """Read a whole reply, or put one together that came as a stream. Raises UpstreamFault."""
+    """Read a whole reply from a body, which is a stream of frames if `is_stream`. Raises UpstreamFault."""
     reply = _faults(_gather if is_stream else _read, upstream, body, memo)
     if memo.stops:
         reply = fold(_cut(reply, memo.stops))
@@ -238,7 +254,10 @@ def _read(upstream: UpstreamSide, body: bytes, memo: Memo) -> Reply:
 
 
 def _faults(read: Callable[..., Read], *given: object) -> Read:
-    """Read what a provider sent. Whatever it is, it never becomes our own error, and the next target is asked."""
+    """Call `read`, and raise Unreadable for any error that a malformed reply causes in it.
+
+    So a provider's bad reply never becomes an internal error of the gateway, and the next target is tried.
+    """
     try:
         return read(*given)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
@@ -273,13 +292,13 @@ def _cut(reply: Reply, stops: tuple[str, ...]) -> Iterator[Event]:
 
 
 def says_nothing(reply: Reply) -> bool:
-    """Whether a whole reply is empty without a reason: worth one question to another target."""
+    """Return whether a whole reply ended by itself without content, so that one other target may be tried."""
     has_said = any(not isinstance(block, Text) or block.text for block in reply.blocks)
     return not has_said and reply.stop.reason is StopReason.END and not (reply.usage and reply.usage.output)
 
 
 def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:
-    """A whole reply as a stream, for a client that asked for one (TRANSLATION.md 7.1.8)."""
+    """Write a whole reply as a stream, for a client that asked for one (TRANSLATION.md 7.1.8)."""
     writer = client.stream_writer(memo)
     sequencer = BlockSequencer() if client.is_sequential else None
     out = []

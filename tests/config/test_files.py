@@ -1,4 +1,4 @@
-"""What is read from and written to the state directory at start."""
+"""Files of the state directory: the gateway's own secret, and files replaced whole."""
 
 import stat
 from pathlib import Path
@@ -10,7 +10,7 @@ from gateway.store.private_file import replace_private
 
 
 def test_our_own_secret_is_made_once(tmp_path: Path) -> None:
-    """Kept beside the store, for this user only; without a store each process has its own."""
+    """The gateway's secret is made once, for this user only; without a state directory each call makes one."""
     made = own_secret(tmp_path)
     assert len(made) == 64 and own_secret(tmp_path) == made
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
@@ -20,7 +20,7 @@ def test_our_own_secret_is_made_once(tmp_path: Path) -> None:
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:
-    """Nothing is left behind when it fails."""
+    """A file is replaced whole, and a failed replacement leaves nothing behind."""
     path = tmp_path / "file"
     replace_private(path, b"one")
     replace_private(path, b"two")

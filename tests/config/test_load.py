@@ -1,4 +1,4 @@
-"""providers.yaml: every problem in one run, each with its place; nothing wrong gets through."""
+"""providers.yaml: every problem in one run, each with its place; no invalid value gets through."""
 
 import re
 from datetime import date
@@ -29,12 +29,12 @@ def problems(text: str) -> list[str]:
 
 
 def test_nothing_at_all_is_a_valid_configuration() -> None:
-    """Every key has a default."""
+    """An empty file is a valid configuration: every key has a default."""
     assert read("") == Config()
 
 
 def test_every_problem_is_told_in_one_run_with_its_place() -> None:
-    """Line, column, key path, message; sorted by place."""
+    """One run lists all problems by place, each with line, column, key path and message."""
     text = """\
 server: {drain: 3, timeouts: {header: 5s, foo: 1s}}
 providers:
@@ -123,14 +123,14 @@ routes:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
-    """One line says what and where; a secret in the wrong place is not quoted."""
+    """A problem's line says what is wrong and where, and does not quote a secret in the wrong place."""
     lines = problems(text)
     assert any(message in line for line in lines), lines
     assert not any("sk-secret" in line or "gwk_plain" in line for line in lines)
 
 
 def test_a_missing_provider_secret_is_only_a_warning() -> None:
-    """The provider is off, its routes are listed as such, the daemon runs."""
+    """A provider without its secret is off with a warning, and so are its routes; the configuration loads."""
     config = read("providers: {openai: {auth: {bearer: {env: NONE}}}}\nroutes: {a: 'openai:x'}")
     assert not config.providers["openai"].is_live
     assert config.warnings == (
@@ -140,7 +140,7 @@ def test_a_missing_provider_secret_is_only_a_warning() -> None:
 
 
 def test_a_preset_lies_under_what_the_file_says() -> None:
-    """Mappings are joined, anything else is replaced; `preset:` names another than the provider's own."""
+    """Mappings of the file are joined with the preset's, other values replace it; `preset:` names the preset."""
     config = read(
         """
         providers:
@@ -160,7 +160,7 @@ def test_a_preset_lies_under_what_the_file_says() -> None:
 
 
 def test_short_forms_of_routes_are_expanded() -> None:
-    """A name without a colon is another route; a glob keeps the name; anchors may be merged."""
+    """A target without a colon is a route or, for a glob, a provider that gets the model's name as it is."""
     config = read(
         """
         providers: {mock: , groq: {auth: {bearer: {env: K}}}}
@@ -178,7 +178,7 @@ def test_short_forms_of_routes_are_expanded() -> None:
 
 
 def test_values_are_read_in_their_units() -> None:
-    """Durations, sizes, rates, dates; an unquoted date where text belongs is text."""
+    """Durations, sizes, rates and dates are read in their units; a date where text belongs stays text."""
     config = read(
         """
         server: {drain: 250ms, max_body: 32MiB, max_reply: 512, commit_after: 25s, timeouts: {total: 1h}}
@@ -195,20 +195,20 @@ def test_values_are_read_in_their_units() -> None:
 
 
 def test_a_secret_is_in_no_repr() -> None:
-    """A configuration can be printed."""
+    """The repr of a configuration has no secret."""
     config = read("keys: {a: {secret: {env: G}}}\nproviders: {openai: {auth: {bearer: {env: K}}}}")
     assert "gateway-key" not in repr(config) and "upstream-key" not in repr(config)
 
 
 @pytest.mark.parametrize("name", sorted(packaged("presets.yaml")))
 def test_every_preset_loads(name: str) -> None:
-    """With a key, and a base URL where the preset has none."""
+    """Every preset loads with a key and a base URL."""
     text = f"providers: {{{name}: {{auth: {{bearer: {{env: K}}}}, base_url: 'https://x.example/v1'}}}}"
     assert read(text).providers[name].speaks
 
 
 def test_every_key_has_a_sentence_for_the_reference() -> None:
-    """docs/reference.md is made from these."""
+    """Every key has the sentence that docs/reference.md is made from."""
     for cls in vars(shapes).values():
         if isinstance(cls, type) and has(cls) and cls.__module__ == shapes.__name__:
             for found in fields(cls):
@@ -221,7 +221,7 @@ def test_every_key_has_a_sentence_for_the_reference() -> None:
 
 
 def test_marks_count_from_one_and_merges_point_to_their_anchor() -> None:
-    """An error in an anchor is reported where it stands."""
+    """Marks count from one, and a merged key has the place of its anchor, where its error is reported."""
     found = parse("a: &x {b: 1}\nc:\n  <<: *x\n  d: 2\n")
     assert found.data == {"a": {"b": 1}, "c": {"b": 1, "d": 2}}
     assert found.marks[("c", "d")] == (4, 3)
@@ -229,7 +229,7 @@ def test_marks_count_from_one_and_merges_point_to_their_anchor() -> None:
 
 
 def test_the_example_of_the_product_page_holds() -> None:
-    """The keys that PRODUCT.md shows are the keys there are (those not built yet aside)."""
+    """The example of PRODUCT.md loads, but for the keys that are not built yet."""
     text = Path(__file__).with_name("product.yaml").read_text()
     config = read(
         text,
@@ -243,7 +243,7 @@ def test_the_example_of_the_product_page_holds() -> None:
 
 @pytest.mark.slow
 def test_every_shape_of_wrongness_is_survived() -> None:
-    """Any YAML value anywhere gives problems or a configuration, never a traceback."""
+    """Any YAML value under any key gives problems or a configuration, never a traceback."""
     values: list[Any] = ["null", "[]", "{}", "x", "1", "true", "[[]]", "{a: {b: []}}", "2024-10-21"]
     for key in ("server", "store", "keys", "limits", "providers", "routes", "breaker", "retry", "defaults", "compat"):
         for value in values:

@@ -1,4 +1,4 @@
-"""What tests of whole processes share."""
+"""Fixtures for tests that start whole processes."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def run(folder: Path, mock: MockServer) -> Iterator[Run]:
-    """Start daemons: `run()` returns once systemd would know that it is ready, or it has ended."""
+    """Start daemons: `run()` returns once the daemon has sent READY=1 to systemd's socket, or has exited."""
     started: list[Process] = []
 
     def start(

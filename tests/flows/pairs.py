@@ -1,4 +1,4 @@
-"""Four ways through the gateway: two client dialects on two upstream dialects, at one mock."""
+"""Four routes through the gateway, all to one mock: two client dialects times two upstream dialects."""
 
 PAIRS = """
 server: {listen: ["127.0.0.1:0"]}
@@ -26,5 +26,5 @@ routes:
   strict_claude: {targets: [ant:m], on_shed: refuse}
   strict_both: {targets: [oai:m, ant:m], on_shed: refuse}
 """
-# (client, route): the model's name is the route, the upstream's dialect is the other half of the pair.
+# Route -> provider. The model's name picks the route; the route's provider fixes the upstream dialect of the pair.
 UPSTREAMS = {"chat": "oai", "claude": "ant"}

@@ -1,4 +1,4 @@
-"""Real daemons under test, started as an operator would and ended by their pid."""
+"""Real daemons under test, started as an operator starts them and ended by their pid."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK, which knows Responses only, on an Anthropic upstream."""
+"""OpenAI's Agents SDK, which speaks only Responses, on an Anthropic upstream."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ Providers = Callable[[str], Provider]
 async def test_an_agent_with_two_tools_in_three_turns(
     start: Start, provider: Providers, *, chains: bool, is_stream: bool
 ) -> None:
-    """Weather, then the time, then an answer; with its own history, and with ours."""
+    """An agent runs two tool turns and an answer, with its own history and with the gateway's stored one."""
     running = await start(CONFIG)
     upstream = provider("ant")
     upstream.will(reply="thinking_tools", times=1)

@@ -1,4 +1,4 @@
-"""Responses that run in the background: polled, followed, cancelled, failed; on every kind of upstream and store."""
+"""Responses in the background: polled, followed, cancelled, failed; on every kind of upstream and store."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ __all__ = ["running"]
 
 
 async def ended(running: Running, name: str) -> dict[str, Any]:
-    """The response once it runs no more."""
+    """Poll until the response is neither queued nor in progress; return it."""
     for _ in range(200):
         status, said = await call(running, "GET", name)
         assert status == 200
@@ -32,7 +32,7 @@ async def ended(running: Running, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_the_background(running: Running, provider: Providers, model: str) -> None:
-    """It runs on without its client, and is gone on with like any other."""
+    """A background response completes without its client, and can be continued like any other."""
     provider(MODELS[model]).will(latency=0.1)
     status, said = await ask(running, model, background=True)
     assert status == 200 and said["status"] == "queued" and said["background"] is True and said["output"] == []
@@ -49,7 +49,7 @@ async def test_the_background(running: Running, provider: Providers, model: str)
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_background_stream_is_picked_up_again(running: Running, provider: Providers, model: str) -> None:
-    """265: the client leaves, and comes back for what it has missed."""
+    """A client that left a background stream gets the missed events by `starting_after`. (EC-265)"""
     provider(MODELS[model]).will(pace=0.03)
     body = {"model": model, "input": "Hi", "background": True, "stream": True}
     async with running.post("/v1/responses", body) as answer:
@@ -66,13 +66,13 @@ async def test_a_background_stream_is_picked_up_again(running: Running, provider
 
 
 async def test_a_background_run_is_cancelled(running: Running, provider: Providers) -> None:
-    """The upstream is let go at once; cancelled is cancelled."""
+    """Cancelling a run closes its upstream at once, and the response stays cancelled."""
     provider("oai").will(latency=30)
     _, said = await ask(running, "chat", background=True)
     await asyncio.sleep(0.1)
     status, final = await call(running, "POST", f"{said['id']}/cancel")
     assert status == 200 and final["status"] == "cancelled"
-    await eventually(lambda: not running.gateway.exchanges)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert await call(running, "GET", said["id"]) == (200, final)
     assert await call(running, "POST", f"{said['id']}/cancel") == (200, final)
     async with running.session.get(f"{running.url}/v1/responses/{said['id']}?stream=true") as answer:
@@ -81,7 +81,7 @@ async def test_a_background_run_is_cancelled(running: Running, provider: Provide
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"fault": "truncate", "after": 3}, {"status": 400}])
 async def test_a_background_run_fails(running: Running, provider: Providers, fault: dict[str, Any]) -> None:
-    """The response says so, and so do its events."""
+    """If the upstream fails, the response is failed with an error, and its events say so."""
     provider("oai").will(**fault)
     _, said = await ask(running, "chat", background=True)
     final = await ended(running, said["id"])
@@ -91,14 +91,14 @@ async def test_a_background_run_fails(running: Running, provider: Providers, fau
 
 
 async def test_the_background_needs_storage(running: Running, provider: Providers) -> None:
-    """264: before any provider is asked."""
+    """`background` with `store: false` is a 400 before any upstream call. (EC-264)"""
     status, error = await ask(running, background=True, store=False)
     assert (status, error["error"]["code"]) == (400, "background_not_supported")
     assert not provider("oai").seen
 
 
 async def events(running: Running, name: str, more: str = "") -> list[Any]:
-    """The events of a stored response."""
+    """Return the events of a stored response."""
     async with running.session.get(f"{running.url}/v1/responses/{name}?stream=true{more}") as answer:
         assert answer.status == 200
         lines = (await answer.read()).decode().splitlines()
@@ -106,7 +106,7 @@ async def events(running: Running, name: str, more: str = "") -> list[Any]:
 
 
 async def test_a_bad_request_is_refused_at_once(running: Running, provider: Providers) -> None:
-    """Not as a run that fails later."""
+    """An invalid background request is a 400 at once, not a run that fails later."""
     for more in ({"input": [{"role": "nobody", "content": "x"}]}, {"temperature": "x"}, {"reasoning": "high"}):
         status, error = await ask(running, "chat", background=True, **{"said": "Hi"} | more)
         assert status == 400 and error["error"]["param"]
@@ -117,7 +117,7 @@ async def test_a_bad_request_is_refused_at_once(running: Running, provider: Prov
 
 @pytest.mark.slow
 async def test_the_clients_patience_is_not_the_runs(running: Running, provider: Providers) -> None:
-    """The SDK tells its own timeout; a run goes on for longer."""
+    """The timeout headers of the SDK bound its request, not the run, which goes on."""
     provider("oai").will(latency=1.5)
     headers = {"x-stainless-timeout": "1", "x-stainless-read-timeout": "1"}
     _, said = await ask(running, "chat", background=True, headers=headers)
@@ -125,7 +125,7 @@ async def test_the_clients_patience_is_not_the_runs(running: Running, provider: 
 
 
 async def test_one_key_does_not_take_the_gateway(start: Start, provider: Providers) -> None:
-    """A share for each; stored responses are read, and runs cancelled, when the gateway is full."""
+    """Each key may hold only its share of the runs: one more is a 429, until one of its runs has ended."""
     text = CONFIG.replace("STORE", "memory:").replace('["127.0.0.1:0"]', '["127.0.0.1:0"], max_concurrent: 8')
     running = await start(text + KEYS)
     provider("oai").will(latency=30)
@@ -137,12 +137,12 @@ async def test_one_key_does_not_take_the_gateway(start: Start, provider: Provide
     assert status == 200
     for name, headers in ((said["id"], A), (other["id"], B)):
         assert (await call(running, "POST", f"{name}/cancel", headers=headers))[0] == 200
-    await eventually(lambda: not running.gateway.exchanges)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert (await ask(running, "chat", background=True, headers=A))[0] == 200
 
 
 async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its frames for a while, within bounds; everything else at once. The store still tells it."""
+    """An ended run keeps its frames for a while, within a bound, and nothing else; later the store answers."""
     runs = running.app[background.RUNS]
     names = []
     for _ in range(3):
@@ -162,7 +162,7 @@ async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest
 
 
 async def test_frames_without_numbers_are_counted(running: Running, provider: Providers) -> None:
-    """Some servers leave them out, or say null."""
+    """Frames without a `sequence_number`, or with null, are numbered by their order."""
     told: list[dict[str, Any]] = [
         {"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": []}},
         {
@@ -183,7 +183,7 @@ async def test_frames_without_numbers_are_counted(running: Running, provider: Pr
 
 
 async def test_the_end_is_always_told(running: Running, provider: Providers) -> None:
-    """265: to who asks for more than there is, here or after the journal is gone."""
+    """A `starting_after` beyond the end still gets the final event, here and from the store. (EC-265)"""
     _, said = await ask(running, "chat", background=True)
     await ended(running, said["id"])
     live = await events(running, said["id"])
@@ -204,7 +204,7 @@ async def test_the_end_is_always_told(running: Running, provider: Providers) -> 
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_cancelled_stream_ends(running: Running, provider: Providers, model: str) -> None:
-    """With the cancelled response, for who follows and for who comes later."""
+    """A cancelled stream ends with the cancelled response, for its follower and for later readers."""
     provider(MODELS[model]).will(pace=0.05)
     body = {"model": model, "input": "Hi", "background": True, "stream": True}
     async with running.post("/v1/responses", body) as answer:
@@ -218,7 +218,7 @@ async def test_a_cancelled_stream_ends(running: Running, provider: Providers, mo
 
 
 async def test_a_failure_is_told_as_it_is_stored(running: Running, provider: Providers) -> None:
-    """Before the first word, and after some."""
+    """A failed run's last event has the stored response, whether it failed before the first output or after."""
     provider("oai").will(status=500, times=4)
     _, said = await ask(running, "chat", background=True)
     final = await ended(running, said["id"])
@@ -227,7 +227,7 @@ async def test_a_failure_is_told_as_it_is_stored(running: Running, provider: Pro
     assert [event["sequence_number"] for event in told] == [0, 1, 2]
     assert told[-1]["response"]["id"] == said["id"] and told[-1]["response"]["error"] == final["error"]
     provider("oai").server.script.rules.clear()
-    running.gateway.health = type(running.gateway.health)(running.gateway.snapshot.config.breaker)
+    running.gateway.selection.health = type(running.gateway.selection.health)(running.gateway.snapshot.config.breaker)
     for (model, name), after in zip(MODELS.items(), (4, 6, 14), strict=True):
         provider(name).will(reply="parallel_tools", fault="truncate", after=after)
         _, said = await ask(running, model, background=True)
@@ -238,18 +238,18 @@ async def test_a_failure_is_told_as_it_is_stored(running: Running, provider: Pro
 
 
 async def test_deleted_is_cancelled(running: Running, provider: Providers) -> None:
-    """Nobody can want it any more."""
+    """Deleting a running response cancels its run."""
     provider("oai").will(latency=30)
     _, said = await ask(running, "chat", background=True)
     assert (await call(running, "DELETE", said["id"]))[0] == 200
-    await eventually(lambda: not running.gateway.exchanges)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert (await call(running, "GET", said["id"]))[0] == 404
 
 
 async def test_a_run_that_lives_here_is_not_dead(
     running: Running, provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever its lease says: the store may have been away."""
+    """A run in this process is never taken for dead because its lease ended: the store may have been away."""
     monkeypatch.setattr(background, "LEASE_S", -100.0)
     provider("oai").will(latency=0.5)
     _, said = await ask(running, "chat", background=True)
@@ -258,7 +258,7 @@ async def test_a_run_that_lives_here_is_not_dead(
 
 
 async def test_what_is_followed_elsewhere_may_be_deleted(start: Start, provider: Providers) -> None:
-    """Two gateways on one store: who follows at the other one is told that it is gone."""
+    """If a response is deleted at one gateway, its follower at another gets an error event."""
     text = CONFIG.replace("STORE", "memory:")
     one, two = await start(text), await start(text)
     two.gateway.responses.store = one.gateway.responses.store
@@ -276,7 +276,7 @@ async def test_what_is_followed_elsewhere_may_be_deleted(start: Start, provider:
 async def test_a_run_goes_on_while_its_end_cannot_be_stored(
     running: Running, provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store blinks at the wrong moment: what was paid for is not lost."""
+    """A run whose end cannot be stored for a moment is stored later: its paid output is not lost."""
     watched = running.gateway.responses
     provider("oai").will(latency=0.3)
     _, said = await ask(running, "chat", background=True)
@@ -304,7 +304,7 @@ class _Broken:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_was_said_before_a_cancel_is_kept(running: Running, provider: Providers, model: str) -> None:
-    """In the answer, in the store and in the stream: the same."""
+    """Output sent before a cancel is the same in the cancel's reply, in the store and in the stream."""
     provider(MODELS[model]).will(text="one two three four five six", pace=0.05)
     _, said = await ask(running, model, background=True)
     run = running.app[background.RUNS].get("anonymous", said["id"])
@@ -320,7 +320,7 @@ async def test_what_was_said_before_a_cancel_is_kept(running: Running, provider:
 
 
 async def test_a_client_that_leaves_too_early_leaves_nothing(running: Running) -> None:
-    """The run was not begun, and takes no place."""
+    """A client that leaves before its response is stored leaves no run behind."""
     store = running.gateway.responses.store
     runs = running.app[background.RUNS]
     slow: Any = _Slow(store)
@@ -329,7 +329,7 @@ async def test_a_client_that_leaves_too_early_leaves_nothing(running: Running) -
     with pytest.raises(TimeoutError):
         async with running.post("/v1/responses", body, timeout=aiohttp.ClientTimeout(total=0.1)):
             pass
-    await eventually(lambda: not running.gateway.exchanges)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert runs.running == 0
     running.gateway.responses.store = store
 
@@ -346,9 +346,9 @@ class _Slow:
 async def test_an_outage_longer_than_the_lease(
     start: Start, provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another gateway does not take the run for dead before it could say that it lives."""
+    """After an outage longer than a lease no other gateway takes the run for dead before it could renew."""
     monkeypatch.setattr(background, "LEASE_S", 0.05)
-    monkeypatch.setattr(background, "AGAIN_S", 10.0)  # it has not said that it lives when it is asked for
+    monkeypatch.setattr(background, "AGAIN_S", 10.0)  # it has not renewed its lease when the other gateway looks
     text = CONFIG.replace("STORE", "memory:")
     one, two = await start(text), await start(text)
     store = one.gateway.responses.store
@@ -361,7 +361,7 @@ async def test_an_outage_longer_than_the_lease(
     await eventually(lambda: broken.asked > 0, 5)
     assert (await call(two, "GET", said["id"]))[0] == 503
     one.gateway.responses.store = two.gateway.responses.store = store
-    await asyncio.sleep(1.1)  # what has failed is left alone for a second
+    await asyncio.sleep(1.1)  # the gateway leaves a failed store alone for a second
     status, found = await call(two, "GET", said["id"])
     assert status == 200 and found["status"] in ("queued", "in_progress")
     assert (await ended(one, said["id"]))["status"] == "completed"
@@ -369,7 +369,7 @@ async def test_an_outage_longer_than_the_lease(
 
 @pytest.fixture
 async def pair(start: Start) -> tuple[Running, Running]:
-    """Two gateways on one store."""
+    """Start two gateways on one store."""
     text = CONFIG.replace("STORE", "memory:")
     one, two = await start(text), await start(text)
     two.gateway.responses.store = one.gateway.responses.store
@@ -379,7 +379,7 @@ async def pair(start: Start) -> tuple[Running, Running]:
 async def test_a_run_shows_that_it_lives(
     pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Again and again: at the other gateway it is in progress long after its first lease."""
+    """A run renews its lease: at another gateway it is in progress long after the first lease."""
     monkeypatch.setattr(background, "LEASE_S", 0.2)
     monkeypatch.setattr(background, "RENEW_S", 0.05)
     one, two = pair
@@ -394,7 +394,7 @@ async def test_a_run_shows_that_it_lives(
 async def test_a_run_is_ended_from_elsewhere(
     pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Cancelled or deleted at the other gateway, it lets its provider go."""
+    """A run that is cancelled or deleted at another gateway closes its upstream."""
     monkeypatch.setattr(background, "RENEW_S", 0.05)
     one, two = pair
     provider("oai").will(latency=30)
@@ -402,7 +402,7 @@ async def test_a_run_is_ended_from_elsewhere(
     await eventually(lambda: len(provider("oai").seen) == 1)
     path = f"{said['id']}/cancel" if method == "POST" else said["id"]
     assert (await call(two, method, path))[0] == 200
-    await eventually(lambda: not one.gateway.exchanges and provider("oai").seen[0].was_cut)
+    await eventually(lambda: not one.gateway.lifecycle.exchanges and provider("oai").seen[0].was_cut)
     status, found = await call(one, "GET", said["id"])
     assert (status, found.get("status")) == ((200, "cancelled") if method == "POST" else (404, None))
 
@@ -410,7 +410,7 @@ async def test_a_run_is_ended_from_elsewhere(
 async def test_a_follower_waits_for_a_store_that_is_away(
     pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its stream stays open, and ends as the run does."""
+    """A follower's stream stays open while the store is away, and ends as the run does."""
     monkeypatch.setattr(stored, "POLL_S", 0.05)
     one, two = pair
     provider("oai").will(latency=1)
@@ -429,7 +429,7 @@ def _broken() -> Any:
 
 
 async def test_an_idle_gateway_lets_go_as_well(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to ask for that."""
+    """An idle gateway forgets ended runs and sweeps expired responses without any request."""
     monkeypatch.setattr(housekeeping, "CHECK_EVERY_S", 0.05)
     monkeypatch.setattr(housekeeping, "SWEEP_EVERY_S", 0.05)
     monkeypatch.setattr(background, "KEPT_S", -1)

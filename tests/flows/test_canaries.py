@@ -23,7 +23,7 @@ default_provider: one
 
 
 async def test_no_canary_sings(start: Start, provider: Callable[[str], Provider]) -> None:
-    """Providers echo keys in their errors, clients put them everywhere: nothing of it comes out."""
+    """No key or prompt shows up in a log, error, header, metric or page, although providers and clients echo them."""
     running = await start(TEXT, CANARIES)
     shown: list[str] = []
     headers = {"Authorization": f"Bearer {CANARIES['KEY']}", "x-provider-key": PASSED}
@@ -64,8 +64,8 @@ async def test_no_canary_sings(start: Start, provider: Callable[[str], Provider]
         await ask({}, path, "GET", **{"x-api-key": CANARIES["BOSS"]})
         async with running.session.get(running.url + path, headers={"x-api-key": CANARIES["BOSS"]}) as answer:
             shown.append(await answer.text())
-    shown.append(running.gateway.metrics.expose().decode())
-    running.gateway.logs.flush()
+    shown.append(running.gateway.telemetry.metrics.expose().decode())
+    running.gateway.telemetry.logs.flush()
     log = running.output.getvalue().decode()
 
     for canary in (*CANARIES.values(), PASSED, PROMPT):

@@ -1,4 +1,4 @@
-"""What a client may ask for: models, aliases, recommendations."""
+"""The lists of a gateway: models, aliases, recommendations."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ async def get(running: Running, path: str, **headers: str) -> tuple[int, Any]:
 
 
 async def test_aliases_come_first_then_what_providers_list(start: Start, provider: Callable[[str], Provider]) -> None:
-    """A name that would lead elsewhere is written provider:model."""
+    """Aliases come first, then the providers' models; a name that would lead elsewhere is provider:model."""
     running = await start(LISTED)
     status, said = await get(running, "/v1/models")
     assert status == 200 and said["object"] == "list"
@@ -63,7 +63,7 @@ async def test_aliases_come_first_then_what_providers_list(start: Start, provide
 async def test_lists_are_kept_for_an_hour_and_refreshed_on_demand(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """One request per provider; a failing provider's old list is served."""
+    """A provider's list is fetched once an hour or on refresh; if that fails, the old list is served."""
     clock = FakeClock()
     running = await start(LISTED, clock=clock.clock())
 
@@ -85,7 +85,7 @@ async def test_lists_are_kept_for_an_hour_and_refreshed_on_demand(
 
 
 async def test_the_lists_outlive_the_process(start: Start, provider: Callable[[str], Provider], tmp_path: Path) -> None:
-    """On disk; a damaged file is fetched anew."""
+    """The lists are read from disk after a restart; a damaged file is fetched anew."""
     for content, asked in ((None, 1), (None, 1), (b"{damaged", 2)):
         if content is not None:
             (tmp_path / "models.json").write_bytes(content)
@@ -98,7 +98,7 @@ async def test_the_lists_outlive_the_process(start: Start, provider: Callable[[s
 async def test_a_dead_provider_is_not_dialled_for_every_client(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """A failure is remembered for half a minute; `refresh` asks all the same."""
+    """A failed list is not fetched again for half a minute, except by `refresh`."""
     clock = FakeClock()
     running = await start(LISTED, clock=clock.clock())
     provider("one").will(status=500, times=99)
@@ -119,7 +119,7 @@ async def test_a_dead_provider_is_not_dialled_for_every_client(
 
 @pytest.mark.parametrize("body", ["no json", "[]", '{"data": 5}'])
 async def test_a_strange_list_is_left_out(start: Start, provider: Callable[[str], Provider], body: str) -> None:
-    """The others are shown."""
+    """A list that cannot be read is left out, and the other providers' models are shown."""
     running = await start(LISTED)
     provider("one").will(body=body)
     status, said = await get(running, "/v1/models")
@@ -127,7 +127,7 @@ async def test_a_strange_list_is_left_out(start: Start, provider: Callable[[str]
 
 
 async def test_provider_narrows_and_a_header_beats_the_query(start: Start) -> None:
-    """An unknown one is a 404."""
+    """The provider header, or else `provider` in the query, narrows the list; an unknown provider is a 404."""
     running = await start(LISTED)
     _, said = await get(running, "/v1/models?provider=two")
     assert {model["owned_by"] for model in said["data"]} == {"two"}
@@ -154,7 +154,7 @@ async def test_provider_narrows_and_a_header_beats_the_query(start: Start) -> No
     ],
 )
 async def test_the_shape_follows_the_client(start: Start, path: str, headers: dict[str, str], shape: str) -> None:
-    """PRODUCT.md section 7; edge case 8."""
+    """`format`, or else the client's headers, selects OpenAI's or Anthropic's shape (PRODUCT.md section 7). (EC-8)"""
     running = await start(LISTED)
     status, said = await get(running, path, **headers)
     assert status == 200
@@ -167,7 +167,7 @@ async def test_the_shape_follows_the_client(start: Start, path: str, headers: di
 
 
 async def test_anthropics_paging(start: Start) -> None:
-    """limit, after_id and before_id; both ends exclusive."""
+    """Anthropic's list pages by `limit`, `after_id` and `before_id`, both exclusive; an invalid value is a 400."""
     running = await start(LISTED)
     _, everything = await get(running, "/v1/models?format=anthropic&limit=1000")
     ids = [model["id"] for model in everything["data"]]
@@ -189,7 +189,7 @@ async def test_anthropics_paging(start: Start) -> None:
 
 
 async def test_one_model_can_be_looked_up(start: Start, provider: Callable[[str], Provider]) -> None:
-    """An alias without asking anybody; a listed one; anything else is a 404."""
+    """An alias is found without a provider call, then a listed model; any other name is a 404."""
     running = await start(LISTED)
     assert (await get(running, "/v1/models/alias"))[1]["root"] == "demo"
     assert not provider("one").seen
@@ -199,7 +199,7 @@ async def test_one_model_can_be_looked_up(start: Start, provider: Callable[[str]
 
 
 async def test_aliases_are_grouped(start: Start) -> None:
-    """As seed 003 shows them."""
+    """/v1/aliases groups the aliases by provider and suggests names, in its documented shape."""
     running = await start(LISTED)
     _, said = await get(running, "/v1/aliases")
     assert said["object"] == "list" and said["total"] == 2
@@ -208,7 +208,7 @@ async def test_aliases_are_grouped(start: Start) -> None:
 
 
 async def test_top_models_are_curated(running: Running) -> None:
-    """limit, provider, cache info."""
+    """/top-models is a ranked list with `limit`, `provider` and cache info; a limit of 51 is a 400."""
     _, said = await get(running, "/top-models")
     assert said["object"] == "top_models" and len(said["models"]) == 10
     assert [model["ranking"] for model in said["models"]] == list(range(1, 11))

@@ -1,4 +1,4 @@
-"""Counts of tokens in both dialects, by providers of both. The numbers are those of the edge cases."""
+"""Token counts in both dialects, by providers of both."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ async def count(running: Running, path: str, model: str, **more: Any) -> tuple[i
 
 
 async def test_counted_by_the_provider(running: Running, provider: Providers) -> None:
-    """266: raw between equals, translated between others; only what counting takes is sent."""
+    """The provider counts, raw or translated, and gets only the members that counting takes. (EC-266)"""
     status, said, headers = await count(running, OPENAI, "openai", tools=[TOOL], instructions="Be brief.")
     assert (status, said["object"]) == (200, "response.input_tokens") and said["input_tokens"] > 0
     assert "x-gateway-usage" not in headers and provider("oai").seen[-1].path == "/responses/input_tokens"
@@ -54,7 +54,7 @@ async def test_counted_by_the_provider(running: Running, provider: Providers) ->
 
 
 async def test_what_is_stored_counts_as_well(running: Running, provider: Providers) -> None:
-    """And is neither stored nor asked for by it."""
+    """A count with a previous id includes the stored conversation, and an unknown id is a 400."""
     async with running.post("/v1/responses", {"model": "openai", "input": "one " * 100}) as answer:
         previous = (await answer.json())["id"]
     _, short, _ = await count(running, OPENAI, "openai")
@@ -68,7 +68,7 @@ async def test_what_is_stored_counts_as_well(running: Running, provider: Provide
 @pytest.mark.parametrize("path", [OPENAI, CLAUDE])
 @pytest.mark.parametrize("model", ["openai", "claude", "plain"])
 async def test_estimated_where_nobody_counts(running: Running, provider: Providers, path: str, model: str) -> None:
-    """267: never a 5xx; only the first target is asked."""
+    """If the first target cannot count, the result is an estimate with 200; no other is called. (EC-267)"""
     provider("oai").will(status=500)
     provider("ant").will(body="no count")
     status, said, headers = await count(running, path, model)
@@ -78,7 +78,7 @@ async def test_estimated_where_nobody_counts(running: Running, provider: Provide
 
 @pytest.mark.parametrize("path", [OPENAI, CLAUDE])
 async def test_refusals_are_told(running: Running, provider: Providers, path: str) -> None:
-    """In the words of the client's dialect; a body that makes no sense is refused without asking."""
+    """A provider's 400 and an invalid body are a 400 in the client's dialect; an unknown model is a 404."""
     provider("oai").will(status=400)
     assert (await count(running, path, "openai"))[0] == 400
     bad: dict[str, Any] = {"input": 5} if path == OPENAI else {"messages": [{"role": "nobody", "content": "x"}]}
@@ -87,7 +87,7 @@ async def test_refusals_are_told(running: Running, provider: Providers, path: st
 
 
 async def test_a_conversation_is_compacted_where_it_can_be(running: Running, provider: Providers) -> None:
-    """Carried to a provider that has it, with what is stored before; refused where none has."""
+    """/compact goes to a target that has it, with the stored items joined; without such a target it is a 400."""
     async with running.post("/v1/responses", {"model": "openai", "input": "one"}) as answer:
         previous = (await answer.json())["id"]
     body = {"model": "claude", "input": "two", "previous_response_id": previous}

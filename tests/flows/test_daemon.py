@@ -1,4 +1,4 @@
-"""The process: start, signals, sockets, drain. Real processes, ended by their pid."""
+"""The process: start, signals, sockets, drain. The tests use real processes and end them by their pid."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_it_serves_and_stops_cleanly(run: Run, session: aiohttp.ClientSession) -> None:
-    """Ready is said once it listens; SIGTERM with nothing in flight ends it at once with 0."""
+    """SIGTERM with nothing in flight ends the daemon at once with exit code 0 and STOPPING=1."""
     process = await asyncio.to_thread(run)
     async with session.post(f"{process.url}/v1/chat/completions", json=BODY) as answer:
         assert answer.status == 200
@@ -38,7 +38,7 @@ async def test_it_serves_and_stops_cleanly(run: Run, session: aiohttp.ClientSess
 async def test_a_stream_is_finished_before_it_stops(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
-    """Not ready, no new connections, the old one is served to its end."""
+    """After SIGTERM the daemon is not ready and takes no new connections, but the open stream runs to its end."""
     provider("one").will(pace=0.1)
     process = await asyncio.to_thread(run)
     async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
@@ -59,7 +59,7 @@ async def test_a_stream_is_finished_before_it_stops(
 async def test_what_does_not_finish_is_cut_with_a_word(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
-    """At the end of the drain: the dialect's error event, exit code 0."""
+    """A stream that outlasts the drain ends with the dialect's error event; the exit code is 0."""
     provider("one").will(fault="stall_in_body", after=3)
     process = await asyncio.to_thread(run, CONFIG.replace("drain: 2s", "drain: 300ms"))
     async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
@@ -76,7 +76,7 @@ async def test_what_does_not_finish_is_cut_with_a_word(
 async def test_a_whole_reply_that_does_not_finish_is_a_503(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
-    """Not a connection that closes without a word; and the log does not say that the client has left."""
+    """A whole reply that outlasts the drain is a 503 with Retry-After, and the log does not blame the client."""
     one = provider("one")
     one.will(latency=3)
     process = await asyncio.to_thread(run, CONFIG.replace("drain: 2s", "drain: 300ms"))
@@ -94,7 +94,10 @@ async def test_a_whole_reply_that_does_not_finish_is_a_503(
 async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     run: Run, session: aiohttp.ClientSession
 ) -> None:
-    """Validate, then swap; the problems are logged, counted and shown."""
+    """SIGHUP validates the file and then swaps it; for a bad file the old one stays in force.
+
+    The problems of a bad file are logged, counted in the metrics and shown in /health.
+    """
     process = await asyncio.to_thread(run)
     text = process.config.read_text()
 
@@ -160,7 +163,7 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     ],
 )
 async def test_what_keeps_it_from_starting_is_one_line(run: Run, text: str, code: int, words: str) -> None:
-    """The right exit code, no traceback."""
+    """A start that fails logs one line without a traceback and exits 78 for the file, 1 for anything else."""
     process = await asyncio.to_thread(run, text)
     assert await process.ended() == code
     assert words in process.log.read_text()
@@ -168,7 +171,7 @@ async def test_what_keeps_it_from_starting_is_one_line(run: Run, text: str, code
 
 
 async def test_a_port_in_use_is_one_line(run: Run) -> None:
-    """Exit code 1."""
+    """A second daemon on a port in use logs one line and exits 1."""
     first = await asyncio.to_thread(run)
     port = int(first.url.rpartition(":")[2])
     second = await asyncio.to_thread(run, CONFIG, port=port)
@@ -177,7 +180,7 @@ async def test_a_port_in_use_is_one_line(run: Run) -> None:
 
 
 async def test_a_missing_file_and_a_bad_listen_are_said(run: Run, folder: Path) -> None:
-    """78 for the file, 1 for the argument."""
+    """A missing configuration file exits 78 and an invalid --listen exits 1, each with its reason in the log."""
     process = await asyncio.to_thread(run, CONFIG, "--config", str(folder / "nope.yaml"))
     assert await process.ended() == 78 and "cannot be read: No such file" in process.log.read_text()
     process = await asyncio.to_thread(run, CONFIG, "--listen", "here")
@@ -185,7 +188,7 @@ async def test_a_missing_file_and_a_bad_listen_are_said(run: Run, folder: Path) 
 
 
 async def test_unix_sockets_and_a_stale_one(run: Run, folder: Path) -> None:
-    """What a killed process left behind is replaced."""
+    """The daemon listens on a unix socket and replaces the stale file of a killed process."""
     path = folder / "gateway.sock"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
@@ -200,7 +203,7 @@ async def test_unix_sockets_and_a_stale_one(run: Run, folder: Path) -> None:
 async def test_a_socket_handed_over_by_systemd_wins(
     folder: Path, mock: MockServer, session: aiohttp.ClientSession
 ) -> None:
-    """LISTEN_FDS, for restarts without a gap."""
+    """A socket from LISTEN_FDS is used in place of `server.listen`: restarts leave no gap."""
     config = folder / "p.yaml"
     config.write_text(CONFIG.replace("PORT", "1").replace("MOCK", mock.url))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -226,13 +229,13 @@ async def test_a_socket_handed_over_by_systemd_wins(
 
 
 async def test_the_watchdog_hears_of_a_turning_loop(run: Run) -> None:
-    """Every half of what systemd allows."""
+    """The daemon sends WATCHDOG=1 while its event loop turns, at half of the period that systemd allows."""
     process = await asyncio.to_thread(run, CONFIG, environ={"WATCHDOG_USEC": "100000"})
     assert [await asyncio.to_thread(process.notice) for _ in range(2)] == ["WATCHDOG=1"] * 2
 
 
 async def test_the_shipped_configuration_answers_without_a_key(run: Run, session: aiohttp.ClientSession) -> None:
-    """What `make run` starts: alias demo, served by the built-in mock."""
+    """The configuration of `make run` starts without any key, and alias demo is answered by the built-in mock."""
     shipped = Path(__file__).parents[2] / "providers.yaml"
     port = free_port()
     process = await asyncio.to_thread(run, shipped.read_text(), "--listen", f"127.0.0.1:{port}", port=port)

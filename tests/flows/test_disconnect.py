@@ -1,4 +1,4 @@
-"""A client that leaves stops the bill, on every path; one that does not read stops the reading."""
+"""A client that leaves ends the upstream call on every path; a client that stops reading stops the upstream reading."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from tests.conftest import Provider, Running, Start, chat_body, eventually
 async def leave(
     running: Running, provider: Callable[[str], Provider], body: dict[str, Any], path: str = "/v1/chat/completions"
 ) -> None:
-    """Ask, wait until the provider works on it, and hang up."""
+    """Send a request, wait until the provider works on it, and disconnect."""
     task = asyncio.create_task(running.post(path, body).__aenter__())
     await eventually(lambda: bool(provider("one").seen))
     await asyncio.sleep(0.03)
@@ -38,7 +38,7 @@ async def leave(
 async def test_the_upstream_is_closed_at_once(
     start: Start, provider: Callable[[str], Provider], behaviour: dict[str, Any], body: dict[str, Any], path: str
 ) -> None:
-    """Before its head, before its first content and in the middle: the provider sees the end within a moment."""
+    """When the client leaves before the head, before content or in mid-body, the upstream is closed within 1 s."""
     running = await start(
         "store: {url: 'memory:'}\nproviders: {one: {base_url: MOCK/one/v1, speaks: SPEAKS}}\nroutes: {both: 'one:m'}"
     )
@@ -48,7 +48,7 @@ async def test_the_upstream_is_closed_at_once(
     await eventually(lambda: bool(running.exchanges), seconds=1)
     line = running.exchanges[-1]
     assert (line["status"], line["outcome"]) == (499, "abandoned")
-    assert not running.gateway.exchanges
+    assert not running.gateway.lifecycle.exchanges
     assert running.gateway.upstream._in_use["one"] == 0
     assert len(provider("one").seen) == 1
 
@@ -56,7 +56,7 @@ async def test_the_upstream_is_closed_at_once(
 async def test_a_half_open_probe_is_released_when_its_client_leaves(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """Or nobody would ever try the target again."""
+    """A probe's place is free again after its client leaves; otherwise no request would try the target again."""
     running = await start(
         """
         store: {url: "memory:"}
@@ -77,7 +77,7 @@ async def test_a_half_open_probe_is_released_when_its_client_leaves(
 
 
 async def test_a_slow_reader_slows_the_provider(start: Start, provider: Callable[[str], Provider]) -> None:
-    """Nothing is queued between: what the client does not read is not fetched."""
+    """The gateway stops reading from the provider while the client does not read: nothing is queued between."""
     running = await start(
         """
         server: {timeouts: {write: 10s}}
@@ -111,7 +111,7 @@ async def test_a_slow_reader_slows_the_provider(start: Start, provider: Callable
 
 
 async def test_a_reader_that_stopped_is_given_up(start: Start, provider: Callable[[str], Provider]) -> None:
-    """`server.timeouts.write`: the exchange ends, the provider is let go."""
+    """After `server.timeouts.write` without a read the exchange ends and the upstream connection is closed."""
     running = await start(
         """
         server: {timeouts: {write: 200ms}, keepalive: 50ms}

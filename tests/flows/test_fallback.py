@@ -40,13 +40,13 @@ async def test_a_rate_limited_target_is_passed_over(start: Start, provider: Call
     clock.now += 7.1
     assert (await running.chat())[0] == 200
     assert len(provider("one").seen) == 2
-    assert 'gateway_fallbacks_total{from="one",to="two"} 1.0' in running.gateway.metrics.expose().decode()
+    assert 'gateway_fallbacks_total{from="one",to="two"} 1.0' in running.gateway.telemetry.metrics.expose().decode()
 
 
 async def test_a_single_target_is_waited_for_once_when_it_is_worth_it(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """429 with a short Retry-After: one pause of that length, then the answer (edge case 234)."""
+    """A 429 with a short Retry-After on the only target costs one pause of that length. (EC-234)"""
     clock = FakeClock()
     running = await start(THREE.format(policy="ordered"), clock=clock.clock())
     provider("two").will(status=429, headers={"Retry-After": "2"}, times=1)
@@ -57,7 +57,7 @@ async def test_a_single_target_is_waited_for_once_when_it_is_worth_it(
 
 
 async def test_both_keys_of_a_provider_are_used_in_turn(start: Start, provider: Callable[[str], Provider]) -> None:
-    """A refused one rests; the other takes over within the same exchange."""
+    """A provider's keys take turns; a refused key rests and the other answers in the same exchange."""
     running = await start(THREE.format(policy="ordered"))
     for _ in range(4):
         await running.chat()
@@ -82,14 +82,14 @@ async def test_both_keys_of_a_provider_are_used_in_turn(start: Start, provider: 
 async def test_the_breaker_leaves_a_sick_target_out_and_finds_it_again(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """Two failures in a row open it; after the rest one probe, then traffic."""
+    """Two failures in a row open the breaker; after the rest one probe closes it."""
     clock = FakeClock()
     running = await start(THREE.format(policy="ordered"), clock=clock.clock())
     provider("one").will(status=500, times=2)
     for _ in range(5):
         assert (await running.chat())[0] == 200
     assert len(provider("one").seen) == 2
-    assert 'gateway_target_state{state="resting",target="one:m"} 1.0' in running.gateway.metrics.expose().decode()
+    assert 'gateway_target_state{state="resting",target="one:m"} 1.0' in running.gateway.telemetry.metrics.expose().decode()
     async with running.session.get(f"{running.url}/health?format=json") as answer:
         report = await answer.json()
     assert report["status"] == "degraded" and list(report["resting"]) == ["one:m"]
@@ -97,13 +97,13 @@ async def test_the_breaker_leaves_a_sick_target_out_and_finds_it_again(
     clock.now += 31
     provider("one").will(latency=0.1, times=1)
     await asyncio.gather(*(running.chat() for _ in range(5)))
-    assert len(provider("one").seen) == 3  # one probe; the other four went on
+    assert len(provider("one").seen) == 3  # one probe; the other four used the next target
     await running.chat()
     assert len(provider("one").seen) == 4
 
 
 async def test_when_all_rest_the_least_bad_is_asked(start: Start, provider: Callable[[str], Provider]) -> None:
-    """Never blind: a resting target may be well again."""
+    """If all targets rest, the one that is free soonest is tried: it may be well again."""
     running = await start(THREE.format(policy="ordered"))
     provider("two").will(status=429, headers={"Retry-After": "60"}, times=1)
     assert (await running.chat("single"))[0] == 429
@@ -116,7 +116,7 @@ async def test_when_all_rest_the_least_bad_is_asked(start: Start, provider: Call
 async def test_policies_share_the_load(
     start: Start, provider: Callable[[str], Provider], policy: str, shares: tuple[int, int]
 ) -> None:
-    """Turns are exact, dice are fair, latency is learned."""
+    """round_robin is exact, weighted follows the weights, least_latency learns the faster target."""
     running = await start(THREE.format(policy=policy))
     provider("two").will(latency=0.03)
     for _ in range(20):
@@ -126,7 +126,7 @@ async def test_policies_share_the_load(
 
 
 async def test_targets_that_cannot_serve_are_skipped(start: Start, provider: Callable[[str], Provider]) -> None:
-    """No credential, or another dialect: the next one answers; with none left 503 says why."""
+    """A target without credential or dialect is skipped; with none left the 503 or 404 names the reason."""
     running = await start(THREE.format(policy="ordered"))
     assert (await running.chat("odd"))[0] == 200
     status, said = await running.chat("dark")
@@ -138,7 +138,7 @@ async def test_targets_that_cannot_serve_are_skipped(start: Start, provider: Cal
 
 
 async def test_a_storm_of_failures_does_not_multiply(start: Start, provider: Callable[[str], Provider]) -> None:
-    """Repeats stay within the provider's budget: ten, a fifth of the requests, and one for each second."""
+    """Repeats stay within the budget: ten, a fifth of the requests, and one for each second."""
     running = await start(THREE.format(policy="ordered").replace("failures: 2", "failures: 0"))
     provider("two").will(status=500, headers={"retry-after": "0"})
     begun = time.monotonic()
@@ -150,7 +150,7 @@ async def test_a_storm_of_failures_does_not_multiply(start: Start, provider: Cal
 async def test_three_attempts_then_success_are_one_answer(
     running: Running, start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """One reply, usage booked once (edge case 250)."""
+    """Two failed attempts and a success are one reply, and its usage is booked once. (EC-250)"""
     running = await start(
         """
         store: {url: "memory:"}
@@ -166,6 +166,6 @@ async def test_three_attempts_then_success_are_one_answer(
     async with running.post("/v1/chat/completions", chat_body("both")) as answer:
         assert answer.headers["x-gateway-attempts"] == "3"
     assert len(running.exchanges) == 1
-    text = running.gateway.metrics.expose().decode()
+    text = running.gateway.telemetry.metrics.expose().decode()
     assert 'gateway_tokens_total{part="output",provider="three"} 9.0' in text
     assert 'gateway_tokens_total{part="output",provider="one"}' not in text

@@ -1,4 +1,4 @@
-"""Every way a provider can misbehave: with a second target nobody notices, without one the error is honest."""
+"""Every way a provider can misbehave: a second target hides it; without one the client gets an honest error."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Provider, Running, events_of, text_of
 
-# behaviour -> status that a client hears when no other target is left
+# name -> (the provider's behaviour, the client's status when no other target is left)
 WHOLE: dict[str, tuple[dict[str, Any], int]] = {
     "500": ({"status": 500}, 502),
     "502 html": ({"status": 502, "body": "<html>bad gateway</html>"}, 502),
@@ -57,7 +57,7 @@ STREAM: dict[str, tuple[dict[str, Any], int]] = {
 async def test_with_a_second_target_a_whole_reply_comes(
     running: Running, provider: Callable[[str], Provider], name: str
 ) -> None:
-    """The client gets a good answer, from the second target."""
+    """Whatever the first target does, the client gets a good reply from the second."""
     provider("one").will(**WHOLE[name][0])
     status, said = await running.chat("both")
     assert status == 200
@@ -69,7 +69,7 @@ async def test_with_a_second_target_a_whole_reply_comes(
 async def test_without_a_second_target_the_error_is_honest(
     running: Running, provider: Callable[[str], Provider], name: str
 ) -> None:
-    """The right status in OpenAI's envelope, never a 500, never later than the timeouts allow."""
+    """The error has its own status in OpenAI's envelope, never a 500, never later than the timeouts allow."""
     behaviour, expected = WHOLE[name]
     provider("one").will(**behaviour)
     started = time.monotonic()
@@ -100,7 +100,7 @@ async def test_with_a_second_target_a_whole_stream_comes(
 async def test_without_a_second_target_a_stream_is_refused_with_a_status(
     running: Running, provider: Callable[[str], Provider], name: str
 ) -> None:
-    """As long as no content has come, an error is an HTTP error."""
+    """Until content has been sent, a stream's error is an HTTP error. (EC-230)"""
     behaviour, expected = STREAM[name]
     provider("one").will(**behaviour)
     async with running.post("/v1/chat/completions", {"model": "single", "messages": [], "stream": True}) as answer:
@@ -121,7 +121,7 @@ async def test_without_a_second_target_a_stream_is_refused_with_a_status(
 async def test_after_the_first_content_the_stream_ends_with_an_error(
     running: Running, provider: Callable[[str], Provider], fault: str, code: str
 ) -> None:
-    """No second target is asked, no finish is invented: an error frame of the dialect, then [DONE]."""
+    """After content no other target is called and no finish is made up: the stream ends with an error, then [DONE]."""
     provider("one").will(fault=fault, after=3, pace=0.01)
     status, stream = await running.chat_stream("both")
 
@@ -140,7 +140,7 @@ async def test_after_the_first_content_the_stream_ends_with_an_error(
 async def test_a_client_error_is_not_retried_and_told_word_for_word(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """A 400 about the request goes back byte for byte after exactly one attempt."""
+    """A 400 about the request comes back byte for byte after exactly one attempt."""
     body = '{"error": {"message":"Invalid value: temperature","type":"invalid_request_error","param":"temperature","code":"x"}}'
     provider("one").will(status=400, body=body)
     async with running.post("/v1/chat/completions", {"model": "both", "messages": []}) as answer:
@@ -152,7 +152,7 @@ async def test_a_client_error_is_not_retried_and_told_word_for_word(
 
 
 async def test_a_422_becomes_a_400(running: Running, provider: Callable[[str], Provider]) -> None:
-    """FastAPI's list of places becomes one sentence."""
+    """FastAPI's 422 with a list of places is a 400 with one sentence. (EC-243)"""
     provider("one").will(status=422, body={"detail": [{"loc": ["body", "x"], "msg": "m"}]})
     status, said = await running.chat("single")
     assert status == 400
@@ -162,7 +162,7 @@ async def test_a_422_becomes_a_400(running: Running, provider: Callable[[str], P
 async def test_a_context_refusal_goes_only_to_the_configured_fallback(
     start: Any, provider: Callable[[str], Provider]
 ) -> None:
-    """Without `context_fallback` it is told at once; with it the larger model answers."""
+    """A context refusal is returned at once; with `context_fallback` the larger model answers."""
     text = """
     store: {url: "memory:"}
     providers:
@@ -189,7 +189,7 @@ async def test_a_context_refusal_goes_only_to_the_configured_fallback(
 
 
 async def test_the_smallest_retry_after_is_forwarded(running: Running, provider: Callable[[str], Provider]) -> None:
-    """When all targets are limited the client is told when the first of them is free again."""
+    """If all targets are limited, Retry-After is the wait until the first of them is free."""
     provider("one").will(status=429, headers={"retry-after": "40"})
     provider("two").will(status=429, headers={"retry-after-ms": "20500", "retry-after": "99"})
     async with running.post("/v1/chat/completions", {"model": "both", "messages": []}) as answer:
@@ -199,7 +199,7 @@ async def test_the_smallest_retry_after_is_forwarded(running: Running, provider:
 
 
 async def test_a_reply_beyond_the_limit_is_refused(start: Any, provider: Callable[[str], Provider]) -> None:
-    """`server.max_reply` bounds what is held; the next target is asked."""
+    """A reply beyond `server.max_reply` is not held, and the next target is called."""
     running = await start(
         """
         server: {max_reply: 2KiB}
@@ -217,7 +217,7 @@ async def test_a_reply_beyond_the_limit_is_refused(start: Any, provider: Callabl
 
 @pytest.mark.slow
 async def test_a_compressed_reply_is_unpacked(start: Any, provider: Callable[[str], Provider]) -> None:
-    """A provider that compresses although it was asked not to is understood; a bomb is not unpacked."""
+    """A reply that is compressed unasked is unpacked; a decompression bomb is a 502."""
     import gzip
 
     from aiohttp import web
@@ -253,7 +253,7 @@ async def test_a_compressed_reply_is_unpacked(start: Any, provider: Callable[[st
 async def test_content_before_an_error_in_the_same_chunk_is_delivered(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """What the model said before the error is not lost with it, however the socket cut the bytes."""
+    """Content before an error in the same chunk reaches the client, however the socket cuts the bytes."""
     frames = [
         b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"b"}}]}\n\ndata: {"error":{"message":"no"}}\n\n',

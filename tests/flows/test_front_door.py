@@ -1,4 +1,4 @@
-"""What strangers send: odd bodies, odd heads, slow ones, large ones."""
+"""Odd requests from strangers: invalid bodies, invalid heads, slow ones, large ones."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 async def send(running: Running, data: bytes, wait: float = 4.0) -> bytes:
-    """Speak raw HTTP; return all that comes back until the end."""
+    """Send raw bytes to the gateway; return all that comes back until the connection closes."""
     host, port = running.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
@@ -37,7 +37,7 @@ async def send(running: Running, data: bytes, wait: float = 4.0) -> bytes:
 
 
 def envelope(raw: bytes) -> dict[str, object]:
-    """The error of a raw answer, which must be ours and in JSON."""
+    """Return the error of a raw response, which must be ours and in JSON."""
     head, _, body = raw.partition(b"\r\n\r\n")
     assert b"application/json" in head, raw
     found: dict[str, object] = json.loads(body)["error"]
@@ -51,7 +51,7 @@ def envelope(raw: bytes) -> dict[str, object]:
 async def test_compressed_bodies_are_understood(
     running: Running, provider: Callable[[str], Provider], encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    """Codex sends zstd; upstream gets it plain, without a Content-Encoding (edge case 9)."""
+    """A compressed body (Codex sends zstd) goes upstream uncompressed, without Content-Encoding. (EC-9)"""
     headers = JSON | {"Content-Encoding": encoding}
     async with running.session.post(f"{running.url}/v1/chat/completions", data=pack(BODY), headers=headers) as answer:
         assert answer.status == 200
@@ -79,7 +79,10 @@ async def test_compressed_bodies_are_understood(
 async def test_bad_bodies_get_a_clear_error(
     start: Start, data: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """The right status and code, never a 500, never a dropped connection."""
+    """A bad body gets its own status and code, never a 500 or a dropped connection.
+
+    (EC-10, EC-11, EC-12, EC-16)
+    """
     running = await start(SMALL)
     body = io.BytesIO(data)
     async with running.session.post(f"{running.url}/v1/chat/completions", data=body, headers=JSON | headers) as answer:
@@ -90,7 +93,7 @@ async def test_bad_bodies_get_a_clear_error(
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/plain", "application/vnd.api+json", None])
 async def test_lenient_content_types(running: Running, kind: str | None) -> None:
-    """JSON under a few names, or none."""
+    """JSON is accepted under several content types, or without one."""
     headers = {"Content-Type": kind} if kind else {}
     skip = () if kind else ("Content-Type",)
     async with running.session.post(
@@ -100,7 +103,7 @@ async def test_lenient_content_types(running: Running, kind: str | None) -> None
 
 
 async def test_a_body_of_ten_megabytes_is_taken(running: Running, provider: Callable[[str], Provider]) -> None:
-    """aiohttp's own limit is one (edge case 13)."""
+    """A body of ten megabytes is accepted, although aiohttp's own limit is 1 MiB. (EC-13)"""
     image = "A" * 10_000_000
     body = io.BytesIO(json.dumps({"model": "both", "messages": [{"role": "user", "content": image}]}).encode())
     async with running.session.post(f"{running.url}/v1/chat/completions", data=body, headers=JSON) as answer:
@@ -109,7 +112,7 @@ async def test_a_body_of_ten_megabytes_is_taken(running: Running, provider: Call
 
 
 async def test_a_body_in_chunks_is_counted_while_it_is_read(start: Start) -> None:
-    """Without a Content-Length there is only the count."""
+    """A chunked body beyond `max_body` is a 413: without a Content-Length the gateway counts while it reads."""
     running = await start(SMALL)
 
     async def endless() -> object:
@@ -137,7 +140,7 @@ async def test_a_body_in_chunks_is_counted_while_it_is_read(start: Start) -> Non
 async def test_unknown_paths_and_methods_are_said_in_json(
     running: Running, method: str, path: str, status: int, allow: str | None
 ) -> None:
-    """In the envelope, with Allow; never the framework's text."""
+    """An unknown path is a 404 and an unknown method a 405 with Allow, in JSON, never the framework's text."""
     async with running.session.request(method, running.url + path) as answer:
         assert answer.status == status
         assert (await answer.json())["error"]["type"] == "invalid_request_error"
@@ -158,7 +161,7 @@ async def test_unknown_paths_and_methods_are_said_in_json(
     ],
 )
 async def test_what_is_no_http_is_refused_in_json(running: Running, data: bytes) -> None:
-    """Nothing of the input is echoed, the connection is closed (RELIABILITY.md 22)."""
+    """Invalid HTTP is a 400 in JSON that echoes nothing and closes the connection (RELIABILITY.md 22)."""
     raw = await send(running, data)
     assert b" 400 " in raw.split(b"\r\n")[0]
     assert envelope(raw)["code"] == "invalid_http"
@@ -167,7 +170,7 @@ async def test_what_is_no_http_is_refused_in_json(running: Running, data: bytes)
 
 @pytest.mark.parametrize("data", [b"", b"POST /v1/chat", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 async def test_a_head_that_does_not_come_is_given_up(start: Start, data: bytes) -> None:
-    """408 after `timeouts.header`: slowloris holds nothing."""
+    """A head that is not complete after `timeouts.header` is a 408: slowloris holds nothing."""
     running = await start(SMALL)
     raw = await send(running, data)
     assert raw.startswith(b"HTTP/1.1 408 ")
@@ -175,7 +178,7 @@ async def test_a_head_that_does_not_come_is_given_up(start: Start, data: bytes) 
 
 
 async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) -> None:
-    """The timer is armed again by its first byte."""
+    """On a kept connection the timer starts with the first byte of the next head, not while it is idle."""
     running = await start(SMALL)
     host, port = running.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -190,7 +193,7 @@ async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) 
 
 @pytest.mark.slow
 async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
-    """408, and the connection ends."""
+    """A body that stops arriving is a 408 after `timeouts.body`, and the connection closes."""
     running = await start(SMALL)
     raw = await send(
         running,
@@ -203,7 +206,7 @@ async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
 
 @pytest.mark.slow
 async def test_100_continue_is_said_only_to_who_may_come_in(start: Start) -> None:
-    """A refused client is not invited to send its body (RELIABILITY.md 19)."""
+    """Only a client with a valid key gets 100 Continue; any other gets its 401 first (RELIABILITY.md 19)."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n"
     running = await start(SMALL + "keys: {a: {secret: {env: KEY}}}\n")
     raw = await send(running, head % (len(BODY), b""))
@@ -220,13 +223,13 @@ async def test_100_continue_is_said_only_to_who_may_come_in(start: Start) -> Non
 
 
 async def test_browsers_get_nothing_by_default(running: Running) -> None:
-    """No CORS header unless configured."""
+    """Without configuration no response has a CORS header."""
     async with running.session.get(f"{running.url}/v1/models", headers={"Origin": "https://app.example"}) as answer:
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
 async def test_configured_origins_are_named_exactly(start: Start) -> None:
-    """Preflight and answers, also errors; never `*`, never another origin."""
+    """A configured origin is named in preflights and responses, errors too; never `*`, never another origin."""
     running = await start(SMALL.replace("server: {", 'server: {cors: {origins: ["https://app.example"]}, '))
     good, evil = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
     preflight = {"Access-Control-Request-Method": "POST"}
@@ -243,7 +246,7 @@ async def test_configured_origins_are_named_exactly(start: Start) -> None:
 
 
 async def test_http_1_0_clients_are_served(running: Running) -> None:
-    """Old probes and scripts; the connection closes unless they ask otherwise."""
+    """An HTTP/1.0 client gets its response; the connection closes unless it asks for keep-alive."""
     raw = await send(
         running,
         b"POST /v1/chat/completions HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -256,14 +259,14 @@ async def test_http_1_0_clients_are_served(running: Running) -> None:
 
 
 async def test_large_replies_are_sent_whole(running: Running, provider: Callable[[str], Provider]) -> None:
-    """Beyond any buffer's high-water mark."""
+    """A reply larger than any buffer's high-water mark arrives whole."""
     provider("one").will(text="x" * 3_000_000)
     _, said = await running.chat()
     assert len(said["choices"][0]["message"]["content"]) == 3_000_000
 
 
 async def test_a_bug_is_a_500_without_details(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client learns nothing, the log has the traceback."""
+    """A bug is a 500 without details for the client and a traceback in the log."""
     broken = running.gateway.snapshot.table.__class__
     monkeypatch.setattr(broken, "resolve", lambda self, name: 1 / 0)
     status, said = await running.chat()
@@ -273,13 +276,13 @@ async def test_a_bug_is_a_500_without_details(running: Running, monkeypatch: pyt
 
 
 async def test_an_endless_model_name_is_refused(running: Running) -> None:
-    """It would stand whole in the log."""
+    """A model name of 600 characters is a 400, because the log would hold all of it."""
     async with running.post("/v1/chat/completions", {"model": "one:" + "m" * 600, "messages": []}) as answer:
         assert answer.status == 400 and (await answer.json())["error"]["param"] == "model"
 
 
 @pytest.mark.parametrize("n", [10**6, 10**30, "a", -1, 1.5, None, True])
 async def test_the_mock_is_not_carried_away(running: Running, n: object) -> None:
-    """It serves alias `demo` inside the gateway: nobody may make it count to a million."""
+    """The mock bounds `n` at 128 choices: it serves alias `demo` in the gateway, where clients choose `n`."""
     async with running.post("/v1/chat/completions", {"model": "one:m", "messages": [], "n": n}) as answer:
         assert answer.status == 200 and len((await answer.json())["choices"]) <= 128

@@ -1,4 +1,4 @@
-"""Who may come in, and what each may ask for."""
+"""Which keys let a client in, and which models each key may use."""
 
 import hashlib
 from collections.abc import Callable
@@ -43,7 +43,7 @@ async def locked(start: Start) -> Running:
     ],
 )
 async def test_any_credential_header_opens(locked: Running, headers: dict[str, str]) -> None:
-    """Bearer in any case, x-api-key or api-key; any one that matches; both keys while rotating."""
+    """Bearer in any case, x-api-key or api-key opens, if one of them matches; while rotating, both secrets do."""
     async with locked.post("/v1/chat/completions", chat_body("both"), headers=headers) as answer:
         assert answer.status == 200
     assert locked.exchanges[-1]["key"] == "laptop"
@@ -55,7 +55,7 @@ async def test_any_credential_header_opens(locked: Running, headers: dict[str, s
 async def test_without_a_good_key_nothing_opens(
     locked: Running, provider: Callable[[str], Provider], headers: Any
 ) -> None:
-    """401 in OpenAI's words, before the body is read, whatever is in the query."""
+    """Without a valid key the response is OpenAI's 401, before any provider call; a key in the query is no key."""
     async with locked.post("/v1/chat/completions?key=gwk_client-key", chat_body("both"), headers=headers) as answer:
         assert answer.status == 401
         assert (await answer.json())["error"] == {
@@ -68,7 +68,7 @@ async def test_without_a_good_key_nothing_opens(
 
 
 async def test_a_key_may_use_only_its_routes(locked: Running) -> None:
-    """Globs on the alias, or on provider:model for direct names; 403 otherwise."""
+    """A key's globs match the alias, or provider:model for a direct name; any other model is a 403."""
     headers = {"Authorization": "Bearer gwk_other-key"}
     for model, status in (("single", 200), ("one:xy", 200), ("both", 403), ("one:m", 403), ("xy#one", 200)):
         async with locked.post("/v1/chat/completions", chat_body(model), headers=headers) as answer:
@@ -82,7 +82,7 @@ async def test_a_key_may_use_only_its_routes(locked: Running) -> None:
 
 
 async def test_a_key_ends_with_its_last_day(start: Start) -> None:
-    """UTC; on the day itself it is still good."""
+    """A key is valid through its expiry day in UTC and a 401 after it."""
     clock = FakeClock()
     running = await start(KEYS, ENVIRON, clock=clock.clock())
     headers = {"Authorization": "Bearer gwk_other-key"}
@@ -93,7 +93,7 @@ async def test_a_key_ends_with_its_last_day(start: Start) -> None:
 
 
 async def test_guessing_is_slowed_down(start: Start) -> None:
-    """After three wrong keys in a minute even a right one from that address has to wait."""
+    """After three wrong keys in a minute even a right key from that address is a 429 until the bucket refills."""
     clock = FakeClock()
     running = await start(KEYS, ENVIRON, clock=clock.clock())
     statuses = []
@@ -110,7 +110,7 @@ async def test_guessing_is_slowed_down(start: Start) -> None:
 
 
 async def test_a_missing_key_is_no_guess(start: Start) -> None:
-    """A browser that knocks without a key locks nobody out."""
+    """Requests without any key stay 401: they do not use up the bucket for wrong keys."""
     running = await start(KEYS, ENVIRON)
     for _ in range(10):
         async with running.post("/v1/chat/completions", chat_body("both")) as answer:
@@ -119,13 +119,13 @@ async def test_a_missing_key_is_no_guess(start: Start) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/health", "/livez", "/readyz"])
 async def test_probes_need_no_key(locked: Running, path: str) -> None:
-    """Load balancers have none."""
+    """Probes are 200 without a key: load balancers have none."""
     async with locked.session.get(locked.url + path) as answer:
         assert answer.status == 200
 
 
 async def test_operators_pages_need_an_operator_or_the_machine_itself(locked: Running) -> None:
-    """A loopback peer may look, unless a proxy stands between."""
+    """/metrics is open to a loopback peer; behind a proxy it needs an operator's key."""
     for headers, status in (
         ({}, 200),
         ({"X-Forwarded-For": "1.2.3.4"}, 401),
@@ -137,7 +137,7 @@ async def test_operators_pages_need_an_operator_or_the_machine_itself(locked: Ru
 
 
 async def test_details_of_health_are_for_operators(locked: Running) -> None:
-    """Base URLs and key hashes only; nobody else learns the topology."""
+    """/health shows base URLs and key hashes to operators only, so that nobody else learns the topology."""
     for headers, shown in (
         ({}, True),
         ({"X-Forwarded-For": "1.2.3.4"}, False),
@@ -150,7 +150,7 @@ async def test_details_of_health_are_for_operators(locked: Running) -> None:
 
 
 async def test_passthrough_sends_the_clients_own_key(locked: Running, provider: Callable[[str], Provider]) -> None:
-    """Never the gateway's, however it is shown."""
+    """A passthrough provider gets the client's own key and never the gateway's; without one it is a 401."""
     gateway_key = {"Authorization": "Bearer gwk_client-key"}
     for headers, status in (
         (gateway_key | {"x-provider-key": "sk-mine"}, 200),
@@ -169,7 +169,7 @@ async def test_passthrough_sends_the_clients_own_key(locked: Running, provider: 
 async def test_a_refused_passthrough_key_is_the_clients_business(
     locked: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """Here a 401 is the client's own."""
+    """A passed-through key that the provider refuses is a 401 to the client, without the key in its message."""
     provider("byok").will(status=401, error={"message": "bad key sk-mine-secret"})
     headers = {"Authorization": "Bearer gwk_client-key", "x-provider-key": "sk-mine-secret"}
     async with locked.post("/v1/chat/completions", chat_body("byok:m"), headers=headers) as answer:
@@ -181,7 +181,7 @@ async def test_a_refused_passthrough_key_is_the_clients_business(
 async def test_an_open_gateway_passes_the_native_header_through(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """Without keys of its own, the client's Authorization is for the provider."""
+    """A gateway without keys sends the client's Authorization to a passthrough provider."""
     running = await start(
         "store: {url: 'memory:'}\nproviders: {byok: {base_url: MOCK/byok/v1, auth: passthrough, speaks: [openai_chat]}}"
     )

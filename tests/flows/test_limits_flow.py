@@ -1,4 +1,4 @@
-"""Limits over real sockets: exact under concurrency, told in headers."""
+"""Limits over real sockets: exact under concurrency, reported in headers."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ routes: {both: "one:m"}
 
 @pytest.mark.slow
 async def test_two_hundred_at_once_admit_exactly_sixty(start: Start) -> None:
-    """One more for each full second that the test takes."""
+    """Of 200 requests at once, 60 are admitted, and one more for each full second that the test takes."""
     text = LIMITED.replace("chat: {requests: 5/minute, burst: 1}", "")
     running = await start(text)
     started = time.monotonic()
@@ -41,7 +41,7 @@ async def test_two_hundred_at_once_admit_exactly_sixty(start: Start) -> None:
 
 
 async def test_headers_on_success_and_refusal(start: Start) -> None:
-    """What is left, when it is full again, and how long to wait."""
+    """Headers give the limit, what is left and when it is full; a 429 gives Retry-After."""
     clock = FakeClock()
     running = await start(LIMITED, clock=clock.clock())
     for left in (5, 4, 3, 2, 1, 0):
@@ -59,11 +59,11 @@ async def test_headers_on_success_and_refusal(start: Start) -> None:
         assert (said["type"], said["code"]) == ("requests", "rate_limit_exceeded")
     clock.now += 12
     assert (await running.chat())[0] == 200
-    assert 'gateway_refusals_total{limit="address"} 1.0' in running.gateway.metrics.expose().decode()
+    assert 'gateway_refusals_total{limit="address"} 1.0' in running.gateway.telemetry.metrics.expose().decode()
 
 
 async def test_a_stream_carries_the_headers_too(start: Start) -> None:
-    """They are known before the first byte."""
+    """A stream has the limit headers, which are known before its first byte."""
     running = await start(LIMITED)
     async with running.post("/v1/chat/completions", chat_body("both") | {"stream": True}) as answer:
         assert answer.headers["X-RateLimit-Remaining"] == "5"
@@ -71,7 +71,7 @@ async def test_a_stream_carries_the_headers_too(start: Start) -> None:
 
 
 async def test_classes_have_buckets_of_their_own(start: Start) -> None:
-    """Chat's refusals leave embeddings alone; probes are never limited."""
+    """A refusal of chat leaves embeddings free, and probes are never limited."""
     running = await start(LIMITED)
     for _ in range(7):
         status, _ = await running.chat()
@@ -92,7 +92,7 @@ async def ask_as(running: Running, forwarded: str) -> int:
 
 
 async def test_an_address_is_the_rightmost_untrusted_hop(start: Start) -> None:
-    """What a client writes further left is not believed."""
+    """The client's address is the rightmost untrusted hop of X-Forwarded-For; hops further left do not count."""
     running = await start(LIMITED)
     for n in range(6):
         assert await ask_as(running, f"{n}.9.9.9, 8.8.8.8, 10.0.0.7") == 200
@@ -103,14 +103,14 @@ async def test_an_address_is_the_rightmost_untrusted_hop(start: Start) -> None:
 
 
 async def test_without_trusted_proxies_nothing_is_believed(start: Start) -> None:
-    """The list is empty by default."""
+    """Without `trusted_proxies`, the default, X-Forwarded-For does not change the address."""
     running = await start(LIMITED.replace(', trusted_proxies: ["127.0.0.0/8", "10.0.0.0/8"]', ""))
     statuses = [await ask_as(running, f"1.1.1.{n}") for n in range(7)]
     assert statuses == [200] * 6 + [429]
 
 
 async def test_the_gateway_sheds_what_is_too_much(start: Start, provider: Callable[[str], Provider]) -> None:
-    """`max_concurrent`: 503 with Retry-After at once; probes are answered."""
+    """Beyond `max_concurrent` a request is a 503 with Retry-After at once; probes still answer."""
     text = LIMITED.replace("server: {", "server: {max_concurrent: 1, ")
     running = await start(text)
     provider("one").will(latency=0.2)
@@ -126,7 +126,7 @@ async def test_the_gateway_sheds_what_is_too_much(start: Start, provider: Callab
 
 
 async def test_a_provider_takes_no_more_than_its_connections(start: Start, provider: Callable[[str], Provider]) -> None:
-    """One sick provider cannot hold everything: beyond `max_connections` the next target is asked."""
+    """Beyond `max_connections` the next target is called: one sick provider cannot hold everything."""
     running = await start(
         """
         store: {url: "memory:"}

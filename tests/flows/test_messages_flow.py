@@ -1,4 +1,4 @@
-"""Messages over real sockets: raw lane, headers, prefixes, fallback across dialects, counting. Edge cases numbered."""
+"""Messages over real sockets: raw lane, headers, prefixes, fallback across dialects, counting."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ async def running(start: Start) -> Running:
 
 
 async def ask(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, Any, Any]:
-    """(status, JSON, headers) of a whole Messages reply."""
+    """Request a whole Messages reply; return (status, JSON, headers)."""
     headers = more.pop("headers", {})
     async with running.post(path, messages_request(model=model) | more, headers=headers) as answer:
         return answer.status, await answer.json(), answer.headers
@@ -47,7 +47,7 @@ async def stream(running: Running, model: str, path: str = "/v1/messages", **mor
 
 
 async def test_the_raw_lane_touches_the_model_only(running: Running, provider: Providers) -> None:
-    """Unknown members, betas, cache marks, threads and server tools go through (EC 213)."""
+    """In the raw lane only `model` changes: unknown members, cache marks, threads and server tools go up. (EC-213)"""
     more: dict[str, Any] = {
         "thread": {"type": "create"},
         "context_management": {"edits": []},
@@ -64,7 +64,7 @@ async def test_the_raw_lane_touches_the_model_only(running: Running, provider: P
 
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
 async def test_the_version_is_the_clients(running: Running, provider: Providers, version: str) -> None:
-    """EC 3, 4: verbatim, or the provider's default; EC 27: sampling is relayed, and so is the refusal."""
+    """The client's version and sampling go up verbatim; without a version the default does. (EC-3, EC-4, EC-27)"""
     await ask(running, "claude", headers={"anthropic-version": version}, temperature=1.0)
     await ask(running, "claude")
     first, second = provider("ant").seen
@@ -73,7 +73,7 @@ async def test_the_version_is_the_clients(running: Running, provider: Providers,
 
 
 async def test_beta_lines_are_joined(running: Running, provider: Providers) -> None:
-    """EC 5: in order, unknown ones kept; EC 6: the query is ignored."""
+    """Several anthropic-beta lines become one, in order, with unknown values; a query does not matter. (EC-5, EC-6)"""
     headers = [("anthropic-beta", "a,b"), ("anthropic-beta", "new-2099-01-01"), ("x-stainless-lang", "py")]
     async with running.session.post(
         f"{running.url}/v1/messages?beta=true", json=messages_request(model="claude"), headers=headers
@@ -86,7 +86,7 @@ async def test_beta_lines_are_joined(running: Running, provider: Providers) -> N
 
 @pytest.mark.parametrize("model", ["claude[1m]", "chat[1m]"])
 async def test_the_suffix_for_a_long_context(running: Running, provider: Providers, model: str) -> None:
-    """EC 18: taken off, and turned into the beta where there is one."""
+    """The suffix [1m] is taken off the model's name and, for an Anthropic upstream, becomes the beta. (EC-18)"""
     status, _, _ = await ask(running, model, headers={"anthropic-beta": "x-1"})
     assert status == 200
     sent = provider("ant" if "claude" in model else "oai").seen[0]
@@ -96,7 +96,7 @@ async def test_the_suffix_for_a_long_context(running: Running, provider: Provide
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer gwk_client-key"}, {"x-api-key": "gwk_client-key"}])
 async def test_either_credential_header_lets_in(start: Start, provider: Providers, headers: dict[str, str]) -> None:
-    """EC 1, 2: any one that matches; both at once are fine."""
+    """One valid key in either credential header lets the client in, even beside a wrong one. (EC-1, EC-2)"""
     running = await start(PAIRS + "keys: {k: {secret: {env: KEY}}}\n")
     wrong = {"Authorization": "Bearer no", "x-api-key": "no"}
     assert (await ask(running, "claude", headers=headers))[0] == 200
@@ -108,7 +108,7 @@ async def test_either_credential_header_lets_in(start: Start, provider: Provider
 
 
 async def test_errors_on_anthropic_paths(running: Running) -> None:
-    """Their own envelope for all that goes wrong, unknown paths included (EC 16, 231)."""
+    """Every error on an Anthropic path has Anthropic's envelope, unknown paths and methods included. (EC-16, EC-231)"""
     status, said, headers = await ask(running, "nobody")
     assert (status, said["type"], said["error"]["type"]) == (404, "error", "not_found_error")
     assert said["request_id"] == headers["request-id"]
@@ -123,7 +123,7 @@ async def test_errors_on_anthropic_paths(running: Running) -> None:
 
 
 async def test_a_bad_member_is_named(running: Running) -> None:
-    """Only where the gateway has to read it: the raw lane leaves it to the provider."""
+    """An invalid member is a 400 that names it when the gateway translates; in the raw lane the provider judges it."""
     broken = [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": 7}}]}]
     status, said, _ = await ask(running, "chat", messages=broken)
     assert status == 400 and said["error"]["details"]["field"] == "messages[0].content[0].source.data"
@@ -135,7 +135,7 @@ async def test_a_bad_member_is_named(running: Running) -> None:
 async def test_claude_is_dead_and_openai_answers(
     running: Running, provider: Providers, fault: dict[str, Any], is_stream: bool
 ) -> None:
-    """An Anthropic client notices nothing of it."""
+    """If the Anthropic target fails in any way, an Anthropic client gets a good reply from the OpenAI target."""
     if fault.get("fault") == "error_event" and not is_stream:
         pytest.skip("only a stream has events")
     provider("ant").will(**fault)
@@ -155,7 +155,7 @@ async def test_claude_is_dead_and_openai_answers(
 async def test_openai_is_dead_and_claude_answers(
     running: Running, provider: Providers, fault: dict[str, Any], is_stream: bool
 ) -> None:
-    """An OpenAI client notices nothing of it."""
+    """If the OpenAI target fails in any way, an OpenAI client gets a good reply from the Anthropic target."""
     if fault.get("fault") == "error_event" and not is_stream:
         pytest.skip("only a stream has events")
     provider("oai").will(**fault)
@@ -172,7 +172,10 @@ async def test_openai_is_dead_and_claude_answers(
 @pytest.mark.parametrize("model", ["claude", "chat"])
 @pytest.mark.parametrize("fault", ["truncate", "reset_in_body", "stall_in_body", "error_event"])
 async def test_a_stream_that_breaks_says_so(running: Running, provider: Providers, model: str, fault: str) -> None:
-    """EC 199, 211, 212, 251: an error event in the client's dialect, no clean end, no second attempt."""
+    """A stream that breaks after content ends with an error event in the client's dialect.
+
+    There is no clean end and no second attempt. (EC-199, EC-211, EC-212, EC-251)
+    """
     provider("ant" if model == "claude" else "oai").will(fault=fault, after=5, pace=0.02)
     status, data = await stream(running, model)
     told = read_messages(data)
@@ -186,7 +189,7 @@ async def test_a_stream_that_breaks_says_so(running: Running, provider: Provider
 
 
 async def test_count_tokens(running: Running, provider: Providers) -> None:
-    """EC 266 to 268: the provider's own count; an estimate when it fails; its refusals are told."""
+    """The count is the provider's; if the provider fails it is an estimate with 200; a 400 is forwarded. (EC-267)"""
     path = "/v1/messages/count_tokens"
     status, said, headers = await ask(running, "claude", path)
     assert status == 200 and said["input_tokens"] > 0 and "x-gateway-usage" not in headers
@@ -196,7 +199,7 @@ async def test_count_tokens(running: Running, provider: Providers) -> None:
     assert status == 200 and headers["x-gateway-usage"] == "estimated" and said["input_tokens"] > 0
     provider("ant").server.script.rules.clear()
     provider("ant").will(status=400)
-    running.gateway.health = type(running.gateway.health)(running.gateway.snapshot.config.breaker)
+    running.gateway.selection.health = type(running.gateway.selection.health)(running.gateway.snapshot.config.breaker)
     status, said, _ = await ask(running, "claude", path)
     assert status == 400 and said["error"]["type"] == "invalid_request_error"
     status, said, headers = await ask(running, "chat", path, max_tokens=None)
@@ -207,7 +210,7 @@ async def test_count_tokens(running: Running, provider: Providers) -> None:
 
 @pytest.mark.slow
 async def test_a_long_text_does_not_stop_the_loop(running: Running) -> None:
-    """EC 269: two megabytes are counted beside the loop."""
+    """Counting two megabytes of text never holds up the event loop for a tenth of a second. (EC-269)"""
     lags = []
 
     async def watch() -> None:
@@ -227,7 +230,7 @@ async def test_a_long_text_does_not_stop_the_loop(running: Running) -> None:
 
 
 async def test_nothing_is_asked_for_no_tokens(running: Running, provider: Providers) -> None:
-    """EC 24: a pre-warm that the upstream does not know is answered here; one that it knows goes there."""
+    """`max_tokens: 0` is answered here if the upstream does not know pre-warming; otherwise it goes up. (EC-24)"""
     status, said, _ = await ask(running, "chat", max_tokens=0)
     assert status == 200 and said["content"] == [] and said["stop_reason"] == "max_tokens"
     assert provider("oai").seen == []
@@ -238,7 +241,7 @@ async def test_nothing_is_asked_for_no_tokens(running: Running, provider: Provid
 
 
 async def test_long_replies_are_asked_for_as_streams(running: Running, provider: Providers) -> None:
-    """EC 46: the client gets them whole."""
+    """For a large `max_tokens` the upstream call is a stream, and the client still gets a whole reply. (EC-46)"""
     status, said, _ = await ask(running, "chat", max_tokens=64_000)
     sent = provider("oai").seen[0].json
     assert status == 200 and sent["stream"] is True and sent["stream_options"] == {"include_usage": True}
@@ -250,7 +253,7 @@ async def test_long_replies_are_asked_for_as_streams(running: Running, provider:
 
 @pytest.mark.parametrize("model", ["claude", "chat"])
 async def test_a_whole_reply_to_a_stream_is_told_as_one(running: Running, provider: Providers, model: str) -> None:
-    """EC 161, in all four pairs."""
+    """If the upstream answers a stream request with JSON, the client gets a stream, in all four pairs. (EC-161)"""
     name, sample = ("ant", messages) if model == "claude" else ("oai", chat)
     whole = sample.whole({"model": "m"}, "reasoning", "said")
     provider(name).will(body=whole)
@@ -265,7 +268,7 @@ async def test_a_whole_reply_to_a_stream_is_told_as_one(running: Running, provid
 
 
 async def test_what_is_lost_is_told(running: Running) -> None:
-    """By header, or refused where the route says so; another target that can say it answers."""
+    """Losses are named in x-gateway-dropped; with `on_shed: refuse` they are a 400, or a lossless target answers."""
     _, _, headers = await ask(running, "chat", top_k=5, container="c", metadata={"user_id": "u"})
     assert headers["x-gateway-dropped"] == "container"
     status, said, _ = await ask(running, "strict", container="c")
@@ -279,7 +282,7 @@ async def test_what_is_lost_is_told(running: Running) -> None:
 @pytest.mark.parametrize(
     ("model", "more", "place"),
     [
-        ("strict_claude", {"stop": "\n"}, "stop"),  # 30
+        ("strict_claude", {"stop": "\n"}, "stop"),  # EC-30
         (
             "strict_claude",
             {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
@@ -289,13 +292,13 @@ async def test_what_is_lost_is_told(running: Running) -> None:
     ],
 )
 async def test_strict_routes_refuse(running: Running, provider: Providers, model: str, more: Any, place: str) -> None:
-    """30, 60, 70: in place of dropping, without an upstream call."""
+    """A route with `on_shed: refuse` answers 400 with the member's name, without an upstream call. (EC-30, EC-70)"""
     status, said = await running.chat(model, **more)
     assert (status, said["error"]["param"]) == (400, place) and provider("ant").seen == []
 
 
 async def test_content_that_cannot_be_said_costs_no_call(running: Running, provider: Providers) -> None:
-    """85, 89: refused in the client's dialect; the next target that takes it answers."""
+    """Content that a target cannot take costs no call to it: a 400, or the next target answers. (EC-85, EC-89)"""
     part = {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zz4="}}
     status, said = await running.chat("claude", messages=[{"role": "user", "content": [part]}])
     assert status == 400 and "image/svg+xml" in said["error"]["message"] and provider("ant").seen == []
@@ -307,7 +310,7 @@ async def test_content_that_cannot_be_said_costs_no_call(running: Running, provi
 
 
 async def test_a_bad_call_is_tried_again_once(running: Running, provider: Providers) -> None:
-    """196: the model's own mistake, then a 400."""
+    """`tool_use_failed`, a mistake of the model, is tried once more and then returned as a 400. (EC-196)"""
     provider("oai").will(status=400, error={"message": "m", "code": "tool_use_failed", "type": "invalid_request_error"})
     status, said, _ = await ask(running, "chat")
     assert status == 400 and said["error"]["type"] == "invalid_request_error"
@@ -315,13 +318,13 @@ async def test_a_bad_call_is_tried_again_once(running: Running, provider: Provid
 
 
 async def test_threads_are_refused_where_they_cannot_be_continued(running: Running) -> None:
-    """The SDK then sends the whole conversation (CLIENTS.md)."""
+    """A thread on a chat upstream is a 400 whose code makes the SDK send the whole conversation (CLIENTS.md)."""
     status, said, _ = await ask(running, "chat", thread={"type": "create"})
     assert status == 400 and said["error"]["details"]["error_code"] == "thread_unsupported_request"
 
 
 async def test_rate_limits_are_said_as_anthropic_says_them(start: Start) -> None:
-    """EC 252."""
+    """Our rate limits reach an Anthropic client as anthropic-ratelimit-* headers and a rate_limit_error. (EC-252)"""
     running = await start(PAIRS + "limits: {address: {messages: {requests: 1/minute}}}\n")
     _, _, headers = await ask(running, "claude")
     assert headers["anthropic-ratelimit-requests-limit"] == "1"
@@ -332,7 +335,7 @@ async def test_rate_limits_are_said_as_anthropic_says_them(start: Start) -> None
 
 
 async def test_our_own_words_of_overload(start: Start, provider: Providers) -> None:
-    """A full gateway is 529 to an Anthropic client."""
+    """A gateway at `max_concurrent` answers an Anthropic client with 529 and an overloaded_error."""
     running = await start(PAIRS.replace("listen:", "max_concurrent: 1, listen:"))
     provider("ant").will(latency=0.2)
     answers = await asyncio.gather(*(ask(running, "claude") for _ in range(2)))
@@ -341,7 +344,7 @@ async def test_our_own_words_of_overload(start: Start, provider: Providers) -> N
 
 
 async def test_prompt_is_too_long(running: Running, provider: Providers) -> None:
-    """Claude Code compacts when it reads these words, whoever says them first."""
+    """A context refusal of any upstream begins with `prompt is too long`: Claude Code compacts on these words."""
     error = {
         "message": "This model's maximum context length is 9 tokens",
         "code": "context_length_exceeded",
@@ -353,7 +356,7 @@ async def test_prompt_is_too_long(running: Running, provider: Providers) -> None
 
 
 async def test_an_upstream_refusal_is_relayed_word_for_word(running: Running, provider: Providers) -> None:
-    """EC 246: Claude Code recovers by the wording."""
+    """A 400 of an Anthropic upstream reaches the client verbatim: Claude Code recovers by its wording. (EC-246)"""
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": "Invalid `signature` in `thinking`"}}
     provider("ant").will(status=400, body=body)
     status, said, _ = await ask(running, "claude")
@@ -361,7 +364,7 @@ async def test_an_upstream_refusal_is_relayed_word_for_word(running: Running, pr
 
 
 async def test_an_optional_member_that_is_refused_is_left_out(running: Running, provider: Providers) -> None:
-    """EC 43, 240: one repaired attempt, remembered; what means something is never taken out."""
+    """A refused optional member is left out in one repaired attempt and in later requests. (EC-43, EC-240)"""
     refusal = {"message": "Unsupported parameter: 'top_p' is not supported with this model.", "param": "top_p"}
     provider("oai").will(status=400, error=refusal, times=1)
     for _ in range(2):
@@ -376,7 +379,7 @@ async def test_an_optional_member_that_is_refused_is_left_out(running: Running, 
 
 
 async def test_what_the_client_says_itself_is_not_mended(running: Running, provider: Providers) -> None:
-    """EC 239: one attempt; the provider's words reach the client."""
+    """A refusal of a member that carries meaning costs one attempt and reaches the client. (EC-239)"""
     provider("oai").will(status=400, error={"message": "Unsupported value: 'messages' is not supported"})
     assert (await ask(running, "chat"))[0] == 400
     assert len(provider("oai").seen) == 1
@@ -387,6 +390,7 @@ async def test_what_the_client_says_itself_is_not_mended(running: Running, provi
 
 @pytest.mark.parametrize("prefix", ["", "/openai", "/full", "/full/openai", "/min", "/min/openai", "/pt", "/pt/openai"])
 async def test_every_path_stands_behind_every_prefix(running: Running, prefix: str) -> None:
+    """Messages, chat and models answer behind every prefix; `openai` in the prefix gives OpenAI's list shape."""
     status, _, _ = await ask(running, "claude", f"{prefix}/v1/messages")
     assert status == 200
     async with running.post(f"{prefix}/v1/chat/completions", {"model": "chat", "messages": []}) as answer:
@@ -397,7 +401,7 @@ async def test_every_path_stands_behind_every_prefix(running: Running, prefix: s
 
 
 async def test_the_modes(start: Start, provider: Providers) -> None:
-    """/min injects nothing, /pt changes the model's name only and never translates."""
+    """/min adds nothing of the gateway's; /pt changes only the model's name and never translates."""
     config = PAIRS.replace(
         "speaks: [anthropic", 'system_prefix: "You are ours."\n    set: {speed: fast}\n    speaks: [anthropic'
     )
@@ -420,7 +424,7 @@ async def test_the_modes(start: Start, provider: Providers) -> None:
 
 
 async def test_the_system_prefix_is_never_put_twice(start: Start, provider: Providers) -> None:
-    """In both lanes, behind Claude Code's attribution line."""
+    """`system_prefix` is added once, in both lanes, and stands behind Claude Code's attribution line. (EC-92)"""
     config = PAIRS.replace("speaks: [", 'system_prefix: "You are ours."\n    speaks: [')
     running = await start(config)
     line = {"type": "text", "text": "x-anthropic-billing-header: cc"}
@@ -429,7 +433,7 @@ async def test_the_system_prefix_is_never_put_twice(start: Start, provider: Prov
         assert provider("ant").seen[-1].json["system"] == system
     await ask(running, "claude", system=[line, {"type": "text", "text": "s"}])
     sent = provider("ant").seen[-1].json["system"]
-    assert sent[0] == line and [block["text"] for block in sent[1:]] == ["You are ours.", "s"]  # 92
+    assert sent[0] == line and [block["text"] for block in sent[1:]] == ["You are ours.", "s"]  # EC-92
     await ask(running, "claude")
     assert provider("ant").seen[-1].json["system"] == [{"type": "text", "text": "You are ours."}]
     for system in ("You are ours.", "s"):
@@ -442,7 +446,7 @@ async def test_the_system_prefix_is_never_put_twice(start: Start, provider: Prov
 
 
 async def test_a_passed_through_key_is_shown_as_the_upstream_wants_it(start: Start, provider: Providers) -> None:
-    """The client's own key; a newer SDK's bearer token stays one."""
+    """The client's own key goes up in the upstream's header; a bearer token for Anthropic stays a bearer token."""
     config = PAIRS.replace("auth: {x-api-key: {env: TWO}}", "auth: passthrough")
     running = await start(config)
     await ask(running, "claude", headers={"x-api-key": "theirs"})
@@ -460,7 +464,7 @@ async def test_a_passed_through_key_is_shown_as_the_upstream_wants_it(start: Sta
 
 
 async def test_envelopes_are_one_owners(start: Start, provider: Providers) -> None:
-    """EC 133: another owner's thoughts, or forged ones, are ignored."""
+    """An envelope of another owner, or a forged one, is ignored and the request succeeds. (EC-133)"""
     running = await start(PAIRS + "keys: {a: {secret: {env: KEY}}, b: {secret: {env: OTHER}}}\n")
     provider("oai").will(reply="reasoning")
     first, second = {"x-api-key": "gwk_client-key"}, {"x-api-key": "gwk_other-key"}
@@ -474,7 +478,7 @@ async def test_envelopes_are_one_owners(start: Start, provider: Providers) -> No
 
 
 async def test_dropping_the_client_closes_the_upstream(running: Running, provider: Providers) -> None:
-    """EC 228, on a crossing."""
+    """When the client leaves a translated stream, the upstream connection is closed. (EC-228)"""
     provider("oai").will(pace=0.2)
     async with running.post("/v1/messages", messages_request(model="chat", stream=True)) as answer:
         await answer.content.readany()
@@ -488,7 +492,10 @@ LIMITED = {"input_tokens": 5, "output_tokens": 3}
 
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_pause_is_gone_on_with(start: Start, provider: Providers, is_stream: bool) -> None:
-    """149: one answer, with what both legs said and used; the second leg gets the first one's turn back."""
+    """After `pause_turn` the gateway continues the turn and the client gets one reply. (EC-149)
+
+    The reply joins the text and the usage of both segments; the second call carries the first segment's blocks.
+    """
     running = await start(PAIRS.replace("prefill: false}", "prefill: false, hosted_tools: [web_search]}"))
     first = ({"type": "text", "text": "Let me look."}, USE, FOUND)
     segments = [(first, "pause_turn"), (({"type": "text", "text": "Found."},), "end_turn")]
@@ -512,7 +519,7 @@ async def test_a_pause_is_gone_on_with(start: Start, provider: Providers, is_str
 
 
 async def test_a_pause_that_never_ends(start: Start, provider: Providers) -> None:
-    """After eight more legs it is an answer all the same; a leg that fails is told."""
+    """After nine segments a paused turn is returned as a reply; if a later segment fails, the client gets the error."""
     running = await start(PAIRS.replace("prefill: false}", "prefill: false, hosted_tools: [web_search]}"))
     whole = {"content": [{"type": "text", "text": "x"}], "stop_reason": "pause_turn", "usage": LIMITED}
     provider("ant").will(body=whole)
@@ -528,7 +535,7 @@ async def test_a_pause_that_never_ends(start: Start, provider: Providers) -> Non
 
 @pytest.mark.sdk
 async def test_counting_with_the_vocabulary(running: Running) -> None:
-    """The extra: counted in a worker process; without it, or when the process dies, estimated."""
+    """With the extra installed a worker process counts tokens; if the process dies the count is an estimate."""
     if running.gateway.tokenizer is None:
         pytest.skip("needs the extra [tokenizer]")
     path, text = "/v1/messages/count_tokens", [{"role": "user", "content": "hello world " * 100}]
@@ -544,7 +551,7 @@ async def test_counting_with_the_vocabulary(running: Running) -> None:
 
 
 async def test_claude_code_on_an_openai_provider(running: Running, provider: Providers) -> None:
-    """A turn as it sends them (CLIENTS.md), then the next one with a tool's picture in it."""
+    """Two turns as Claude Code sends them (CLIENTS.md), the second with a tool's picture, work on a chat upstream."""
     tools: list[dict[str, Any]] = [
         {
             "name": name,
@@ -602,7 +609,7 @@ async def test_claude_code_on_an_openai_provider(running: Running, provider: Pro
 
 @pytest.mark.parametrize("model", ["claude", "chat"])
 async def test_a_silent_stream_is_kept_alive(start: Start, provider: Providers, model: str) -> None:
-    """214, 215: by pings for Anthropic's clients, by comments for OpenAI's; never an id."""
+    """In silence Anthropic clients get pings and OpenAI clients comments, never an id line. (EC-214, EC-215)"""
     running = await start(PAIRS.replace("listen:", "keepalive: 40ms, listen:").replace("idle: 300ms", "idle: 5s"))
     provider("ant" if model == "claude" else "oai").will(pace=0.1, text="a b c d e f g h i j k l m n o p q")
     _, data = await stream(running, model)
@@ -613,7 +620,7 @@ async def test_a_silent_stream_is_kept_alive(start: Start, provider: Providers, 
 
 
 async def test_routes_tell_what_is_lost(running: Running) -> None:
-    """`gateway routes ALIAS` names the lanes of each target."""
+    """`gateway routes ALIAS` prints the lanes of each target and what each translation loses."""
     snapshot = running.gateway.snapshot
     said = write_route(snapshot, snapshot.table.resolve("chat_first"))
     assert "translated: /messages into openai_chat" in said and "- message threads: refused" in said
@@ -625,7 +632,7 @@ async def test_routes_tell_what_is_lost(running: Running) -> None:
 @pytest.mark.parametrize("name", ["ant:m\r\nX-Evil: 1", "oai:m\nX-Evil: 1", "oai:m\x00", "chat\r\n\r\nbody"])
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_no_header_comes_out_of_a_models_name(running: Running, name: str, is_stream: bool) -> None:
-    """Refused at the door, on every way in."""
+    """A model name with control characters is a 400 on every path and adds no header to the response."""
     for path in ("/v1/messages", "/v1/chat/completions", "/v1/messages/count_tokens"):
         async with running.post(path, messages_request(model=name, stream=is_stream)) as answer:
             assert answer.status == 400 and "X-Evil" not in answer.headers
@@ -634,7 +641,7 @@ async def test_no_header_comes_out_of_a_models_name(running: Running, name: str,
 
 
 async def test_a_refused_effort_leaves_the_schema_alone(running: Running, provider: Providers) -> None:
-    """Learned for this client only, told as lost, refused where the route is strict."""
+    """If the upstream refuses `effort`, only `effort` is dropped and reported; a strict route then refuses it."""
     error = {"type": "invalid_request_error", "message": "output_config.effort: Extra inputs are not permitted"}
     provider("ant").will(status=400, error=error, times=1)
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -651,7 +658,7 @@ async def test_a_refused_effort_leaves_the_schema_alone(running: Running, provid
 async def test_anthropics_errors_are_openais_for_openais_clients(
     running: Running, provider: Providers, status: int
 ) -> None:
-    """Anthropic's envelope has an `error` of its own inside: it is not OpenAI's for that."""
+    """A chat client gets Anthropic's error in OpenAI's envelope, although Anthropic's has an `error` member too."""
     refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "r"}
     provider("ant").will(status=status, body=refusal, times=9)
     async with running.post("/v1/chat/completions", {"model": "claude", "messages": []}) as answer:
@@ -661,6 +668,7 @@ async def test_anthropics_errors_are_openais_for_openais_clients(
 
 
 async def test_a_thought_that_nobody_can_read_is_told(running: Running) -> None:
+    """A thinking block with a forged envelope is dropped and reported in x-gateway-dropped."""
     forged = {"type": "thinking", "thinking": "t", "signature": "gw1.AAAA"}
     turns = [
         {"role": "user", "content": "x"},

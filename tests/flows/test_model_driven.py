@@ -1,4 +1,4 @@
-"""Models that refuse tools on Chat are asked by Responses, and answered as their clients speak (edge cases 56 to 58)."""
+"""Models that refuse tools on Chat are called by Responses; the reply is in the client's own dialect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,9 +34,9 @@ async def running(start: Start) -> Running:
 @pytest.mark.parametrize(
     ("model", "more", "path"),
     [
-        ("new", {"tools": TOOLS, "reasoning_effort": "low"}, "/responses"),  # 56
-        ("new", {"tools": TOOLS}, "/responses"),  # 57
-        ("new", {"tools": TOOLS, "reasoning_effort": "none"}, "/chat/completions"),  # 58
+        ("new", {"tools": TOOLS, "reasoning_effort": "low"}, "/responses"),  # EC-56
+        ("new", {"tools": TOOLS}, "/responses"),  # EC-57
+        ("new", {"tools": TOOLS, "reasoning_effort": "none"}, "/chat/completions"),  # EC-58
         ("new", {}, "/chat/completions"),
         ("new", {"tools": []}, "/chat/completions"),
         ("pro", {}, "/responses"),
@@ -47,6 +47,7 @@ async def running(start: Start) -> Running:
 async def test_the_model_decides(
     running: Running, provider: Providers, model: str, more: dict[str, Any], path: str, is_stream: bool
 ) -> None:
+    """The model's profile and the request's tools and effort select the upstream path. (EC-56, EC-57, EC-58)"""
     if is_stream:
         _, data = await running.chat_stream(model, **more)
         assert read_chat(data.replace(b',"usage":null', b"")).text.startswith("Hello")
@@ -57,7 +58,7 @@ async def test_the_model_decides(
 
 
 async def test_a_tool_loop_behind_a_chat_client(running: Running, provider: Providers) -> None:
-    """Encrypted reasoning comes back before its call, though the client sends nothing of it."""
+    """The upstream gets its encrypted reasoning back before the call, though the chat client sends none of it."""
     provider("oai").will(reply="thinking_tools", times=1)
     _, said = await running.chat("new", tools=TOOLS)
     message = said["choices"][0]["message"]
@@ -71,6 +72,7 @@ async def test_a_tool_loop_behind_a_chat_client(running: Running, provider: Prov
 
 
 async def test_claude_clients_get_it_too(running: Running, provider: Providers) -> None:
+    """A Messages client with tools on such a model gets a valid Messages stream out of Responses."""
     tools = [{"name": "get_weather", "input_schema": {"type": "object"}}]
     provider("oai").will(reply="parallel_tools")
     async with running.post("/v1/messages", messages_request(model="new", stream=True, tools=tools)) as answer:
@@ -79,7 +81,7 @@ async def test_claude_clients_get_it_too(running: Running, provider: Providers) 
 
 
 async def test_responses_go_through_raw(running: Running, provider: Providers) -> None:
-    """To a provider that speaks them, as they came."""
+    """A Responses request to a provider that speaks Responses goes up unchanged; replies and errors come back raw."""
     body = {"model": "pro", "input": "Hi", "client_metadata": {"x": 1}, "store": False}
     async with running.post("/v1/responses", body) as answer:
         said = await answer.json()

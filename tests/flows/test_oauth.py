@@ -1,4 +1,4 @@
-"""Tokens from a credentials file: refreshed in time, once after a 401, one at a time, written back safely."""
+"""Tokens from a credentials file: refreshed in time and once after a 401, one at a time, written back safely."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ WRONG_MODE = (
 
 @define
 class TokenServer:
-    """A token endpoint that counts."""
+    """A token endpoint that records its requests."""
 
     url: str = ""
     asked: list[Any] = field(factory=list)
@@ -64,13 +64,14 @@ async def started(start: Start, file: Path, tokens: TokenServer, inner: dict[str
 
 
 async def test_a_good_token_is_sent(start: Start, file: Path, tokens: TokenServer, provider: Providers) -> None:
+    """A token that is still valid goes upstream without a refresh."""
     running = await started(start, file, tokens, {"accessToken": "good", "refreshToken": "r", "expiresAt": 10**13})
     assert (await ask(running, "claude"))[0] == 200
     assert provider("ant").seen[0].headers["Authorization"] == "Bearer good" and not tokens.asked
 
 
 async def test_one_refresh_serves_all(start: Start, file: Path, tokens: TokenServer, provider: Providers) -> None:
-    """Before the token ends; the file keeps what is none of ours, and is nobody else's to read."""
+    """One refresh serves all requests; the file keeps its other members and is private to its owner."""
     running = await started(start, file, tokens, {"accessToken": "old", "refreshToken": "r", "expiresAt": 1000})
     answers = await asyncio.gather(*(ask(running, "claude") for _ in range(5)))
     assert {status for status, _, _ in answers} == {200}
@@ -85,6 +86,7 @@ async def test_one_refresh_serves_all(start: Start, file: Path, tokens: TokenSer
 
 
 async def test_once_more_after_a_401(start: Start, file: Path, tokens: TokenServer, provider: Providers) -> None:
+    """A 401 causes one refresh and one more attempt; if that is a 401 too, the client gets a 502."""
     running = await started(start, file, tokens, {"access_token": "stale", "refresh_token": "r"})
     provider("ant").will(status=401, times=1)
     assert (await ask(running, "claude"))[0] == 200
@@ -99,6 +101,7 @@ async def test_once_more_after_a_401(start: Start, file: Path, tokens: TokenServ
 async def test_another_process_has_refreshed(
     start: Start, file: Path, tokens: TokenServer, provider: Providers
 ) -> None:
+    """After a 401 a newer token in the file is used in place of a refresh."""
     running = await started(start, file, tokens, {"access_token": "first", "refresh_token": "r"})
     assert (await ask(running, "claude"))[0] == 200
     file.write_text(json.dumps({"access_token": "second"}))
@@ -121,7 +124,7 @@ async def test_another_process_has_refreshed(
 async def test_files_and_endpoints_that_fail(
     start: Start, file: Path, tokens: TokenServer, text: str | None, answer: dict[str, Any], status: int
 ) -> None:
-    """Told as the gateway's own trouble with its credential, without a path or a token in it."""
+    """A missing or unusable credential is a 502 without the file's path."""
     running = await started(start, file, tokens, {})
     tokens.answer, tokens.status = answer, status
     file.unlink()
@@ -133,7 +136,7 @@ async def test_files_and_endpoints_that_fail(
 
 @pytest.mark.parametrize("path", ["/min/v1/messages", "/pt/v1/messages"])
 async def test_the_wrong_mode(start: Start, file: Path, tokens: TokenServer, provider: Providers, path: str) -> None:
-    """The seed's words, without an upstream call."""
+    """/min and /pt with a subscription's token are a 400 in the documented words, without an upstream call."""
     running = await started(start, file, tokens, {"access_token": "a"})
     status, said, _ = await ask(running, "claude", path)
     assert status == 400 and said["error"] == {"type": "invalid_request_error", "message": WRONG_MODE}
@@ -141,6 +144,7 @@ async def test_the_wrong_mode(start: Start, file: Path, tokens: TokenServer, pro
 
 
 async def test_a_token_lasts_as_long_as_it_says(start: Start, file: Path, tokens: TokenServer) -> None:
+    """A token is used until five minutes before its end, then refreshed with the newest refresh token."""
     clock = FakeClock()
     running = await started(
         start, file, tokens, {"access_token": "a", "refresh_token": "r", "expires_at": 1}, clock=clock.clock()
@@ -156,7 +160,7 @@ async def test_a_token_lasts_as_long_as_it_says(start: Start, file: Path, tokens
 async def test_anothers_refresh_is_taken_over(
     start: Start, file: Path, tokens: TokenServer, provider: Providers
 ) -> None:
-    """When ours is due the file is read again: the other process has used up the refresh token."""
+    """When a refresh is due the file is read first: another process may have used up the refresh token."""
     clock = FakeClock()
     inner = {"access_token": "a", "refresh_token": "r1", "expires_at": 1_700_000_000 + 2000}
     running = await started(start, file, tokens, inner, clock=clock.clock())

@@ -20,7 +20,7 @@ routes: {both: "azure:my gpt"}
 
 
 async def test_an_azure_upstream_has_the_model_in_its_path(start: Start, provider: Callable[[str], Provider]) -> None:
-    """Deployment, api-version and api-key, as the preset says."""
+    """An Azure upstream gets the deployment in its path, the api-version and the api-key of the preset."""
     running = await start(AZURE)
     assert (await running.chat())[0] == 200
     seen = provider("").seen[0]
@@ -34,7 +34,7 @@ async def test_an_azure_upstream_has_the_model_in_its_path(start: Start, provide
 async def test_an_azure_client_has_it_there_too(
     running: Running, provider: Callable[[str], Provider], with_model: bool
 ) -> None:
-    """The path's deployment is the alias when the body names none (edge case 14)."""
+    """The path's deployment is the alias if the body names no model. (EC-14)"""
     body: dict[str, Any] = {"messages": []} | ({"model": "single"} if with_model else {})
     path = "/openai/deployments/both/chat/completions?api-version=2024-10-21"
     async with running.post(path, body, headers={"api-key": "k"}) as answer:
@@ -48,7 +48,7 @@ async def test_an_azure_client_has_it_there_too(
 async def test_a_form_is_forwarded_with_its_model_renamed(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """The file's bytes are untouched; fallback replays the whole form."""
+    """A form's `model` is renamed and its file stays the same bytes; a fallback sends the whole form again."""
     provider("one").will(status=500)
     sound = bytes(range(256)) * 50
     form = aiohttp.FormData()
@@ -64,7 +64,7 @@ async def test_a_form_is_forwarded_with_its_model_renamed(
 
 
 async def test_a_transcription_as_text_is_carried(running: Running, provider: Callable[[str], Provider]) -> None:
-    """response_format=text answers no JSON."""
+    """With `response_format: text` the reply is text, and reaches the client with its type."""
     provider("one").will(body="Hello, I am text.", headers={"Content-Type": "text/plain"})
     form = aiohttp.FormData({"model": "both", "response_format": "text"})
     form.add_field("file", b"x", filename="a.wav")
@@ -74,7 +74,7 @@ async def test_a_transcription_as_text_is_carried(running: Running, provider: Ca
 
 
 async def test_a_broken_form_is_a_400(running: Running) -> None:
-    """With the place named."""
+    """A form with invalid framing is a 400 that names the boundary."""
     headers = {"Content-Type": "multipart/form-data; boundary=abc"}
     async with running.session.post(
         f"{running.url}/v1/images/edits", data=b"--abc\r\nnonsense", headers=headers
@@ -93,7 +93,7 @@ defaults: {chat_model: both}
 
 
 async def test_the_workers_chat_has_a_default_model(start: Start, provider: Callable[[str], Provider]) -> None:
-    """OpenAI chat in and out; streams too."""
+    """/chat uses `defaults.chat_model` if the body has no model, and speaks OpenAI chat, streams too."""
     running = await start(WORKER)
     async with running.post("/chat", {"messages": []}) as answer:
         assert answer.status == 200
@@ -129,7 +129,7 @@ async def test_the_workers_errors_are_flat(
     status: int,
     word: str,
 ) -> None:
-    """{"error", "details", "timestamp"}; a wrong method is a 404 (seed 002)."""
+    """Errors of /chat are flat: error, details, timestamp; a wrong method is a 404."""
     running = await start(WORKER)
     provider("one").will(**behaviour)
     async with running.session.request(
@@ -147,7 +147,7 @@ async def test_the_workers_errors_are_flat(
 async def test_the_workers_timeout_is_thirty_seconds_and_a_504(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """Whatever the provider's own is; here the client is less patient still."""
+    """An upstream slower than the client's timeout is a 504 `timeout` on /chat."""
     running = await start(WORKER)
     provider("one").will(latency=9)
     async with running.post("/chat", chat_body("both"), headers={"x-stainless-timeout": "0.1"}) as answer:
@@ -155,7 +155,7 @@ async def test_the_workers_timeout_is_thirty_seconds_and_a_504(
 
 
 async def test_the_workers_limits_are_chats(start: Start) -> None:
-    """And without a model and a default it says what is missing."""
+    """/chat counts against chat's limits; without a model and a default the error says what is missing."""
     running = await start(WORKER.replace("defaults: {chat_model: both}", ""))
     async with running.post("/chat", {"messages": []}) as answer:
         assert answer.status == 400 and "'model' is missing" in (await answer.json())["details"]
@@ -177,7 +177,7 @@ async def test_the_workers_limits_are_chats(start: Start) -> None:
 async def test_a_whole_reply_of_no_dialect_is_a_fault(
     start: Start, provider: Callable[[str], Provider], path: str, model: str, body: Any
 ) -> None:
-    """SDKs crash on it; so it is the next target's turn, and with none left a 502."""
+    """A whole reply that SDKs would crash on is a fault: the next target is called, or else it is a 502."""
     more = '  rsp: {base_url: "MOCK/rsp/v1", speaks: [openai_responses]}\nroutes:\n  new: rsp:m\n'
     running = await start(PAIRS.replace("routes:\n", more))
     for name in ("oai", "ant", "rsp"):

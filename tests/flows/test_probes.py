@@ -1,4 +1,4 @@
-"""What load balancers and operators ask."""
+"""The endpoints for load balancers and operators."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ async def get(running: Running, path: str, **headers: str) -> tuple[int, str]:
 
 
 async def test_the_root_says_who_this_is(running: Running) -> None:
-    """Also to HEAD (edge case 7)."""
+    """GET / names the service, its state and its endpoints; HEAD / is a 200. (EC-7)"""
     async with running.session.get(f"{running.url}/?beta=true") as answer:
         said = await answer.json()
     assert (said["status"], said["state"], said["service"]) == ("ok", "running", "gateway")
@@ -26,16 +26,16 @@ async def test_the_root_says_who_this_is(running: Running) -> None:
 
 
 async def test_probes_call_no_provider(running: Running, provider: Callable[[str], Provider]) -> None:
-    """A deep check turns one failure into a fleet's."""
+    """No probe calls a provider: a deep check would turn one provider's failure into a whole fleet's."""
     for path in ("/", "/health", "/livez", "/readyz"):
         assert (await get(running, path))[0] == 200
     assert not provider("one").seen
-    assert running.exchanges == []  # asked every second by machines: counted, not logged
-    assert 'endpoint="probe"' in running.gateway.metrics.expose().decode()
+    assert running.exchanges == []  # machines send these every second: counted, not logged
+    assert 'endpoint="probe"' in running.gateway.telemetry.metrics.expose().decode()
 
 
 async def test_health_is_yaml_or_json(running: Running, provider: Callable[[str], Provider]) -> None:
-    """As in seed 003; what traffic last showed of the keys."""
+    """/health is YAML by default and JSON on request; `api_key_valid` is what the last traffic showed."""
     status, text = await get(running, "/health")
     report: Any = yaml.safe_load(text)
     assert status == 200 and report["status"] == "healthy" and report["api_key_valid"] is None
@@ -51,7 +51,7 @@ async def test_health_is_yaml_or_json(running: Running, provider: Callable[[str]
 
 
 async def test_without_a_live_target_it_is_not_ready(start: Start) -> None:
-    """Nothing can be answered: the balancer should look elsewhere."""
+    """Without a live target /readyz and /health are 503, so that a balancer looks elsewhere; /livez is 200."""
     running = await start(
         "store: {url: 'memory:'}\nproviders: {one: {base_url: MOCK/one/v1, auth: {bearer: {env: NONE}}, speaks: SPEAKS}}\nroutes: {a: 'one:m'}"
     )
@@ -62,26 +62,26 @@ async def test_without_a_live_target_it_is_not_ready(start: Start) -> None:
 
 
 async def test_draining_and_starting_are_not_ready(running: Running) -> None:
-    """Alive all the same; connections are told to close."""
-    running.gateway.is_draining = True
+    """While draining or starting /readyz is 503; /livez is 200; draining responses carry Connection: close."""
+    running.gateway.lifecycle.is_draining = True
     assert (await get(running, "/readyz")) == (503, "draining\n")
     assert yaml.safe_load((await get(running, "/health"))[1])["status"] == "draining"
     async with running.session.get(f"{running.url}/livez") as answer:
         assert answer.status == 200 and answer.headers["Connection"] == "close"
     async with running.post("/v1/chat/completions", {"model": "both", "messages": []}) as answer:
         assert answer.status == 200 and answer.headers["Connection"] == "close"
-    running.gateway.is_started = False
+    running.gateway.lifecycle.is_started = False
     assert (await get(running, "/readyz")) == (503, "starting\n")
 
 
 async def test_metrics_can_be_turned_off(start: Start) -> None:
-    """expose: {metrics: false}."""
+    """With `server.expose.metrics: false` /metrics is a 404."""
     running = await start("server: {expose: {metrics: false}}\nstore: {url: 'memory:'}")
     assert (await get(running, "/metrics"))[0] == 404
 
 
 async def test_metrics_are_prometheus(running: Running) -> None:
-    """Everything that the operator's page promises."""
+    """/metrics is Prometheus text with a HELP line for each of the gateway's metrics."""
     await running.chat()
     async with running.session.get(f"{running.url}/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -105,7 +105,7 @@ default_provider: one
 async def test_the_connection_test_asks_once_and_keeps_the_answer(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """200 `success`; ten seconds long nobody is asked again."""
+    """/test-connection calls the provider once; for ten seconds every client gets that result."""
     clock = FakeClock()
     running = await start(TESTED, clock=clock.clock())
 
@@ -133,13 +133,13 @@ async def test_the_connection_test_asks_once_and_keeps_the_answer(
 
 @pytest.mark.parametrize("extra", ["defaults: {probe: both}", "defaults: {chat_model: both}", "default_provider: one"])
 async def test_what_is_asked_can_be_configured(start: Start, extra: str) -> None:
-    """The probe, /chat's default, or the default provider's first route."""
+    """/test-connection uses `defaults.probe`, `defaults.chat_model` or the default provider's first route."""
     running = await start(TESTED.replace("default_provider: one", extra))
     assert (await get(running, "/test-connection"))[0] == 200
 
 
 async def test_nothing_to_ask_is_said(start: Start) -> None:
-    """With what to do about it."""
+    """Without anything to call, /test-connection is a 503 that names the key to set."""
     running = await start(TESTED.replace("default_provider: one", ""))
     status, text = await get(running, "/test-connection")
     assert status == 503 and "defaults.probe" in text

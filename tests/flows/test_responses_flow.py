@@ -52,6 +52,7 @@ async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 @pytest.mark.sdk
 @ROUTES
 async def test_create_and_stream(route: str, client: openai.AsyncOpenAI) -> None:
+    """The SDK gets the same text whole and streamed, from `response.created` to `response.completed`."""
     said = await client.responses.create(model=route, input="Hi", instructions="Be brief.", store=False)
     assert said.output_text == "Hello from the mock provider. You said: Hi" and said.status == "completed"
     assert said.usage is not None and said.usage.output_tokens == 9
@@ -69,6 +70,7 @@ class Place(BaseModel):
 @pytest.mark.sdk
 @ROUTES
 async def test_parse(route: str, client: openai.AsyncOpenAI, provider: Providers) -> None:
+    """The SDK's `parse` gets the structured output as its model, from every upstream."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(text='{"city":"Paris"}')
     said = await client.responses.parse(model=route, input="Hi", text_format=Place, store=False)
@@ -81,7 +83,7 @@ async def test_parse(route: str, client: openai.AsyncOpenAI, provider: Providers
 async def test_a_tool_loop_by_resending_items(
     route: str, is_stream: bool, client: openai.AsyncOpenAI, provider: Providers
 ) -> None:
-    """As Codex and the Agents SDK do it: every item goes back as it came, reasoning included."""
+    """Codex and the Agents SDK resend every item, reasoning included, and the upstream gets it intact."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(reply="thinking_tools" if route != "chat" else "parallel_tools", times=1)
     upstream.will(text="It is sunny.")
@@ -107,6 +109,7 @@ async def test_a_tool_loop_by_resending_items(
 @pytest.mark.sdk
 @ROUTES
 async def test_errors(route: str, client: openai.AsyncOpenAI, provider: Providers) -> None:
+    """An unknown model, response or previous id raises the SDK's class, and so does a broken stream."""
     with pytest.raises(openai.NotFoundError):
         await client.responses.create(model="nobody", input="Hi")
     with pytest.raises(openai.NotFoundError, match="Response with id 'resp_x' not found"):
@@ -122,7 +125,7 @@ async def test_errors(route: str, client: openai.AsyncOpenAI, provider: Provider
 
 
 async def test_what_stands_around_it(running: Running) -> None:
-    """A WebSocket is refused at once, counts are estimated, a compressed body is read."""
+    """A WebSocket is a 426, an unknown response a 404, a count an estimate; a zstd body is read. (EC-9)"""
     async with running.session.get(f"{running.url}/v1/responses", headers={"Upgrade": "websocket"}) as answer:
         assert answer.status == 426 and (await answer.json())["error"]["code"] == "upgrade_required"
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
@@ -137,7 +140,7 @@ async def test_what_stands_around_it(running: Running) -> None:
 
 
 async def test_codex_on_a_chat_provider(running: Running, provider: Providers) -> None:
-    """9, 115: its tools, its undocumented members, its headers; what is lost is told."""
+    """Codex's tools, members and headers work on a chat upstream; losses are reported. (EC-114, EC-115)"""
     body = {
         "model": "chat",
         "instructions": "You are Codex.",
@@ -168,6 +171,7 @@ async def test_codex_on_a_chat_provider(running: Running, provider: Providers) -
 
 
 async def test_the_next_target_answers(running: Running, provider: Providers) -> None:
+    """If the chat target fails, the Messages target answers a Responses stream."""
     provider("oai").will(status=500)
     async with running.post("/v1/responses", {"model": "both", "input": "Hi", "stream": True}) as answer:
         told, _ = read_responses(await answer.read())
@@ -177,7 +181,7 @@ async def test_the_next_target_answers(running: Running, provider: Providers) ->
 
 @pytest.mark.parametrize("model", ["chat", "claude", "native"])
 async def test_input_on_the_chat_path(running: Running, provider: Providers, model: str) -> None:
-    """17: read as Responses, answered as Chat."""
+    """A chat request with `input` is read as Responses and answered as Chat. (EC-17)"""
     body = {"model": model, "input": [{"role": "user", "content": "Hi"}], "tools": TOOLS}
     async with running.post("/v1/chat/completions", body) as answer:
         said = await answer.json()
@@ -189,7 +193,7 @@ async def test_input_on_the_chat_path(running: Running, provider: Providers, mod
 
 
 async def test_created_may_be_201(start: Start) -> None:
-    """`compat.responses_created_status` (seed 000): whole, streamed, in the background; a refusal keeps its own."""
+    """`compat.responses_created_status` sets the status of created responses; an error keeps its own."""
     running = await start(CONFIG + "compat: {responses_created_status: 201}\n")
     for more in ({}, {"stream": True}, {"background": True}, {"background": True, "stream": True}):
         async with running.post("/v1/responses", {"model": "chat", "input": "Hi", **more}) as answer:
@@ -203,7 +207,7 @@ async def test_created_may_be_201(start: Start) -> None:
 
 @ROUTES
 async def test_a_conversation_that_is_too_long(route: str, running: Running, provider: Providers) -> None:
-    """241: told by the code that Codex looks for; nobody else is asked."""
+    """A context refusal has the code that Codex looks for, and no other target is called. (EC-241)"""
     texts = {
         "chat": {"message": "m", "code": "context_length_exceeded", "type": "invalid_request_error"},
         "claude": {"type": "invalid_request_error", "message": "prompt is too long: 250000 tokens > 200000 maximum"},

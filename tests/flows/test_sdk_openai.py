@@ -1,4 +1,4 @@
-"""The official OpenAI SDK, unmodified but for its base URL, over real sockets.
+"""The official OpenAI SDK with only its base URL changed, over real sockets.
 
 CI runs this file twice: with the current major version and with 1.x.
 """
@@ -44,7 +44,7 @@ async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_chat(client: openai.AsyncOpenAI) -> None:
-    """The object, its usage, and the request id that support asks for."""
+    """The SDK gets the completion, its usage and a request id."""
     said = await client.chat.completions.create(model="fast", messages=MESSAGES)
     assert (said.choices[0].message.content or "").startswith("Hello from the mock")
     assert said.usage is not None and said.usage.total_tokens == 21
@@ -52,7 +52,7 @@ async def test_chat(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_the_synchronous_client(running: Running) -> None:
-    """In a thread of its own, as scripts do it."""
+    """The synchronous client, in a thread of its own, gets a reply."""
 
     def ask() -> str | None:
         with openai.OpenAI(base_url=f"{running.url}/v1", api_key="gwk_client-key") as client:
@@ -62,7 +62,7 @@ async def test_the_synchronous_client(running: Running) -> None:
 
 
 async def test_a_stream_and_its_usage(client: openai.AsyncOpenAI) -> None:
-    """Chunks, then usage only if asked for."""
+    """The SDK gets the chunks, and the usage chunk only if it asked for one."""
     stream = await client.chat.completions.create(model="fast", messages=MESSAGES, stream=True)
     chunks = [chunk async for chunk in stream]
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks).startswith("Hello")
@@ -94,7 +94,7 @@ async def test_tools_whole_and_streamed(client: openai.AsyncOpenAI, model: str, 
 
 
 async def test_embeddings_with_their_default_base64(client: openai.AsyncOpenAI, running: Running) -> None:
-    """The SDK asks for base64 by itself and hands out floats."""
+    """The SDK requests base64 by default and returns floats equal to those of `encoding_format: float`."""
     found = await client.embeddings.create(model="fast", input=["a", "b"], dimensions=4)
     assert [len(one.embedding) for one in found.data] == [4, 4] and isinstance(found.data[0].embedding[0], float)
     plain = await client.embeddings.create(model="fast", input="a", dimensions=4, encoding_format="float")
@@ -104,7 +104,7 @@ async def test_embeddings_with_their_default_base64(client: openai.AsyncOpenAI, 
 
 
 async def test_models(client: openai.AsyncOpenAI) -> None:
-    """List, retrieve, and a 404."""
+    """The SDK lists models, retrieves one, and raises NotFoundError for an unknown one."""
     ids = [model.id async for model in await client.models.list()]
     assert {"fast", "single", "tools"} <= set(ids)
     assert (await client.models.retrieve("fast")).owned_by == "one"
@@ -113,7 +113,7 @@ async def test_models(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_other_endpoints(client: openai.AsyncOpenAI) -> None:
-    """What is only carried."""
+    """Completions, moderations, images, transcriptions and speech work through the SDK."""
     assert (await client.completions.create(model="fast", prompt="x")).choices[0].text
     assert not (await client.moderations.create(model="fast", input="x")).results[0].flagged
     assert (await client.images.generate(model="fast", prompt="x")).data
@@ -146,7 +146,7 @@ async def test_errors_have_the_right_class(
     error: type[openai.APIStatusError],
     status: int,
 ) -> None:
-    """With the request id on each."""
+    """Each upstream failure raises the SDK's class for its status, with the request id."""
     provider("one").will(**behaviour)
     with pytest.raises(error) as caught:
         await client.chat.completions.create(model="single", messages=MESSAGES)
@@ -157,7 +157,7 @@ async def test_errors_have_the_right_class(
 
 
 async def test_refusals_of_the_gateway_have_the_right_class(running: Running, client: openai.AsyncOpenAI) -> None:
-    """A wrong key, a forbidden model, an unknown one."""
+    """A wrong key, a forbidden model and an unknown model raise the SDK's classes for 401, 403 and 404."""
     with pytest.raises(openai.AuthenticationError) as caught:
         await client.with_options(api_key="wrong").chat.completions.create(model="fast", messages=MESSAGES)
     assert caught.value.code == "invalid_api_key"
@@ -171,7 +171,7 @@ async def test_refusals_of_the_gateway_have_the_right_class(running: Running, cl
 async def test_the_sdks_own_retries_meet_retry_after(
     client: openai.AsyncOpenAI, provider: Callable[[str], Provider]
 ) -> None:
-    """A 429 that the gateway passes on is waited for and tried again by the SDK."""
+    """A 429 reaches the SDK with its Retry-After, and the SDK's own retry succeeds."""
     provider("one").will(status=429, headers={"retry-after": "6"}, times=1)
     provider("one").will(status=429, headers={"retry-after-ms": "10"}, times=1)
     with pytest.raises(openai.RateLimitError) as caught:
@@ -182,7 +182,7 @@ async def test_the_sdks_own_retries_meet_retry_after(
 
 
 async def test_a_broken_stream_raises(client: openai.AsyncOpenAI, provider: Callable[[str], Provider]) -> None:
-    """Never a silent end (edge cases 197 and 199)."""
+    """A stream that breaks raises APIError in the SDK, never a silent end. (EC-197, EC-199)"""
     for fault in ("truncate", "reset_in_body", "stall_in_body", "error_event"):
         provider("one").will(fault=fault, after=3, pace=0.01, times=1)
         with pytest.raises(openai.APIError):
@@ -191,7 +191,7 @@ async def test_a_broken_stream_raises(client: openai.AsyncOpenAI, provider: Call
 
 
 async def test_azures_client(running: Running) -> None:
-    """Deployment paths, api-key header, api-version in the query."""
+    """Azure's client works: deployment paths, api-key header, api-version in the query."""
     async with openai.AsyncAzureOpenAI(
         azure_endpoint=running.url, api_key="gwk_client-key", api_version="2024-10-21", max_retries=0
     ) as client:
@@ -203,7 +203,7 @@ async def test_azures_client(running: Running) -> None:
 async def test_a_failed_first_target_is_not_noticed(
     client: openai.AsyncOpenAI, provider: Callable[[str], Provider]
 ) -> None:
-    """What all of this is for."""
+    """If the first target breaks before content, the SDK gets the whole text from the second."""
     provider("one").will(fault="reset_in_body", after=1)
     stream = await client.chat.completions.create(model="fast", messages=MESSAGES, stream=True)
     text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])

@@ -1,4 +1,4 @@
-"""The official SDKs, unmodified but for the base URL, in all four client-upstream pairs."""
+"""The official SDKs with only their base URL changed, in all four client-upstream pairs."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -41,6 +41,7 @@ Providers = Callable[[str], Provider]
 
 @ROUTES
 async def test_text(route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic) -> None:
+    """Both SDKs get the text, the stop reason, the usage and the request id from both upstreams."""
     said = await oai.chat.completions.create(model=route, messages=ASK)
     assert said.choices[0].message.content == "Hello from the mock provider. You said: Hi"
     assert said.choices[0].finish_reason == "stop" and said.usage is not None
@@ -56,6 +57,7 @@ async def test_text(route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnt
 
 @ROUTES
 async def test_streams(route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic) -> None:
+    """Both SDKs build the whole reply, with usage, from a stream of either upstream."""
     async with oai.chat.completions.stream(model=route, messages=ASK, stream_options={"include_usage": True}) as events:
         completion = await events.get_final_completion()
     assert completion.choices[0].message.content == "Hello from the mock provider. You said: Hi"
@@ -72,6 +74,7 @@ async def test_streams(route: str, oai: openai.AsyncOpenAI, ant: anthropic.Async
 async def test_openai_tools_round_trip(
     route: str, is_stream: bool, oai: openai.AsyncOpenAI, provider: Providers
 ) -> None:
+    """Two parallel calls reach the OpenAI SDK, and their results go back upstream in call order."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(reply="parallel_tools", times=1)
     upstream.will(text="It is sunny.")
@@ -105,6 +108,7 @@ async def test_openai_tools_round_trip(
 async def test_anthropic_tools_round_trip(
     route: str, is_stream: bool, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """Two parallel calls reach the Anthropic SDK, and their results go back upstream in call order."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(reply="parallel_tools", times=1)
     upstream.will(text="It is sunny.")
@@ -133,6 +137,7 @@ async def test_anthropic_tools_round_trip(
 async def test_pictures_and_pdfs(
     route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """Pictures and PDFs of either SDK reach either upstream in its own shape."""
     parts: Any = [
         {"type": "text", "text": "Look"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
@@ -162,7 +167,7 @@ async def test_pictures_and_pdfs(
 async def test_thinking_with_tools_reaches_an_openai_client_and_comes_back(
     oai: openai.AsyncOpenAI, provider: Providers
 ) -> None:
-    """Signed thoughts are carried by `reasoning_details`; without them they are remembered."""
+    """Signed thinking returns to Claude by `reasoning_details`, or from the gateway's memory without them."""
     upstream = provider("ant")
     upstream.will(reply="thinking_tools")
     tools: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": TOOL}}]
@@ -189,7 +194,7 @@ def _plain(message: Any) -> Any:
 async def test_reasoning_of_chat_reaches_an_anthropic_client(
     is_stream: bool, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
-    """As a thinking block, signed by the gateway, which knows it again."""
+    """Chat reasoning is a thinking block in the gateway's envelope, which is opened here and never sent to Claude."""
     provider("oai").will(reply="reasoning")
     more: Any = {"model": "chat", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
     if is_stream:
@@ -212,6 +217,7 @@ async def test_reasoning_of_chat_reaches_an_anthropic_client(
 async def test_structured_output(
     route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """A JSON schema of either SDK reaches either upstream as its own format."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(text='{"city":"Paris"}')
     schema: Any = {"type": "json_schema", "json_schema": {"name": "place", "strict": True, "schema": CLOSED}}
@@ -235,6 +241,7 @@ CLOSED = TOOL | {"additionalProperties": False}
 async def test_stop_sequences(
     route: str, oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """Stop sequences of either SDK reach either upstream."""
     await oai.chat.completions.create(model=route, messages=ASK, stop=["END"])
     await ant.messages.create(model=route, max_tokens=9, messages=ASK, stop_sequences=["END"])
     for seen in provider(UPSTREAMS[route]).seen:
@@ -245,6 +252,7 @@ async def test_stop_sequences(
 async def test_more_stops_than_openai_takes_are_enforced(
     is_stream: bool, running: Running, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """With five stop sequences four go to OpenAI, and the gateway cuts the reply at the fifth."""
     provider("oai").will(text="one two THREE four")
     more: Any = {
         "model": "chat",
@@ -265,6 +273,7 @@ async def test_more_stops_than_openai_takes_are_enforced(
 async def test_errors_are_of_the_sdks_own_classes(
     oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
+    """An upstream error raises the same class in both SDKs as the vendor's own API would; our 401 is a 502."""
     cases: list[tuple[int, type[Exception], type[Exception]]] = [
         (400, openai.BadRequestError, anthropic.BadRequestError),
         (429, openai.RateLimitError, anthropic.RateLimitError),
@@ -288,7 +297,7 @@ async def test_errors_are_of_the_sdks_own_classes(
 
 @ROUTES
 async def test_overload_is_a_class_of_its_own(route: str, ant: anthropic.AsyncAnthropic, provider: Providers) -> None:
-    """529, whatever the upstream's dialect calls it."""
+    """An overloaded upstream of either dialect is a 529 overloaded_error to the Anthropic SDK."""
     provider(UPSTREAMS[route]).will(status=503 if route == "chat" else 529)
     with pytest.raises(anthropic.APIStatusError) as raised:
         await ant.messages.create(model=route, max_tokens=9, messages=ASK)
@@ -297,7 +306,7 @@ async def test_overload_is_a_class_of_its_own(route: str, ant: anthropic.AsyncAn
 
 
 async def test_retry_is_left_to_the_sdk(running: Running, provider: Providers) -> None:
-    """With Retry-After forwarded, and a second try that succeeds."""
+    """A 429 is forwarded with its Retry-After, and the SDK decides about a retry."""
     provider("ant").will(status=429, headers={"retry-after": "7"}, times=1)
     async with anthropic.AsyncAnthropic(base_url=running.url, api_key="k", max_retries=0) as client:
         with pytest.raises(anthropic.RateLimitError) as raised:
@@ -307,6 +316,7 @@ async def test_retry_is_left_to_the_sdk(running: Running, provider: Providers) -
 
 @ROUTES
 async def test_count_tokens(route: str, ant: anthropic.AsyncAnthropic, provider: Providers) -> None:
+    """count_tokens is the provider's count on Anthropic and an estimate, marked as one, on chat."""
     answer = await ant.messages.with_raw_response.count_tokens(
         model=route, messages=[{"role": "user", "content": "one two three four five"}], system="be brief"
     )
@@ -316,6 +326,7 @@ async def test_count_tokens(route: str, ant: anthropic.AsyncAnthropic, provider:
 
 
 async def test_models_in_both_shapes(oai: openai.AsyncOpenAI, ant: anthropic.AsyncAnthropic) -> None:
+    """Each SDK lists and retrieves models in its own shape."""
     assert {"chat", "claude"} <= {model.id async for model in oai.models.list()}
     models = {model.id: model async for model in ant.models.list(limit=100)}
     assert models["claude"].type == "model"

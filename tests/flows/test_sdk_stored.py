@@ -1,4 +1,4 @@
-"""Stored responses with the official SDK, on all three upstream dialects; an agent of OpenAI's Agents SDK on Anthropic."""
+"""Stored responses with the official SDK, on all three upstream dialects."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +28,7 @@ async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 
 @ROUTES
 async def test_retrieve_list_delete(route: str, client: openai.AsyncOpenAI) -> None:
+    """The SDK retrieves, lists the input of, and deletes a stored response; then it is not found."""
     said = await client.responses.create(model=route, input="Hi", metadata={"a": "b"})
     assert (await client.responses.retrieve(said.id)).to_dict() == said.to_dict()
     given: list[Any] = [{"role": "user", "content": f"{number}"} for number in range(5)]
@@ -48,7 +49,7 @@ async def test_retrieve_list_delete(route: str, client: openai.AsyncOpenAI) -> N
 async def test_a_stream_is_retrieved_as_one(
     route: str, sample: str, client: openai.AsyncOpenAI, provider: Providers
 ) -> None:
-    """265: from any number on; what the SDK folds from it is what it was told first."""
+    """A stored response streams from any number on, and the SDK folds it into the same output. (EC-265)"""
     provider(UPSTREAMS[route]).will(reply=sample)
     async with client.responses.stream(model=route, input="Hi", tools=TOOLS) as events:
         async for _ in events:
@@ -72,7 +73,7 @@ async def test_a_stream_is_retrieved_as_one(
 async def test_a_tool_loop_by_previous_response_id(
     route: str, is_stream: bool, client: openai.AsyncOpenAI, provider: Providers
 ) -> None:
-    """Two turns with tools, then an answer: the client sends results only."""
+    """Two tool turns and an answer work while the client sends only results and the previous id."""
     upstream = provider(UPSTREAMS[route])
     upstream.will(reply="thinking_tools" if route != "chat" else "parallel_tools", times=2)
     upstream.will(text="It is sunny.")
@@ -101,7 +102,7 @@ async def test_a_tool_loop_by_previous_response_id(
 
 @ROUTES
 async def test_the_background(route: str, client: openai.AsyncOpenAI, provider: Providers) -> None:
-    """263: polled, followed, cancelled; afterwards gone on with."""
+    """A background response is polled, followed, cancelled and continued by the SDK. (EC-263)"""
     begun = await client.responses.create(model=route, input="Hi", background=True)
     assert begun.status in ("queued", "in_progress")
     events = [event async for event in await client.responses.retrieve(begun.id, stream=True)]

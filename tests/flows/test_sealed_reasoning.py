@@ -1,4 +1,4 @@
-"""Encrypted reasoning goes back to who can read it, and to nobody else; what is left out is told."""
+"""Encrypted reasoning returns to the provider that can read it and to no other; each loss is reported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,14 +33,14 @@ async def running(start: Start, tmp_path: Path) -> Running:
 
 
 def sealed_in(sent: dict[str, Any]) -> list[Any]:
-    """The encrypted reasoning that an upstream was sent."""
+    """Return the encrypted reasoning that an upstream was sent."""
     return [item.get("encrypted_content") for item in sent["input"] if item.get("type") == "reasoning"]
 
 
 async def test_a_conversation_goes_back_to_the_target_and_key_that_made_it(
     running: Running, provider: Providers
 ) -> None:
-    """Although another target stands first, and another key would be next."""
+    """A continued conversation returns to its target and credential, although others would be next."""
     provider("one").will(reply="reasoning")
     for _ in range(4):
         _, said = await ask(running, "both", "one")
@@ -59,7 +59,7 @@ async def test_a_conversation_goes_back_to_the_target_and_key_that_made_it(
 
 
 async def test_another_provider_is_not_sent_what_it_cannot_read(running: Running, provider: Providers) -> None:
-    """Each link of a chain has its own maker; on a fallback the conversation goes on without the sealed thoughts."""
+    """Each link's encrypted reasoning goes only to its maker; a fallback continues without it and reports that."""
     provider("one").will(reply="reasoning", times=1)
     _, first = await ask(running, "both", "one")
     provider("one").will(status=500, times=1)
@@ -78,7 +78,10 @@ async def test_another_provider_is_not_sent_what_it_cannot_read(running: Running
 
 
 async def test_our_envelopes_never_reach_a_responses_provider(running: Running, provider: Providers) -> None:
-    """132: what Claude has thought goes back to Claude only, from the store or from a client's own history."""
+    """Claude's thinking in our envelope returns to Claude only, from the store or the client's own history.
+
+    (EC-130, and EC-132 with the providers exchanged)
+    """
     provider("ant").will(reply="thinking_tools", times=1)
     _, said = await ask(running, "claude", tools=WEATHER)
     assert said["output"][0]["encrypted_content"].startswith("gw1.")
@@ -103,7 +106,7 @@ async def test_our_envelopes_never_reach_a_responses_provider(running: Running, 
 async def test_reasoning_of_another_account_is_left_out_once_it_is_refused(
     running: Running, provider: Providers, *, is_stream: bool
 ) -> None:
-    """A client that carries its own history meets another key or account: one repaired try, and it is told."""
+    """If a provider cannot read a client's reasoning, one repaired attempt leaves it out and reports that."""
     provider("one").will(status=400, error=UNREADABLE, times=1)
     given = [{"role": "user", "content": "a"}, REASONING, {"role": "user", "content": "b"}]
     body = {"model": "both", "input": given, "store": False, "stream": is_stream}
@@ -116,7 +119,7 @@ async def test_reasoning_of_another_account_is_left_out_once_it_is_refused(
 
 
 async def test_reasoning_that_stays_unreadable_is_a_refusal(running: Running, provider: Providers) -> None:
-    """The provider's own words, after one repair."""
+    """If the provider still refuses after one repair, its own error reaches the client."""
     provider("one").will(status=400, error=UNREADABLE)
     status, error = await ask(running, "both", [REASONING], store=False)
     assert (status, error["error"]["code"]) == (400, "invalid_encrypted_content")
@@ -124,7 +127,7 @@ async def test_reasoning_that_stays_unreadable_is_a_refusal(running: Running, pr
 
 
 async def test_a_model_without_encrypted_reasoning(running: Running, provider: Providers) -> None:
-    """What we ask for beyond the client's own wish is taken back when it is refused; the wish is not."""
+    """If the model refuses `include`, our own addition is taken back; the client's own wish is a 400."""
     refusal = {"message": "Encrypted content is not supported with this model.", "param": "include", "code": None}
     provider("one").will(status=400, error=refusal, times=1)
     wanted = ["message.input_image.image_url"]
@@ -139,13 +142,13 @@ async def test_a_model_without_encrypted_reasoning(running: Running, provider: P
 
 
 async def test_include_has_to_be_an_array(running: Running) -> None:
-    """It is added to, so it is looked at."""
+    """An `include` that is not an array is a 400, because the gateway has to add to it."""
     status, error = await ask(running, "both", include="all")
     assert (status, error["error"]["param"]) == (400, "include")
 
 
 async def test_the_system_prefix_stands_before_the_instructions(start: Start, provider: Providers) -> None:
-    """PRODUCT.md section 6; never twice."""
+    """`system_prefix` stands before the instructions, never twice (PRODUCT.md section 6)."""
     running = await start(CONFIG.replace('MOCK/two/v1"', 'MOCK/two/v1", system_prefix: "You are ours."'))
     for instructions in (None, "Be brief.", "You are ours. And brief."):
         await ask(running, "other", instructions=instructions, store=False)
@@ -154,6 +157,6 @@ async def test_the_system_prefix_stands_before_the_instructions(start: Start, pr
 
 
 async def test_a_warm_up_needs_no_upstream_that_does_not_know_it(running: Running, provider: Providers) -> None:
-    """`generate: false` is answered with a response that has nothing to say (TRANSLATION.md 13.2)."""
+    """`generate: false` on a Messages upstream is an empty response without a call (TRANSLATION.md 13.2)."""
     _, final = await ask_stream(running, "claude", generate=False, store=False)
     assert final["status"] == "completed" and final["output"] == [] and not provider("ant").seen

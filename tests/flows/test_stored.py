@@ -1,4 +1,4 @@
-"""Stored responses over real sockets, on every kind of upstream and store. The numbers are those of the edge cases."""
+"""Stored responses over real sockets, on every kind of upstream and store."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def ask(running: Running, model: str = "chat", said: Any = "Hi", **more: A
 
 
 async def ask_stream(running: Running, model: str, **more: Any) -> Any:
-    """(every event, the last response) of a streamed reply, after the grammar has been checked."""
+    """Request a stream and check its grammar; return (what it told, the final response)."""
     async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True} | more) as answer:
         assert answer.status == 200
         return read_responses(await answer.read())
@@ -58,7 +58,7 @@ async def call(running: Running, method: str, path: str, **more: Any) -> tuple[i
 
 
 def turns(sent: dict[str, Any]) -> list[str]:
-    """The texts that an upstream was sent, in order."""
+    """Return the texts that an upstream was sent, in order."""
     found = []
     for message in sent.get("messages") or sent["input"]:
         content = message["content"]
@@ -68,7 +68,7 @@ def turns(sent: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_was_answered_can_be_got(running: Running, model: str) -> None:
-    """253, 262: the same object; deleted, it is gone."""
+    """A stored response is returned as it was sent; after DELETE every path of it is a 404. (EC-253, EC-262)"""
     status, said = await ask(running, model, metadata={"a": "b"})
     assert (status == 200 and said["store"] is True and said["metadata"] == {"a": "b"}) or model == "native"
     assert said["id"].startswith("resp_") and "mock" not in said["id"]
@@ -83,7 +83,7 @@ async def test_what_was_answered_can_be_got(running: Running, model: str) -> Non
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_stream_is_stored_before_its_end_is_told(running: Running, model: str) -> None:
-    """The id is the same from the first event to the store."""
+    """A streamed response is stored under the id of its first event before its last event is sent."""
     told, final = await ask_stream(running, model)
     assert final["store"] is True and final["id"].startswith("resp_") and final["id"] != "resp_mock"
     assert await call(running, "GET", final["id"]) == (200, final)
@@ -91,7 +91,7 @@ async def test_a_stream_is_stored_before_its_end_is_told(running: Running, model
 
 
 async def test_nothing_is_stored_that_should_not_be(running: Running, provider: Providers) -> None:
-    """254, 257: and its id cannot be gone on with."""
+    """With `store: false` nothing is stored, and the id cannot be continued. (EC-254, EC-257)"""
     _, said = await ask(running, "native", store=False)
     assert (await call(running, "GET", said["id"]))[0] == 404
     assert provider("rsp").seen[0].json == {"model": "m", "input": "Hi", "store": False}
@@ -105,7 +105,7 @@ async def test_nothing_is_stored_that_should_not_be(running: Running, provider: 
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_chain_of_three(running: Running, provider: Providers, model: str) -> None:
-    """255, 256: items in order, instructions are not carried over."""
+    """A chain of three sends all items in order and carries no earlier instructions over. (EC-255, EC-256)"""
     _, first = await ask(running, model, "one", instructions="A")
     _, second = await ask(running, model, "two", previous_response_id=first["id"])
     _, third = await ask_stream(running, model, input="three", previous_response_id=second["id"])
@@ -118,7 +118,7 @@ async def test_a_chain_of_three(running: Running, provider: Providers, model: st
 
 
 async def test_a_chain_may_change_its_model(running: Running, provider: Providers) -> None:
-    """What one provider has said the next one reads."""
+    """A chain may change its model at each link: the next provider gets what the others have said."""
     previous = None
     for model in ("chat", "native", "claude", "chat"):
         _, said = await ask(running, model, f"to {model}", previous_response_id=previous)
@@ -132,7 +132,7 @@ async def test_a_chain_may_change_its_model(running: Running, provider: Provider
 
 
 async def test_a_middle_link_may_be_deleted(running: Running, provider: Providers) -> None:
-    """What stands on it goes on; it itself is gone."""
+    """A deleted link is a 404 and cannot be continued; the responses after it keep the whole conversation."""
     _, first = await ask(running, "chat", "one")
     _, second = await ask(running, "chat", "two", previous_response_id=first["id"])
     assert (await call(running, "DELETE", first["id"]))[0] == 200
@@ -144,7 +144,7 @@ async def test_a_middle_link_may_be_deleted(running: Running, provider: Provider
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:state.db"])
 async def test_another_keys_responses_are_not_there(start: Start, tmp_path: Path, url: str) -> None:
-    """258: the same words as for an id that never was."""
+    """Another key's response gives the same 404 or 400 as an id that never existed. (EC-258)"""
     running = await start(CONFIG.replace("STORE", url) + KEYS, state_dir=str(tmp_path))
     _, said = await ask(running, headers=A)
     _, none = await call(running, "GET", "resp_0", headers=B)
@@ -161,7 +161,7 @@ async def test_another_keys_responses_are_not_there(start: Start, tmp_path: Path
 
 
 async def test_open_calls_have_to_be_answered(running: Running, provider: Providers) -> None:
-    """260: before any provider is asked; with the output it goes on."""
+    """Continuing past an open tool call without its output is a 400 before any upstream call. (EC-260)"""
     tools = [{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}]
     for model, name in MODELS.items():
         provider(name).will(reply="tools")
@@ -179,7 +179,7 @@ async def test_open_calls_have_to_be_answered(running: Running, provider: Provid
 
 
 async def test_the_list_of_input_items(running: Running) -> None:
-    """261: newest first, cursors are exclusive, what came before is in it."""
+    """Input items come newest first in pages of 20 with exclusive cursors, earlier turns included. (EC-261)"""
     _, first = await ask(running, "chat", "one")
     given = [{"role": "user", "content": f"{number}"} for number in range(24)]
     _, second = await ask(running, "chat", given, previous_response_id=first["id"])
@@ -203,7 +203,7 @@ async def test_the_list_of_input_items(running: Running) -> None:
 async def test_a_stored_response_is_streamed_again(
     running: Running, provider: Providers, model: str, sample: str
 ) -> None:
-    """265: events that build the same object, from any number on."""
+    """A stored response is streamed as events that build the same object, from any number on. (EC-265)"""
     if sample:
         provider(MODELS[model]).will(reply=sample)
     _, said = await ask(running, model)
@@ -217,14 +217,14 @@ async def test_a_stored_response_is_streamed_again(
 
 
 async def test_cancel_is_for_the_background(running: Running) -> None:
-    """263: a foreground response was never to be cancelled."""
+    """Cancelling a foreground response is a 400. (EC-263)"""
     _, said = await ask(running)
     status, error = await call(running, "POST", f"{said['id']}/cancel")
     assert status == 400 and "background=true" in error["error"]["message"]
 
 
 async def test_a_conversation_id_is_refused(running: Running) -> None:
-    """259: OpenAI's conversations live at OpenAI."""
+    """A `conversation` is a 400, alone or beside a previous id: such conversations live at OpenAI. (EC-259)"""
     _, said = await ask(running)
     for more in ({"conversation": "conv_1"}, {"conversation": "conv_1", "previous_response_id": said["id"]}):
         status, error = await ask(running, **more)
@@ -232,7 +232,7 @@ async def test_a_conversation_id_is_refused(running: Running) -> None:
 
 
 async def test_responses_are_kept_as_long_as_they_are_used(start: Start, tmp_path: Path) -> None:
-    """A conversation does not lose its beginning while it goes on; what nobody uses goes."""
+    """Continuing a chain renews all its links; a response that nobody continues expires after `ttl`."""
     for url in ("memory:", "sqlite:state.db"):
         clock = FakeClock()
         text = CONFIG.replace('"STORE"', f'"{url}", ttl: 1h')
@@ -249,7 +249,7 @@ async def test_responses_are_kept_as_long_as_they_are_used(start: Start, tmp_pat
 
 
 async def test_concurrent_writers(running: Running) -> None:
-    """All are stored; none waits for ever."""
+    """Forty concurrent requests are all answered and all stored."""
     answers = await asyncio.gather(*(ask(running, "chat", f"{number}") for number in range(40)))
     assert len({said["id"] for _, said in answers}) == 40
     for _, said in answers:
@@ -258,7 +258,7 @@ async def test_concurrent_writers(running: Running) -> None:
 
 
 async def test_items_that_were_listed_can_be_referred_to(running: Running, provider: Providers) -> None:
-    """By the ids of the list, also those that the gateway has given them; each is looked up once."""
+    """An item_reference by a listed id, also one made by the gateway, is replaced by its item; others are a 400."""
     given = [{"role": "user", "content": "one"}, {"role": "user", "content": "two", "id": "msg_mine"}]
     _, said = await ask(running, "chat", given)
     _, page = await call(running, "GET", f"{said['id']}/input_items?order=asc")
@@ -275,7 +275,7 @@ async def test_items_that_were_listed_can_be_referred_to(running: Running, provi
 
 
 async def test_the_input_is_bounded(running: Running, provider: Providers) -> None:
-    """References, items and bytes: refused before they cost anything."""
+    """Too many references or items are a 400 before any upstream call."""
     many = [{"type": "item_reference", "id": f"msg_{number}"} for number in range(1001)]
     status, error = await ask(running, "chat", many)
     assert status == 400 and "1001 items" in error["error"]["message"]
@@ -285,7 +285,7 @@ async def test_the_input_is_bounded(running: Running, provider: Providers) -> No
 
 
 async def test_a_conversation_is_bounded(start: Start, provider: Providers) -> None:
-    """Joined, it may not be larger than a request; what it refers to counts as often as it is said."""
+    """A joined conversation beyond `max_body` is a 413; an item counts once for each reference to it."""
     text = CONFIG.replace("STORE", "memory:").replace('["127.0.0.1:0"]', '["127.0.0.1:0"], max_body: 20KiB')
     running = await start(text)
     _, said = await ask(running, "chat", "x" * 8000)
@@ -301,7 +301,7 @@ async def test_a_conversation_is_bounded(start: Start, provider: Providers) -> N
 
 
 async def test_ids_that_repeat_are_paged_all_the_same(running: Running) -> None:
-    """Clients and providers use one twice; nothing is left out of the list."""
+    """If clients or providers use an id twice, paging still lists every item once."""
     given = [{"role": "user", "content": f"{number}", "id": "msg_same"} for number in range(6)]
     _, said = await ask(running, "native", given)
     _, last = await ask(running, "native", "x", previous_response_id=said["id"])
@@ -319,7 +319,7 @@ async def test_ids_that_repeat_are_paged_all_the_same(running: Running) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider: Providers, model: str) -> None:
-    """A stream that its client leaves is stored as far as it went (TRANSLATION.md 7.12)."""
+    """A stream whose client leaves is stored as incomplete, as far as it went (TRANSLATION.md 7.12)."""
     provider(MODELS[model]).will(reply="parallel_tools", pace=0.03)
     body = {"model": model, "input": "Hi", "stream": True}
     async with running.post("/v1/responses", body) as answer:
@@ -328,7 +328,7 @@ async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider
             begin += await answer.content.readany()
         answer.close()
     name = json.loads(begin.split(b"data: ")[1].split(b"\n")[0])["response"]["id"]
-    await eventually(lambda: not running.gateway.exchanges and not running.gateway.background_tasks)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges and not running.gateway.lifecycle.background_tasks)
     status, kept = await call(running, "GET", name)
     assert (status, kept["status"]) == (200, "incomplete")
     assert kept["output"][0]["content"][0]["text"] == "Let me look."
@@ -336,7 +336,7 @@ async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_half_a_text_is_kept(running: Running, provider: Providers, model: str) -> None:
-    """As much of it as was told: who goes on with it goes on from there."""
+    """The text sent before the client left is stored, and a later request continues from it."""
     provider(MODELS[model]).will(text="one two three four five six seven eight", pace=0.03)
     async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True}) as answer:
         begin = b""
@@ -345,7 +345,7 @@ async def test_half_a_text_is_kept(running: Running, provider: Providers, model:
         answer.close()
     frames = [json.loads(line[6:]) for line in begin.split(b"\n") if line.startswith(b"data: ") and line.endswith(b"}")]
     said = "".join(frame.get("delta", "") for frame in frames)
-    await eventually(lambda: not running.gateway.exchanges and not running.gateway.background_tasks)
+    await eventually(lambda: not running.gateway.lifecycle.exchanges and not running.gateway.lifecycle.background_tasks)
     status, kept = await call(running, "GET", frames[0]["response"]["id"])
     assert (status, kept["status"], kept["output"][0]["status"]) == (200, "incomplete", "incomplete")
     assert kept["output"][0]["content"][0]["text"].startswith(said) and said.startswith("one")
@@ -355,7 +355,7 @@ async def test_half_a_text_is_kept(running: Running, provider: Providers, model:
 
 
 async def test_a_reference_needs_no_type(running: Running, provider: Providers) -> None:
-    """It is optional in the SDK's types; what refers is never stored as an item itself."""
+    """An item with only an `id` is a reference, as in the SDK's types; the reference itself is never stored."""
     _, said = await ask(running, "chat")
     name = said["output"][0]["id"]
     for model in MODELS:
@@ -368,7 +368,7 @@ async def test_a_reference_needs_no_type(running: Running, provider: Providers) 
 
 
 async def test_what_lacks_a_member_is_replayed(running: Running, provider: Providers) -> None:
-    """Providers' items are theirs."""
+    """A stored response with incomplete items is still streamed to its end: the items are the provider's."""
     odd = [
         {"type": "function_call", "id": "fc", "call_id": "c", "name": "f"},
         {"type": "message", "id": "m", "content": [5]},
@@ -382,7 +382,7 @@ async def test_what_lacks_a_member_is_replayed(running: Running, provider: Provi
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_breaks_off_is_kept_as_failed(running: Running, provider: Providers, model: str) -> None:
-    """With the id that the client knows, and with what it was told."""
+    """A stream that breaks off is stored as failed, under the client's id and with the output that was sent."""
     provider(MODELS[model]).will(reply="parallel_tools", fault="truncate", after=14 if model == "native" else 7)
     async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True}) as answer:
         frames = [json.loads(line[6:]) for line in (await answer.read()).splitlines() if line.startswith(b"data: ")]
@@ -396,7 +396,7 @@ async def test_what_breaks_off_is_kept_as_failed(running: Running, provider: Pro
 
 @pytest.mark.parametrize("odd", [{"output": None}, {"status": None}, {"output": [None]}, {"output": 5}, {"status": 5}])
 async def test_odd_replies_are_told_all_the_same(running: Running, provider: Providers, odd: dict[str, Any]) -> None:
-    """What cannot be stored is not; the answer is the provider's."""
+    """An odd reply reaches the client once, or is a 502; if it cannot be stored, it is not."""
     whole = {"id": "r", "object": "response", "status": "completed", "output": [], "usage": None} | odd
     begun = {"type": "response.created", "sequence_number": 0, "response": whole | {"status": "in_progress"}}
     said = {"type": "response.output_text.delta", "sequence_number": 1, "item_id": "m", "delta": "Hi"}
@@ -412,7 +412,7 @@ async def test_odd_replies_are_told_all_the_same(running: Running, provider: Pro
 
 
 async def test_an_upstream_that_does_not_close(running: Running, provider: Providers) -> None:
-    """The last event is the last: nobody waits for the end of the body."""
+    """The client's stream ends with the last event, although the upstream keeps its body open."""
     whole = len(list(responses.events({"model": "m", "input": "Hi"}, "", "")))
     provider("rsp").will(fault="stall_in_body", after=whole)
     started = asyncio.get_running_loop().time()
@@ -422,7 +422,7 @@ async def test_an_upstream_that_does_not_close(running: Running, provider: Provi
 
 
 async def test_a_beginning_that_is_deleted_meanwhile(running: Running, provider: Providers) -> None:
-    """What was told as stored can be gone on with: it keeps the whole conversation itself."""
+    """If the previous response is deleted during the call, the new one stores the whole conversation itself."""
     _, first = await ask(running, "chat", "one")
     provider("oai").will(latency=0.3)
     asking = asyncio.create_task(ask(running, "chat", "two", previous_response_id=first["id"]))
@@ -437,7 +437,7 @@ async def test_a_beginning_that_is_deleted_meanwhile(running: Running, provider:
 
 
 async def test_the_log_says_what_was_stored(running: Running) -> None:
-    """By the id that the client knows."""
+    """The log line of a stored response has the id that the client knows; without storing it has none."""
     _, said = await ask(running)
     await ask(running, store=False)
     lines = [line for line in running.exchanges if line["endpoint"] == "responses"]
@@ -445,7 +445,7 @@ async def test_the_log_says_what_was_stored(running: Running) -> None:
 
 
 async def test_a_form_is_no_request(running: Running) -> None:
-    """415, not a bug."""
+    """A form on a JSON endpoint is a 400 or a 415, never a 500."""
     for path in ("/v1/responses", "/v1/responses/input_tokens", "/v1/messages/count_tokens", "/v1/chat/completions"):
         with aiohttp.MultipartWriter("form-data") as form:
             form.append("x")
@@ -454,7 +454,7 @@ async def test_a_form_is_no_request(running: Running) -> None:
 
 
 async def test_the_connection_is_used_again(start: Start) -> None:
-    """The last event is told at once, but the end of the body, which comes a little later, is heard out."""
+    """A body that ends shortly after its last event is read to the end, so that its connection is reused."""
     peers = set()
 
     async def answer_slowly(request: web.Request) -> web.StreamResponse:

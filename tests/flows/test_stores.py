@@ -27,7 +27,10 @@ __all__ = ["server"]
 async def test_a_full_disk_costs_the_storing_only(
     start: Start, provider: Callable[[str], Provider], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """507 for `store: true`; an answer without it; what is stored is read. Room again, and it is stored again."""
+    """On a full disk `store: true` is a 507; other requests are answered unstored, and reads still work.
+
+    Once there is room again, responses are stored again.
+    """
     running = await start(CONFIG.replace("STORE", "sqlite:state.db"), state_dir=str(tmp_path))
     _, kept = await ask(running)
     watched = running.gateway.responses
@@ -66,7 +69,7 @@ routes: {both: "one:m"}
 
 @pytest.mark.slow
 async def test_nothing_acknowledged_is_lost(run: Run, folder: Path) -> None:
-    """200 stored, then killed in full traffic, three times: all that was told as stored is there."""
+    """Every response acknowledged as stored is there after three kills in full traffic."""
     text = KILLED.replace("FOLDER", str(folder))
     told: list[str] = []
     for _ in range(3):
@@ -109,7 +112,7 @@ async def _keep_asking(session: aiohttp.ClientSession, url: str, told: list[str]
 
 @with_redis
 async def test_two_gateways_on_one_redis(start: Start, server: Redis, provider: Callable[[str], Provider]) -> None:
-    """What one has stored the other reads, goes on with, cancels and deletes."""
+    """A response stored by one gateway can be read, continued, cancelled and deleted by the other."""
     text = CONFIG.replace("STORE", server.url)
     one, two = await start(text), await start(text)
     _, first = await ask(one, "chat", "one")
@@ -128,7 +131,7 @@ async def test_two_gateways_on_one_redis(start: Start, server: Redis, provider: 
 
 @with_redis
 async def test_redis_goes_and_comes_back(start: Start, server: Redis) -> None:
-    """Clear errors, no crash, no restart; what needs no store is served all the while."""
+    """While Redis is away storing fails with clear errors and the rest works; once it is back, so is storing."""
     running = await start(CONFIG.replace("STORE", server.url))
     _, first = await ask(running)
     server.end()
@@ -148,7 +151,7 @@ async def test_redis_goes_and_comes_back(start: Start, server: Redis) -> None:
 
 
 async def _until_ok(asking: Callable[[], Awaitable[tuple[int, Any]]]) -> None:
-    """A store that has failed is left alone for a second."""
+    """Call until the status is 200: the gateway leaves a failed store alone for a second."""
     for _ in range(100):
         if (await asking())[0] == 200:
             return
@@ -160,7 +163,7 @@ async def _until_ok(asking: Callable[[], Awaitable[tuple[int, Any]]]) -> None:
 async def test_what_ran_when_the_gateway_was_killed_has_failed(
     run: Run, folder: Path, provider: Callable[[str], Provider]
 ) -> None:
-    """It could not say so itself: the lease says it, at once."""
+    """A run whose gateway was killed is `failed` at once after the restart: the lease shows it."""
     provider("one").will(latency=60)
     text = KILLED.replace("FOLDER", str(folder))
     process = await asyncio.to_thread(run, text)
@@ -179,7 +182,7 @@ async def test_what_ran_when_the_gateway_was_killed_has_failed(
 
 @pytest.mark.slow
 async def test_followers_are_told_that_the_gateway_stops(run: Run, provider: Callable[[str], Provider]) -> None:
-    """A run that is cut at the end of the drain ends with an event, and so do the streams of who follows it."""
+    """A background stream that is cut at the end of the drain ends with an error event."""
     provider("one").will(pace=1.0)
     process = await asyncio.to_thread(
         run, KILLED.replace("sqlite:FOLDER/state.db", "memory:").replace("]}", "], drain: 1s}", 1)
@@ -200,7 +203,7 @@ async def test_followers_are_told_that_the_gateway_stops(run: Run, provider: Cal
 async def test_a_run_outlives_a_redis_that_blinks(
     start: Start, server: Redis, provider: Callable[[str], Provider]
 ) -> None:
-    """Its end is stored when it is back."""
+    """A run that ends while Redis is away is stored as completed once Redis is back."""
     running = await start(CONFIG.replace("STORE", server.url))
     provider("oai").will(latency=0.6)
     _, said = await ask(running, "chat", background=True)
@@ -217,7 +220,7 @@ async def test_a_run_outlives_a_redis_that_blinks(
 
 
 async def test_a_store_that_is_not_there_is_known_from_the_start(start: Start) -> None:
-    """Before its first user: in /health, in the metrics, in one line of the log that says what to do."""
+    """An absent store shows before its first use: in /health, in the metrics and in one log line with a reason."""
     running = await start(CONFIG.replace("STORE", f"redis://:sesame@127.0.0.1:{free_port()}/0"))
     await eventually(lambda: running.gateway.responses.state is StoreState.DOWN)
     async with running.session.get(f"{running.url}/health?format=json") as answer:
@@ -230,7 +233,7 @@ async def test_a_store_that_is_not_there_is_known_from_the_start(start: Start) -
 
 
 async def test_the_stores_password_is_a_secret(start: Start) -> None:
-    """As it stands in the URL, and as it is meant; whatever says it."""
+    """The store's password is redacted, percent-encoded as in its URL and decoded."""
     running = await start(CONFIG.replace("STORE", f"redis://:open%20sesame@127.0.0.1:{free_port()}/0"))
     for text in (b"redis://:open%20sesame@h", b"said 'open sesame' to h"):
-        assert b"sesame" not in running.gateway.redactor.clean(text)
+        assert b"sesame" not in running.gateway.telemetry.redactor.clean(text)

@@ -1,4 +1,4 @@
-"""Streams: whole frames, kept alive, ended well."""
+"""Streams: whole frames, keep-alives in silence, and a proper end."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ routes: {{both: ["one:m", "two:m"], single: "one:m"}}
 
 
 async def test_a_stream_arrives_as_it_was_sent(running: Running, provider: Callable[[str], Provider]) -> None:
-    """Byte for byte, with the headers that keep proxies from buffering."""
+    """A raw stream arrives byte for byte, with the headers that keep proxies from buffering."""
     frames = [
         b": hello\n\n",
         b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}],"x":1.0}\r\n\r\n',
@@ -35,7 +35,7 @@ async def test_a_stream_arrives_as_it_was_sent(running: Running, provider: Calla
 
 
 async def test_usage_is_asked_for_and_hidden(running: Running, provider: Callable[[str], Provider]) -> None:
-    """The provider is asked for usage; only who asked for it sees the chunk."""
+    """The provider is always asked for usage; only a client that asked for it gets the usage chunk. (EC-42)"""
     _, stream = await running.chat_stream()
     assert provider("one").seen[0].json["stream_options"] == {"include_usage": True}
     assert not any(event.get("usage") for event in events_of(stream)[:-1])
@@ -47,7 +47,7 @@ async def test_usage_is_asked_for_and_hidden(running: Running, provider: Callabl
 
 
 async def test_silence_is_filled_between_frames(start: Start, provider: Callable[[str], Provider]) -> None:
-    """A comment, never inside a frame, however the provider cuts its bytes."""
+    """Keep-alive comments fill silence between frames, never inside one, however the provider cuts its bytes."""
     running = await start(ONE.format(server="keepalive: 20ms"))
     text = b'data: {"choices":[{"index":0,"delta":{"content":"abcdefgh"}}]}\n\n'
     end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -59,7 +59,7 @@ async def test_silence_is_filled_between_frames(start: Start, provider: Callable
 
 
 async def test_comments_of_a_slow_provider_are_signs_of_life(start: Start, provider: Callable[[str], Provider]) -> None:
-    """They reset the idle timer and wait with the rest until content comes (edge case 167)."""
+    """Comments reset the idle timer; the gateway holds them back until content comes. (EC-167)"""
     running = await start(ONE.format(server="keepalive: 15s"))
     comments = [b": OPENROUTER PROCESSING\n\n"] * 6
     end = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -71,7 +71,7 @@ async def test_comments_of_a_slow_provider_are_signs_of_life(start: Start, provi
 async def test_a_stream_can_be_opened_before_the_provider_speaks(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """`commit_after`: 200 and keep-alives early; the fallback still works, content is content."""
+    """With `commit_after` the 200 and keep-alives go out early, and the fallback still works until content comes."""
     running = await start(ONE.format(server="commit_after: 50ms, keepalive: 30ms"))
     provider("one").will(fault="stall_before_head")
     async with running.post("/v1/chat/completions", chat_body("both") | {"stream": True}) as answer:
@@ -84,7 +84,7 @@ async def test_a_stream_can_be_opened_before_the_provider_speaks(
 
 
 async def test_after_an_early_opening_errors_are_said_inside(start: Start, provider: Callable[[str], Provider]) -> None:
-    """The status is out, so the dialect's error event has to do."""
+    """After an early 200 an upstream timeout is the dialect's error event, then [DONE]."""
     running = await start(ONE.format(server="commit_after: 20ms, keepalive: 30ms"))
     provider("one").will(fault="stall_before_head")
     status, stream = await running.chat_stream("single")
@@ -94,7 +94,7 @@ async def test_after_an_early_opening_errors_are_said_inside(start: Start, provi
 
 
 async def test_the_total_time_is_bounded(start: Start, provider: Callable[[str], Provider]) -> None:
-    """A drip of one token at a time resets the idle timer, not the deadline."""
+    """One token at a time resets the idle timer, but `server.timeouts.total` still ends the stream."""
     running = await start(ONE.format(server="timeouts: {total: 300ms}"))
     frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'] * 100
     provider("one").will(frames=frames, pace=0.05)
@@ -104,7 +104,7 @@ async def test_the_total_time_is_bounded(start: Start, provider: Callable[[str],
 
 
 async def test_the_clients_own_deadline_is_kept(start: Start, provider: Callable[[str], Provider]) -> None:
-    """x-stainless-timeout bounds the wait (edge case 19)."""
+    """x-stainless-timeout bounds the wait for the upstream: after it the client gets a 504. (EC-19)"""
     running = await start(ONE.format(server="").replace("first_byte: 400ms", "first_byte: 9s, whole: 9s"))
     provider("one").will(latency=5)
     for stream in (False, True):
@@ -118,7 +118,7 @@ async def test_the_clients_own_deadline_is_kept(start: Start, provider: Callable
 async def test_a_provider_that_lingers_after_the_finish_is_not_waited_for(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:
-    """Once the model has finished, only usage can follow; a little patience is enough."""
+    """If a provider stays open after the finish, the stream ends soon: only usage could still follow."""
     running = await start(ONE.format(server=""))
     frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n']
     provider("one").will(frames=[*frames, b""], fault="stall_in_body", after=1)
@@ -131,7 +131,7 @@ async def test_a_provider_that_lingers_after_the_finish_is_not_waited_for(
 async def test_a_last_frame_without_its_empty_line_counts(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """Providers forget it (edge case 168)."""
+    """A last frame without its empty line is completed and sent. (EC-168)"""
     frames = [b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n', b"data: [DONE]"]
     provider("one").will(frames=frames)
     _, stream = await running.chat_stream()
@@ -141,7 +141,7 @@ async def test_a_last_frame_without_its_empty_line_counts(
 async def test_a_completion_stream_and_an_unknown_event_stream(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """Legacy completions are watched like chat; image events are carried."""
+    """Streams of legacy completions are watched like chat; image events pass through and their usage is logged."""
     async with running.post("/v1/completions", {"model": "both", "prompt": "x", "stream": True}) as answer:
         assert (await answer.read()).endswith(b"data: [DONE]\n\n")
     provider("one").will(frames=[b'event: image.done\ndata: {"usage":{"input_tokens":1,"output_tokens":2}}\n\n'])
@@ -151,7 +151,7 @@ async def test_a_completion_stream_and_an_unknown_event_stream(
 
 
 async def test_sound_that_breaks_off_is_cut_not_ended(running: Running, provider: Callable[[str], Provider]) -> None:
-    """There are no words for an error in a sound: the connection closes in the middle."""
+    """A sound that breaks off ends with a cut connection: there is no error event for sound."""
     import aiohttp
     import pytest
 

@@ -1,4 +1,4 @@
-"""A whole reply, same dialect on both sides: the client's bytes go up, the provider's come back."""
+"""Whole replies with the same dialect on both sides: the client's bytes go up, the provider's come back."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from tests.conftest import Provider, Running, Start, chat_body
 
 
 async def test_the_first_target_answers(running: Running, provider: Callable[[str], Provider]) -> None:
-    """The provider's reply reaches the client unchanged, and only the first target is asked."""
+    """The provider's reply reaches the client unchanged, and only the first target gets a request."""
     provider("one").will(body='{"id":"x", "choices": [{"index":0,"message":{"content":"hi"}}],  "odd":1e400}')
 
     async with running.post("/v1/chat/completions", chat_body("both")) as answer:
@@ -24,7 +24,7 @@ async def test_the_first_target_answers(running: Running, provider: Callable[[st
 
 
 async def test_only_the_named_members_of_a_body_change(running: Running, provider: Callable[[str], Provider]) -> None:
-    """Numbers keep their spelling, unknown members go through; the model is the target's."""
+    """Numbers keep their spelling and unknown members are forwarded; only `model` becomes the target's."""
     raw = b'{"temperature":1.0,"model":"both","messages":[{"role":"user","content":"\\u00e9 {} 12345678901234567890"}],"x":{"a":1e400}}'
     headers = {"Content-Type": "application/json"}
 
@@ -37,7 +37,7 @@ async def test_only_the_named_members_of_a_body_change(running: Running, provide
 async def test_a_second_model_member_means_the_same_upstream(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """The last of two members wins, and only one is sent on."""
+    """Of two `model` members the last one wins, and the upstream gets one member only."""
     raw = b'{"model":"single","messages":[],"model":"both"}'
     async with running.session.post(
         f"{running.url}/v1/chat/completions", data=raw, headers={"Content-Type": "application/json"}
@@ -49,7 +49,7 @@ async def test_a_second_model_member_means_the_same_upstream(
 
 
 async def test_the_credential_is_the_providers(running: Running, provider: Callable[[str], Provider]) -> None:
-    """What the client shows never goes upstream; what the provider needs does."""
+    """The client's credential headers never go upstream; the provider's own credential does."""
     headers = {
         "Authorization": "Bearer client-secret",
         "x-api-key": "another",
@@ -110,7 +110,7 @@ async def test_provider_settings_reach_the_body_the_headers_and_the_query(
 async def test_carried_endpoints_fall_back_like_chat(
     running: Running, provider: Callable[[str], Provider], path: str, body: dict[str, object], member: str
 ) -> None:
-    """One executor serves them all: the first target's 500 is not seen."""
+    """On every passthrough endpoint a 500 from the first target stays hidden and the second target answers."""
     provider("one").will(status=500)
 
     async with running.post(path, {"model": "both"} | body) as answer:
@@ -120,7 +120,7 @@ async def test_carried_endpoints_fall_back_like_chat(
 
 
 async def test_sound_goes_through_as_bytes(running: Running, provider: Callable[[str], Provider]) -> None:
-    """/v1/audio/speech answers no JSON: it is carried as it comes, type included."""
+    """/v1/audio/speech replies with sound, not JSON: bytes and content type reach the client unchanged."""
     async with running.post("/v1/audio/speech", {"model": "both", "input": "hi", "voice": "alloy"}) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "audio/wav"
@@ -128,19 +128,19 @@ async def test_sound_goes_through_as_bytes(running: Running, provider: Callable[
 
 
 async def test_usage_is_counted_in_disjoint_parts(running: Running) -> None:
-    """The log line and the metrics carry what the provider said, cached tokens apart."""
+    """The log line and the metrics carry the provider's token counts, with cached tokens counted apart."""
     await running.chat()
 
     line = running.exchanges[-1]
     assert (line["input"], line["cache_read"], line["output"]) == (8, 4, 9)
     assert line["alias"] == "both" and line["provider"] == "one" and line["outcome"] == "ok"
-    assert 'gateway_tokens_total{part="cache_read",provider="one"} 4.0' in running.gateway.metrics.expose().decode()
+    assert 'gateway_tokens_total{part="cache_read",provider="one"} 4.0' in running.gateway.telemetry.metrics.expose().decode()
 
 
 async def test_an_empty_reply_is_asked_of_another_target_once(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """A reply that says nothing is worth one more question; if nobody says more it is delivered as it is."""
+    """An empty reply makes the gateway try one more target; if that one is empty too, the client gets it with 200."""
     provider("one").will(reply="empty")
     _, said = await running.chat()
     assert said["choices"][0]["message"]["content"].startswith("Hello")
@@ -154,7 +154,7 @@ async def test_an_empty_reply_is_asked_of_another_target_once(
 async def test_an_empty_reply_stands_when_the_other_target_fails(
     running: Running, provider: Callable[[str], Provider]
 ) -> None:
-    """An empty answer is better than an error."""
+    """If the first reply is empty and the second target fails, the client gets the empty reply with 200."""
     provider("one").will(reply="empty")
     provider("two").will(status=500)
     status, said = await running.chat()

@@ -1,4 +1,4 @@
-"""What a fault costs, and how a target comes back."""
+"""What a fault costs a target or a credential, and how each recovers."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def fail(health: Health, times: int, now: float = 0.0, fault: Fault = Fault.TRAN
 
 
 def test_every_fault_has_a_consequence() -> None:
-    """What is missing in the table would be a crash at night."""
+    """The table has every fault: a missing one would raise only when it happens."""
     assert set(CONSEQUENCES) == set(Fault)
 
 
 def test_failures_in_a_row_open_the_breaker() -> None:
-    """A success in between starts the count again."""
+    """Three failures in a row open the breaker; a success in between starts the count again."""
     health = make()
     fail(health, 2)
     health.succeed("t", "c")
@@ -39,14 +39,14 @@ def test_failures_in_a_row_open_the_breaker() -> None:
     "fault", [Fault.CALLER, Fault.MISSING, Fault.LIMITED, Fault.CREDENTIALS, Fault.REFUSED, Fault.TOO_LONG]
 )
 def test_what_is_not_the_targets_fault_never_opens_it(fault: Fault) -> None:
-    """400, 404, 422 and 429 say nothing of its health (RELIABILITY.md rule 7)."""
+    """Faults of the client, the credential or a limit never open the breaker (RELIABILITY.md rule 7)."""
     health = make()
     fail(health, 50, fault=fault)
     assert health.state("t", 0.0) is TargetState.LIVE
 
 
 def test_after_the_rest_one_probe_is_let_through() -> None:
-    """Others wait until it has ended; success closes the breaker, failure doubles the rest."""
+    """After the rest one probe is let through and others wait: success closes the breaker, failure doubles the rest."""
     health = make()
     fail(health, 3)
     assert health.wait("t", "c", 30.0) == 0.0
@@ -66,7 +66,7 @@ def test_after_the_rest_one_probe_is_let_through() -> None:
 
 
 def test_a_probe_whose_client_left_gives_its_place_free() -> None:
-    """`release` without a verdict: the next one may try."""
+    """A probe released without a verdict frees its place for the next one."""
     health = make()
     fail(health, 3)
     assert health.begin("t")
@@ -75,7 +75,7 @@ def test_a_probe_whose_client_left_gives_its_place_free() -> None:
 
 
 def test_rests_double_up_to_a_bound() -> None:
-    """30, 60, 120, 240, 240 seconds."""
+    """Failed probes double the rest from 30 to 240 seconds and no further."""
     health = make(failures=1)
     waits = []
     now = 0.0
@@ -87,7 +87,7 @@ def test_rests_double_up_to_a_bound() -> None:
 
 
 def test_failures_during_a_rest_do_not_lengthen_it() -> None:
-    """A burst of last-resort tries, or of attempts that were under way, is not a row of failed probes."""
+    """Failures during a rest do not lengthen it: last-resort tries are not failed probes."""
     health = make(failures=1)
     for second in range(6):
         health.fail("t", "c", Fault.CONNECT, None, float(second))
@@ -95,14 +95,14 @@ def test_failures_during_a_rest_do_not_lengthen_it() -> None:
 
 
 def test_a_breaker_can_be_turned_off() -> None:
-    """failures: 0."""
+    """With `failures: 0` no number of failures opens the breaker."""
     health = make(failures=0)
     fail(health, 100)
     assert health.wait("t", "c", 0.0) == 0.0
 
 
 def test_a_limit_rests_this_credential_at_this_target() -> None:
-    """For as long as the provider asks, within reason; others are free."""
+    """A rate limit rests one credential at one target for the provider's wait, up to a bound; others are free."""
     health = make()
     health.fail("t", "c", Fault.LIMITED, 7.0, 0.0)
     assert health.wait("t", "c", 0.0) == 7.0
@@ -113,7 +113,7 @@ def test_a_limit_rests_this_credential_at_this_target() -> None:
 
 
 def test_a_bad_key_rests_everywhere() -> None:
-    """401 and an empty account belong to the credential."""
+    """A refused key or an empty account rests the credential at every target, until a success."""
     health = make()
     health.fail("t", "c", Fault.CREDENTIALS, None, 0.0)
     assert health.wait("any", "c", 0.0) == 300.0 and health.credential_rests("c", 299.0)
@@ -124,7 +124,7 @@ def test_a_bad_key_rests_everywhere() -> None:
 
 
 def test_latency_is_a_moving_average() -> None:
-    """The newest counts a fifth."""
+    """Latency is a moving average in which the newest value weighs a fifth."""
     health = make()
     assert health.latency("t") is None
     health.note_latency("t", 1.0)
@@ -133,7 +133,7 @@ def test_latency_is_a_moving_average() -> None:
 
 
 def test_a_flood_of_names_does_not_grow_without_bound() -> None:
-    """Model names come from clients."""
+    """Model names come from clients, so each table keeps at most MAX_NAMES of them."""
     health = make(failures=1)
     for number in range(MAX_NAMES + 500):
         health.fail(f"t{number}", f"c{number}", Fault.TRANSIENT, None, 0.0)
@@ -145,7 +145,7 @@ def test_a_flood_of_names_does_not_grow_without_bound() -> None:
 
 
 def test_retries_stay_a_fifth_of_the_requests() -> None:
-    """And a quiet provider still gets some (RELIABILITY.md 8)."""
+    """Retries stay at a fifth of the requests, and a quiet provider still gets some (RELIABILITY.md 8)."""
     budget = RetryBudget()
     assert sum(budget.take() for _ in range(50)) == 10
     for _ in range(10):

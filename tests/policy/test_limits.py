@@ -1,4 +1,4 @@
-"""Token buckets: exact, all or none, told the time."""
+"""Token buckets: exact, charged together or not at all, with the time passed in."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ def test_a_full_bucket_holds_rate_and_burst() -> None:
 
 @given(st.lists(st.floats(0, 120), min_size=1, max_size=200), st.integers(1, 100), st.integers(0, 50))
 def test_never_more_than_allowed_in_any_window(times: list[float], amount: int, burst: int) -> None:
-    """Whatever the arrival times: at most capacity plus what has refilled."""
+    """For any arrival times a window admits at most the capacity plus what has refilled."""
     bucket = Bucket("b", amount / 60, amount + burst, amount)
     buckets = Buckets()
     admitted = [now for now in sorted(times) if buckets.take([bucket], now).wait == 0.0]
@@ -38,7 +38,7 @@ def test_never_more_than_allowed_in_any_window(times: list[float], amount: int, 
 
 
 def test_all_buckets_are_charged_or_none() -> None:
-    """A refused request costs nothing, in no bucket."""
+    """A refused request charges no bucket."""
     small, large = Bucket("small", 1.0, 1, 1), Bucket("large", 1.0, 100, 100)
     buckets = Buckets()
     assert buckets.take([large, small], 0.0).wait == 0.0
@@ -48,7 +48,7 @@ def test_all_buckets_are_charged_or_none() -> None:
 
 
 def test_the_tightest_bucket_is_told() -> None:
-    """The one with least left; when refused, the one to wait for longest."""
+    """The verdict names the bucket with least left or, if refused, the one with the longest wait."""
     few, slow = Bucket("few", 10.0, 2, 2), Bucket("slow", 0.01, 5, 5)
     buckets = Buckets()
     assert buckets.take([few, slow], 0.0).bucket == few
@@ -60,7 +60,7 @@ def test_the_tightest_bucket_is_told() -> None:
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
-    """A reservation that was not used."""
+    """A reservation that is given back can be taken again."""
     one = Bucket("one", 0.1, 1, 1)
     buckets = Buckets()
     buckets.take([one], 0.0)
@@ -70,7 +70,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 def test_full_buckets_are_forgotten() -> None:
-    """Nothing grows for ever."""
+    """Full buckets are forgotten, so that the table does not grow for ever."""
     buckets = Buckets()
     for number in range(SWEEP_AT + 1):
         buckets.take([Bucket(f"b{number}", 100.0, 10, 10)], float(number))
@@ -78,7 +78,7 @@ def test_full_buckets_are_forgotten() -> None:
 
 
 def test_a_class_replaces_the_default_and_a_keys_limits_the_common_ones() -> None:
-    """PRODUCT.md sections 4 and 9."""
+    """A class replaces the default, and a key's limits replace the common ones (PRODUCT.md sections 4 and 9)."""
     common = {"default": Limit(Rate(60, 60.0), burst=10), "chat": Limit(Rate(20, 60.0))}
     own = {"default": Limit(Rate(5, 1.0))}
     book = ChargeBook(Limits(key=common, address=common))
@@ -97,7 +97,7 @@ def test_a_class_replaces_the_default_and_a_keys_limits_the_common_ones() -> Non
 
 
 def test_a_limit_without_requests_charges_nothing() -> None:
-    """And a flood of addresses does not grow the book without bound."""
+    """A limit without `requests` charges nothing, and a flood of addresses does not grow the book without bound."""
     book = ChargeBook(Limits(address={"default": Limit()}))
     for number in range(SWEEP_AT + 10):
         assert not book.charges("", None, str(number), "chat")
@@ -105,7 +105,7 @@ def test_a_limit_without_requests_charges_nothing() -> None:
 
 
 def test_headers_say_the_limit_in_both_vocabularies() -> None:
-    """The seed's and OpenAI's."""
+    """The headers give the limit in X-RateLimit-* and in OpenAI's x-ratelimit-*-requests."""
     verdict = Buckets().take([MINUTE], 0.0)
     assert write_headers(verdict, 1000.2) == {
         "X-RateLimit-Limit": "60",
@@ -121,10 +121,10 @@ def test_headers_say_the_limit_in_both_vocabularies() -> None:
     ("seconds", "text"), [(0.0, "0ms"), (0.0115, "12ms"), (1.0, "1s"), (59.2, "1m0s"), (360, "6m0s"), (3661, "1h1m1s")]
 )
 def test_durations_are_written_as_openai_does(seconds: float, text: str) -> None:
-    """`1s`, `6m0s`, `12ms` (TRANSLATION.md section 10)."""
+    """Durations are written like `1s`, `6m0s` and `12ms` (TRANSLATION.md section 10)."""
     assert write_duration(seconds) == text
 
 
 def test_wrong_keys_have_a_bucket_per_address() -> None:
-    """Named so that it cannot collide with another."""
+    """Wrong keys have a bucket for each address, with a name that no other bucket can have."""
     assert failed_auth_bucket(Rate(30, 60.0), "1.2.3.4") == Bucket("failed_auth:1.2.3.4", 0.5, 30, 30)

@@ -1,4 +1,4 @@
-"""Which target is next, and what the client hears in the end."""
+"""Which target is next, and which error the client gets in the end."""
 
 from collections import deque
 from typing import Any
@@ -29,7 +29,7 @@ def lose(
 
 
 def test_the_list_is_used_up_before_anything_is_repeated() -> None:
-    """Never a sleep while a target is free; then one repeat, after a jittered pause."""
+    """Every target is tried without a pause before one is repeated once, after a jittered pause."""
     schedule = make(A, B)
     lose(schedule, schedule.next(0), declined(Fault.TRANSIENT))
     assert schedule.next(0) == NextAttempt(B)
@@ -40,7 +40,7 @@ def test_the_list_is_used_up_before_anything_is_repeated() -> None:
 
 
 def test_a_short_retry_after_is_waited_for_once() -> None:
-    """A single provider that says 2 s is asked again after 2 s (edge case 234)."""
+    """A single target that gives 2 s of Retry-After is tried again after 2 s. (EC-234)"""
     schedule = make(A)
     lose(schedule, schedule.next(0), declined(Fault.LIMITED, retry_after=2.0), now=1.0)
     assert schedule.next(1.0) == NextAttempt(A, 2.0, is_repeat=True, is_forced=True)
@@ -57,7 +57,7 @@ def test_a_short_retry_after_is_waited_for_once() -> None:
     ],
 )
 def test_some_faults_are_not_worth_a_repeat(fault: UpstreamFault) -> None:
-    """A long wait, an empty account, a missing model, a provider that is only slow."""
+    """A long wait, an empty account, a missing model and a slow provider are not repeated."""
     schedule = make(A)
     lose(schedule, schedule.next(0), fault)
     assert schedule.next(0) is None
@@ -65,14 +65,14 @@ def test_some_faults_are_not_worth_a_repeat(fault: UpstreamFault) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.CALLER, Fault.TOO_LONG, Fault.FILTERED])
 def test_the_clients_own_fault_ends_it_at_once(fault: Fault) -> None:
-    """Exactly one attempt (edge case 239)."""
+    """The client's own fault ends the schedule after exactly one attempt. (EC-239)"""
     schedule = make(A, B)
     lose(schedule, schedule.next(0), declined(fault))
     assert schedule.next(0) is None
 
 
 def test_upstreams_should_retry_beats_the_table() -> None:
-    """In both directions (edge case 237)."""
+    """The upstream's x-should-retry overrides the table in both directions. (EC-237)"""
     no = declined(Fault.TRANSIENT)
     no.should_retry = False
     schedule = make(A)
@@ -87,7 +87,7 @@ def test_upstreams_should_retry_beats_the_table() -> None:
 
 
 def test_another_key_of_the_same_provider_comes_before_the_next_target() -> None:
-    """For what belongs to the key: limits, money, a refusal of it."""
+    """After a fault of the key (limit, quota, refusal) another key of the same provider is tried first."""
     for fault in (Fault.LIMITED, Fault.QUOTA, Fault.CREDENTIALS):
         schedule = make(A, B)
         lose(schedule, schedule.next(0), declined(fault), has_other_key=True)
@@ -98,7 +98,7 @@ def test_another_key_of_the_same_provider_comes_before_the_next_target() -> None
 
 
 def test_attempts_and_time_are_bounded() -> None:
-    """`retry.attempts` and `retry.within`."""
+    """`retry.attempts` and `retry.within` bound the schedule."""
     schedule = make(A, B, C, attempts=2)
     for _ in range(2):
         lose(schedule, schedule.next(0), declined(Fault.TRANSIENT))
@@ -110,7 +110,7 @@ def test_attempts_and_time_are_bounded() -> None:
 
 
 def test_when_all_rest_the_least_bad_is_asked() -> None:
-    """Better than failing blind; but only when nothing else was tried."""
+    """If all targets rest, the one with the shortest wait is tried, unless another was tried already."""
     schedule = make(A, B)
     for wait in (9.0, 3.0):
         turn = schedule.next(0)
@@ -126,7 +126,7 @@ def test_when_all_rest_the_least_bad_is_asked() -> None:
 
 
 def test_a_context_refusal_goes_to_the_fallback_once() -> None:
-    """And nowhere else."""
+    """A context refusal goes to `context_fallback` once, and to no other target."""
     schedule = make(A, B, fallback=(C,))
     lose(schedule, schedule.next(0), declined(Fault.TOO_LONG))
     assert schedule.next(0) == NextAttempt(C)
@@ -135,7 +135,7 @@ def test_a_context_refusal_goes_to_the_fallback_once() -> None:
 
 
 def test_an_empty_reply_is_accepted_when_nobody_is_left() -> None:
-    """Or when one was met already."""
+    """After one empty reply the next empty one is accepted."""
     schedule = make(A, B)
     turn = schedule.next(0)
     assert not schedule.accepts_empty
@@ -154,12 +154,12 @@ def test_an_empty_reply_is_accepted_when_nobody_is_left() -> None:
     ],
 )
 def test_the_last_informative_fault_is_told(faults: list[Fault], told: Fault) -> None:
-    """What tells of our own account tells the client least."""
+    """The client gets the last informative fault; faults of our own account come last of all."""
     assert verdict([declined(fault) for fault in faults]).fault is told
 
 
 def test_the_smallest_retry_after_is_told() -> None:
-    """Of all that were tried."""
+    """A limit or overload carries the smallest Retry-After of all faults; any other fault carries none."""
     faults = [
         declined(Fault.LIMITED, retry_after=9.0),
         declined(Fault.OVERLOADED, retry_after=4.0),
@@ -170,6 +170,6 @@ def test_the_smallest_retry_after_is_told() -> None:
 
 
 def test_some_errors_say_not_to_ask_again() -> None:
-    """x-should-retry: false."""
+    """A quota fault and the client's own fault carry `x-should-retry: false`; a limit does not."""
     assert is_pointless(declined(Fault.QUOTA)) and is_pointless(declined(Fault.CALLER))
     assert not is_pointless(CannotConnect("refused")) and not is_pointless(declined(Fault.LIMITED))

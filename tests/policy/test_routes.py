@@ -1,4 +1,4 @@
-"""A model name to its targets, in the order of PRODUCT.md section 4."""
+"""Resolving a model's name to its targets, in the order of PRODUCT.md section 4."""
 
 from collections import Counter
 from random import Random
@@ -39,13 +39,13 @@ def names(model: str, table: Table = TABLE) -> list[str]:
     ],
 )
 def test_names_are_resolved_in_order(model: str, targets: list[str]) -> None:
-    """Exact route, literal, direct forms, longest glob."""
+    """An exact route comes first, then `!` (skip the routes), then direct forms, then the longest glob."""
     assert names(model) == targets
 
 
 @pytest.mark.parametrize("model", ["nope", "x/y:free", "a:b", "m#nope", "!nope", "!fast", "", "openai:", "x" * 500])
 def test_an_unknown_name_is_a_404(model: str) -> None:
-    """Ids with a colon or a slash are never cut at something that is no provider; no substring matches."""
+    """An unknown name raises UnknownModel: it is not cut at an unknown provider nor matched by substring."""
     with pytest.raises(UnknownModel) as caught:
         TABLE.resolve(model)
     assert caught.value.code == "model_not_found"
@@ -53,7 +53,7 @@ def test_an_unknown_name_is_a_404(model: str) -> None:
 
 
 def test_the_default_provider_takes_the_rest() -> None:
-    """Whole, whatever is in the name."""
+    """The default provider gets every other name whole, whatever is in it."""
     table = Table(Config(providers=PROVIDERS, routes=ROUTES, default_provider="openrouter"))
     assert names("x/y:free", table) == ["openrouter:x/y:free"]
     assert names("!fast", table) == ["openrouter:fast"]
@@ -61,7 +61,7 @@ def test_the_default_provider_takes_the_rest() -> None:
 
 
 def test_labels_are_bounded_whatever_clients_ask_for() -> None:
-    """Metrics never carry a name that a client made up."""
+    """A label is a glob or `provider:*`, so that no name of a client's making gets into metrics."""
     labels = {TABLE.resolve(f"gpt-4o-{n}").label for n in range(50)} | {
         TABLE.resolve(f"openai:{n}").label for n in range(50)
     }
@@ -82,7 +82,7 @@ def test_labels_are_bounded_whatever_clients_ask_for() -> None:
     ],
 )
 def test_a_key_may_use_what_its_globs_allow(globs: tuple[str, ...], model: str, allowed: bool) -> None:
-    """The alias, or for direct names the resolved provider:model."""
+    """A key's globs match the alias or, for a direct name, provider:model; else Forbidden is raised."""
     key = Key(secret=(), routes=globs)
     if allowed:
         check_access(TABLE.resolve(model), key)
@@ -102,7 +102,7 @@ def ordered(policy: str, turn: int = 0, roll: float = 0.0, latency: dict[str, fl
 
 
 def test_policies_order_the_targets() -> None:
-    """Every target stays in the list: the policy only says who comes first."""
+    """A policy chooses the first target, and every other target stays in the list."""
     assert ordered("ordered") == "abc"
     assert [ordered("round_robin", turn) for turn in range(4)] == ["abc", "bca", "cab", "abc"]
     assert [ordered("weighted", roll=roll) for roll in (0.0, 0.0999, 0.1, 0.39, 0.4, 0.999)] == [
@@ -125,5 +125,5 @@ def test_weights_are_shares() -> None:
 
 
 def test_aliases_are_grouped_by_their_first_provider() -> None:
-    """As /v1/aliases shows them."""
+    """Aliases are grouped by the provider of their first target, as /v1/aliases shows them."""
     assert aliases_by_provider(ROUTES)["openai"] == {"fast": "gpt-4o-mini", "gpt-4o*": "gpt-4o*"}

@@ -1,4 +1,4 @@
-"""What is remembered for clients that send nothing back, and what is learned from refusals."""
+"""Reasoning remembered for clients that do not return it, and members learned from refusals."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def restored(reasoning_memory: ReasoningMemory, owner: str, now: float, *blocks:
 
 
 def test_thoughts_come_back_to_their_call() -> None:
-    """135, 141: for one owner, for an hour, never over what the client sends itself."""
+    """Reasoning is restored before its call, for one owner and one hour, never over the client's. (EC-135, EC-141)"""
     reasoning_memory = ReasoningMemory()
     reasoning_memory.remember("a", 0.0, [CALL], [THOUGHT])
     bare = ToolCall("c", "f", "{}")
@@ -37,6 +37,7 @@ def test_thoughts_come_back_to_their_call() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound of entries or bytes the memory drops the oldest."""
     monkeypatch.setattr(module, "MAX_ENTRIES", 3)
     reasoning_memory = ReasoningMemory()
     for number in range(5):
@@ -69,21 +70,22 @@ def declined(message: str, param: str | None = None, fault: Fault = Fault.CALLER
     ],
 )
 def test_which_member_a_refusal_names(error: Declined, found: str | None) -> None:
-    """240: only optional ones that were sent."""
+    """A refusal names a member only if that member is optional and was sent. (EC-240)"""
     sent = ["top_p", "thinking", "stream_options", "reasoning_effort", "reasoning"]
     assert offending(error, sent) == found
     assert offending(error, []) is None
 
 
 def test_facts_are_forgotten() -> None:
+    """A refused member is known for its owner, provider and model, and forgotten after an hour."""
     refused_members = RefusedMembers()
     refused_members.learn("o", "p", "m", "top_p", 0.0)
-    assert refused_members.refused("o", "p", "m", 1.0) == {"top_p"} and not refused_members.refused("x", "p", "m", 1.0)
-    assert not refused_members.refused("o", "p", "other", 1.0) and not refused_members.refused("o", "p", "m", 4000.0)
+    assert refused_members.of("o", "p", "m", 1.0) == {"top_p"} and not refused_members.of("x", "p", "m", 1.0)
+    assert not refused_members.of("o", "p", "other", 1.0) and not refused_members.of("o", "p", "m", 4000.0)
 
 
 def test_envelopes() -> None:
-    """133: signed for one owner; what does not open is taken out."""
+    """An envelope opens only for its owner and secret; one that does not open is removed. (EC-133)"""
     sealer = Sealer(b"s", "a")
     block = Reasoning(("one", "two"), is_summary=True, sealed="E", origin="openai_responses", id="rs_1")
     sealed = sealer.seal(block)

@@ -1,4 +1,4 @@
-"""A redis-server of our own, for tests; they are skipped where there is none, never in CI."""
+"""A redis-server of our own for tests, which are skipped where it is not installed, but never in CI."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ class Redis:
         return f"redis://:sesame@127.0.0.1:{self.port}/0"
 
     def begin_tls(self) -> bool:
-        """Begin again behind TLS, with a certificate of its own; False where this cannot be done."""
+        """Start again behind TLS, with a certificate of its own; return False without openssl."""
         self.end()
         made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
         made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]

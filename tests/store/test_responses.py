@@ -44,7 +44,7 @@ Open = Callable[..., Awaitable[Any]]
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
-    """Open stores by their URL. They are closed again, also when a test fails: uvloop waits for ever for a connection."""
+    """Open stores by their URL, and close them after the test: uvloop waits for ever for an open connection."""
     stores = []
 
     async def open_one(url: str, path: Path | None = None) -> Any:
@@ -59,7 +59,7 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=needs_redis)])
 async def store(request: pytest.FixtureRequest, opened: Open, tmp_path: Path) -> Any:
-    """Every store, empty."""
+    """Open each kind of store in turn, empty."""
     if request.param == "redis":
         made: Redis = request.getfixturevalue("server")
         return await opened(made.url)
@@ -67,7 +67,7 @@ async def store(request: pytest.FixtureRequest, opened: Open, tmp_path: Path) ->
 
 
 async def test_every_store_keeps_its_promises(store: Any) -> None:
-    """Owners apart, chains in order, what is deleted is gone, what others stand on stays for them."""
+    """Owners are apart, chains are in order, a deleted response is gone, and its children keep their chain."""
     one, two, three = row("resp_1"), row("resp_2", "resp_1"), row("resp_3", "resp_2")
     for stored in (one, two, three):
         assert await store.put(stored)
@@ -88,7 +88,7 @@ async def test_every_store_keeps_its_promises(store: Any) -> None:
 
 
 async def test_only_what_runs_is_written_over(store: Any) -> None:
-    """Whoever ends a run first has ended it."""
+    """Only a running response is written over, so that the first writer of its end wins."""
     running = row("resp_1", status="in_progress", items=(), lease=1030.0)
     assert await store.put(running)
     assert await store.put(row("resp_1", status="in_progress", items=(), lease=1040.0), only_running=True)
@@ -101,13 +101,13 @@ async def test_only_what_runs_is_written_over(store: Any) -> None:
 
 
 async def test_a_chain_without_its_beginning_is_none(store: Any) -> None:
-    """Half a conversation would be another one."""
+    """A chain without its beginning is empty: half a conversation would be a different one."""
     await store.put(row("resp_2", "resp_1"))
     assert await store.chain("a", "resp_2", 1001, 4600, MAX) == []
 
 
 async def test_a_damaged_file_is_refused_by_its_path(opened: Open, tmp_path: Path) -> None:
-    """Never written over, never served from."""
+    """A damaged file raises StoreUnusable with its path and stays as it is."""
     path = tmp_path / "state.db"
     for damage in (b"this is no database at all" * 100, None):
         if damage is not None:
@@ -132,7 +132,7 @@ async def test_a_damaged_file_is_refused_by_its_path(opened: Open, tmp_path: Pat
 
 
 async def test_a_chain_is_bounded(store: Any) -> None:
-    """In bytes before they are loaded, and in links; what is one too many is told apart from what is not there."""
+    """A chain beyond its bytes or links raises ChainTooLong; a missing one does not."""
     await store.put(row("resp_1", input=b"x" * 4000))
     await store.put(row("resp_2", "resp_1", output=b"x" * 4000))
     assert len(await store.chain("a", "resp_2", 1001, 0, 8004)) == 2
@@ -145,7 +145,7 @@ async def test_a_chain_is_bounded(store: Any) -> None:
     assert len(await store.chain("a", f"resp_n{MAX_LINKS - 1}", 1001, 0, MAX)) == MAX_LINKS
     with pytest.raises(ChainTooLong):
         await store.chain("a", previous, 1001, 0, MAX)
-    for number in range(MAX_LINKS + 1):  # each is hidden, until the last one goes
+    for number in range(MAX_LINKS + 1):  # each stays hidden until the last one is deleted
         assert await store.delete("a", f"resp_n{number}", 1001)
     if isinstance(store, MemoryResponses):
         assert list(store._kept["a"]) == ["resp_1", "resp_2"]
@@ -154,7 +154,7 @@ async def test_a_chain_is_bounded(store: Any) -> None:
 
 
 async def test_nothing_stands_on_what_is_gone(store: Any) -> None:
-    """A response whose beginning was deleted meanwhile is not written as if it were there."""
+    """A response whose previous one is deleted, or another owner's, is not stored."""
     assert not await store.put(row("resp_2", "resp_1"))
     assert await store.get("a", "resp_2", 1001) is None
     await store.put(row("resp_1"))
@@ -162,7 +162,7 @@ async def test_nothing_stands_on_what_is_gone(store: Any) -> None:
 
 
 async def test_what_runs_keeps_its_beginning(store: Any) -> None:
-    """A run is written over again and again: what it stands on stays, deleted or not."""
+    """A run keeps its previous response through every write, also when that is deleted."""
     await store.put(row("resp_1", input=b"[1]"))
     await store.put(row("resp_2", "resp_1", status="queued", input=b"[2]"))
     assert await store.delete("a", "resp_1", 1001)
@@ -171,11 +171,11 @@ async def test_what_runs_keeps_its_beginning(store: Any) -> None:
     links = await store.chain("a", "resp_2", 1001, 0, MAX)
     assert [link.input for link in links] == [b"[1]", b"[2]"] and links[-1].items == ("m",)
     assert await store.delete("a", "resp_2", 1001)
-    await store.put(row("resp_1"))  # there is nothing in its way
+    await store.put(row("resp_1"))  # no hidden row of the same id is left
 
 
 async def test_a_beginning_lives_as_long_as_its_chain(opened: Open, tmp_path: Path) -> None:
-    """What has expired is gone, unless somebody went on with it."""
+    """An expired response is swept unless a chain has renewed it."""
     for store in (await opened("memory:"), await opened("sqlite:x", tmp_path / "state.db")):
         await store.put(row("resp_1"))
         await store.put(row("resp_2", "resp_1"))
@@ -190,7 +190,7 @@ async def test_a_beginning_lives_as_long_as_its_chain(opened: Open, tmp_path: Pa
 
 
 async def test_the_oldest_of_who_has_most_go_first() -> None:
-    """Nobody loses his because of another."""
+    """A full memory store drops the oldest response of the owner that holds most."""
     store = MemoryResponses(most_bytes=10_000)
     await store.put(row("resp_b", owner="b"))
     for number in range(20):
@@ -203,7 +203,7 @@ async def test_the_oldest_of_who_has_most_go_first() -> None:
 
 @with_redis
 async def test_items_live_as_long_as_their_response(opened: Open, server: Redis) -> None:
-    """And a child that has expired does not keep its deleted parent."""
+    """In Redis items expire with their response, and an expired child does not keep its deleted parent."""
     store = await opened(server.url)
     await store.put(row("resp_1", expires=1000.8))
     await store.put(row("resp_2", "resp_1", expires=1000.8))
@@ -223,7 +223,7 @@ async def test_items_live_as_long_as_their_response(opened: Open, server: Redis)
 
 @with_redis
 async def test_a_full_redis_can_be_read(opened: Open, server: Redis) -> None:
-    """OOM is no outage."""
+    """A full Redis raises StoreFull on writes and still serves reads: OOM is no outage."""
     server.end()
     server.begin("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
     store = await opened(server.url)
@@ -247,7 +247,7 @@ async def test_a_full_redis_can_be_read(opened: Open, server: Redis) -> None:
     ],
 )
 async def test_what_is_wrong_is_said(opened: Open, server: Redis, url: str, words: str) -> None:
-    """In words for an operator, without the password."""
+    """A Redis that cannot be used raises StoreDown in an operator's words, without the password."""
     store = await opened(url.replace("PORT", str(server.port)))
     with pytest.raises(StoreDown, match=words) as caught:
         await store.check()
@@ -256,7 +256,7 @@ async def test_what_is_wrong_is_said(opened: Open, server: Redis, url: str, word
 
 @with_redis
 async def test_redis_behind_tls(opened: Open, server: Redis) -> None:
-    """With its certificate's signer in the URL; what is missing otherwise is said in words."""
+    """A rediss:// URL with the signer's certificate works; a missing part is named in the error."""
     if not server.begin_tls():
         pytest.skip("openssl is not installed")
     tls, plain = server.url.replace("redis:", "rediss:"), server.url
@@ -274,12 +274,13 @@ async def test_redis_behind_tls(opened: Open, server: Redis) -> None:
 
 
 async def test_a_url_with_nonsense_in_it(opened: Open) -> None:
+    """An unknown option in a Redis URL raises StoreUnusable with the option's name."""
     with pytest.raises(StoreUnusable, match="foo"):
         await opened("redis://127.0.0.1:1/0?foo=bar")
 
 
 async def test_a_file_is_one_gateways(opened: Open, tmp_path: Path) -> None:
-    """A second one would take the first one's runs for dead."""
+    """A second gateway on one SQLite file is refused: it would take the first one's runs for dead."""
     path = tmp_path / "state.db"
     store = await opened("sqlite:x", path)
     with pytest.raises(StoreUnusable, match="another gateway"):
@@ -289,7 +290,7 @@ async def test_a_file_is_one_gateways(opened: Open, tmp_path: Path) -> None:
 
 
 async def test_other_files_are_left_alone(opened: Open, tmp_path: Path) -> None:
-    """Another program's database, and one of a version to come."""
+    """Another program's database, or a later schema's, raises StoreUnusable."""
     path = tmp_path / "state.db"
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE customers (name TEXT)")
@@ -308,7 +309,7 @@ async def test_other_files_are_left_alone(opened: Open, tmp_path: Path) -> None:
 async def test_a_disk_is_full_before_nothing_can_be_deleted(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some room is left for deleting; reading and going on need none."""
+    """The disk counts as full while there is still room to delete; reads and deletes still work."""
     store = await opened("sqlite:x", tmp_path / "state.db")
     await store.put(row("resp_1"))
     monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
@@ -321,7 +322,7 @@ async def test_a_disk_is_full_before_nothing_can_be_deleted(
 
 
 async def test_a_file_that_is_taken_away(opened: Open, tmp_path: Path) -> None:
-    """Nothing is acknowledged that lies nowhere."""
+    """If the file is moved away, a write raises StoreDown: nothing is acknowledged that is not on disk."""
     store = await opened("sqlite:x", tmp_path / "state.db")
     (tmp_path / "state.db").rename(tmp_path / "other.db")
     with pytest.raises(StoreDown, match="the file is gone"):
@@ -332,7 +333,7 @@ async def test_a_file_that_is_taken_away(opened: Open, tmp_path: Path) -> None:
 
 
 async def test_one_bad_row_costs_no_other(opened: Open, tmp_path: Path) -> None:
-    """Committed together, refused alone."""
+    """In one group commit a bad row raises alone, and the other rows are stored."""
     store = await opened("sqlite:x", tmp_path / "state.db")
     rows = [row("resp_1"), row("resp_\ud800", items=()), row("resp_3", maker="\ud800"), row("resp_4"), row("resp_4")]
     answers = await asyncio.gather(*(store.put(one) for one in rows), return_exceptions=True)
@@ -345,7 +346,7 @@ async def test_one_bad_row_costs_no_other(opened: Open, tmp_path: Path) -> None:
 
 
 async def test_a_missing_package_is_named(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, in one line."""
+    """Without the redis package StoreUnusable says in one line what to install."""
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     monkeypatch.delitem(sys.modules, "gateway.store.redis")
     with pytest.raises(StoreUnusable, match="pip install"):

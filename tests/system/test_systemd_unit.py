@@ -1,4 +1,4 @@
-"""The unit file: valid, and a jail."""
+"""The systemd unit is valid, and sandboxes the daemon."""
 
 import os
 import re
@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with a program that exists here, beside its socket."""
+    """Copy the unit beside its socket, with a program that exists on this machine."""
     text = (UNITS / "gateway.service").read_text()
     found = tmp_path / "gateway.service"
     found.write_text(text.replace("/opt/gateway/bin/gateway", "/bin/true"))
@@ -29,14 +29,14 @@ def unit(tmp_path: Path) -> Path:
 
 
 def test_both_units_are_valid(unit: Path) -> None:
-    """`verify` exits 0 for unknown keys and only warns: so nothing may be on standard error."""
+    """`systemd-analyze verify` prints nothing: it exits 0 for unknown keys and only warns."""
     command = ["systemd-analyze", "verify", str(unit), str(unit.with_suffix(".socket"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_exposure_is_low(unit: Path) -> None:
-    """At most 2.0 of 10."""
+    """`systemd-analyze security` rates the unit's exposure at 2.0 of 10 or less."""
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"exposure level for gateway.service: (\d+\.\d)", done.stdout)
@@ -44,7 +44,7 @@ def test_the_exposure_is_low(unit: Path) -> None:
 
 
 def test_the_unit_says_what_the_daemon_does() -> None:
-    """Notify, reload by SIGHUP, no restart on 78, a stop timeout above the drain."""
+    """The unit has notify, reload by SIGHUP, no restart on 78, and a stop timeout above the drain."""
     text = (UNITS / "gateway.service").read_text()
     for line in (
         "Type=notify",
@@ -54,5 +54,5 @@ def test_the_unit_says_what_the_daemon_does() -> None:
         "TimeoutStopSec=150s",
     ):
         assert line in text
-    assert "Environment=" not in text  # no secret in a unit that everybody may read
+    assert "Environment=" not in text  # every user may read a unit: no secret stands in it
     assert "LoadCredential=" in text

@@ -1,4 +1,4 @@
-"""The client side: pooled connections, stale ones, heads that are late, early or odd."""
+"""The HTTP/1 client: pooled connections, stale ones, heads that are late, early or odd."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ async def client() -> AsyncIterator[HttpClient]:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[Script], Awaitable[URL]]]:
-    """A server of raw sockets: the script gets (reader, writer, number of the connection)."""
+    """Start a server of raw sockets: the script gets (reader, writer, number of the connection)."""
     servers: list[asyncio.Server] = []
     count = 0
 
@@ -70,7 +70,7 @@ async def body_of(reply: HttpReply | None) -> bytes:
 async def test_a_request_is_written_exactly_and_the_connection_is_used_again(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """Method, path with query, host, length, our headers, the body; one connection for both."""
+    """The request's bytes are exact, header values cannot inject lines, and the next one reuses the connection."""
     seen = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
@@ -91,7 +91,10 @@ async def test_a_request_is_written_exactly_and_the_connection_is_used_again(
 async def test_a_stale_connection_is_told_apart_from_a_fresh_one(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """A reused one that dies without a byte: None, the request may go again. A fresh one: an error."""
+    """A reused connection that closes without a byte gives None, so that the request may be sent again.
+
+    A fresh connection that does so raises ServerDisconnectedError.
+    """
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
@@ -113,7 +116,7 @@ async def test_a_stale_connection_is_told_apart_from_a_fresh_one(
 async def test_a_part_of_a_head_is_no_stale_connection(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """A byte has come: the provider had begun to answer."""
+    """A reused connection that closes inside a head raises: the provider had begun to answer."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
@@ -129,7 +132,7 @@ async def test_a_part_of_a_head_is_no_stale_connection(
 
 
 async def test_a_late_head_is_a_timeout(client: HttpClient, serve: Callable[[Script], Awaitable[URL]]) -> None:
-    """And its connection is not used again."""
+    """A late head raises TimeoutError, and its connection is not used again."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
@@ -144,7 +147,7 @@ async def test_a_late_head_is_a_timeout(client: HttpClient, serve: Callable[[Scr
 
 
 async def test_a_connection_that_cannot_be_made_in_time(client: HttpClient) -> None:
-    """Refused at once, or nobody there."""
+    """A refused connection and an unknown host raise aiohttp's connector errors."""
     with pytest.raises(aiohttp.ClientConnectorError):
         await ask(client, URL("http://127.0.0.1:9/"))
     with pytest.raises(aiohttp.ClientConnectorDNSError):
@@ -152,7 +155,7 @@ async def test_a_connection_that_cannot_be_made_in_time(client: HttpClient) -> N
 
 
 async def test_a_listener_that_never_accepts(client: HttpClient) -> None:
-    """A full backlog: the connect timeout ends it."""
+    """A listener with a full backlog ends in the connect timeout."""
     import socket
 
     with socket.socket() as sock:
@@ -173,7 +176,7 @@ async def test_a_listener_that_never_accepts(client: HttpClient) -> None:
 async def test_interim_answers_are_skipped_and_switching_is_refused(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """100 and 103 are not the reply; 101 was not asked for."""
+    """Interim replies 100 and 103 are skipped; 101, which nobody requested, raises ClientPayloadError."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
@@ -190,7 +193,7 @@ async def test_interim_answers_are_skipped_and_switching_is_refused(
 
 
 async def test_no_http_is_said_to_be_none(client: HttpClient, serve: Callable[[Script], Awaitable[URL]]) -> None:
-    """Whatever it is."""
+    """Bytes that are not HTTP raise an error."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
@@ -204,7 +207,7 @@ async def test_no_http_is_said_to_be_none(client: HttpClient, serve: Callable[[S
 async def test_bodies_end_by_length_by_chunks_or_by_the_connection(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """And 204 has none."""
+    """A body ends by its chunks or by the connection's close, and a 204 has an empty body."""
     answers = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -225,7 +228,10 @@ async def test_bodies_end_by_length_by_chunks_or_by_the_connection(
 async def test_an_answer_before_the_request_was_sent_ends_the_connection(
     client: HttpClient, serve: Callable[[Script], Awaitable[URL]]
 ) -> None:
-    """A 413 in the middle of a large body: what is left of it must not become the next request."""
+    """A reply before the whole request was sent is read, and its connection is closed.
+
+    The rest of the body must not become the next request.
+    """
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -243,7 +249,7 @@ async def test_an_answer_before_the_request_was_sent_ends_the_connection(
 
 
 async def test_cancelling_closes_the_connection(client: HttpClient, serve: Callable[[Script], Awaitable[URL]]) -> None:
-    """The provider sees the end at once, before its head and in its body."""
+    """Cancelling a call before its head closes the connection, and the provider sees the end at once."""
     gone = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:

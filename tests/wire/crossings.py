@@ -1,4 +1,4 @@
-"""What tests of the crossings share: a lane between two dialects, fed as bytes."""
+"""Shared by tests of the crossings: a translated lane between two dialects, fed with bytes."""
 
 import json
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def messages_request(**more: Any) -> dict[str, Any]:
 
 
 def memo_of(client: str, said: dict[str, Any] | None = None, profile: Profile | None = None) -> Memo:
-    """The memo of a request as its client's dialect reads it."""
+    """Return the memo of a request as its client's dialect reads it."""
     side = DIALECTS[client].client
     assert side is not None
     default = chat_request(stream=True) if client == "openai_chat" else messages_request(stream=True)
@@ -45,7 +45,7 @@ def memo_of(client: str, said: dict[str, Any] | None = None, profile: Profile | 
 def written(
     client: str, said: dict[str, Any], profile: Profile | None = None, version: str = "2023-06-01", upstream: str = ""
 ) -> tuple[dict[str, Any], Memo]:
-    """What goes upstream for a client's request, decoded, and the memo."""
+    """Return (what goes upstream for a client's request, decoded; the memo)."""
     memo = memo_of(client, said, profile)
     return write(memo, version, upstream or OTHER[client].name), memo
 
@@ -59,7 +59,7 @@ def write(memo: Memo, version: str = "2023-06-01", upstream: str = "anthropic_me
 
 
 def crossing(client: str, upstream: str, memo: Memo | None = None) -> Crossing:
-    """A lane from an upstream's dialect into a client's."""
+    """Make a lane from an upstream's dialect into a client's."""
     memo = memo or memo_of(client)
     reads, writes = DIALECTS[upstream].upstream, DIALECTS[client].client
     assert reads is not None
@@ -75,7 +75,7 @@ def crossing(client: str, upstream: str, memo: Memo | None = None) -> Crossing:
 
 
 def cross(client: str, stream: bytes | Iterable[bytes], memo: Memo | None = None, upstream: str = "") -> bytes:
-    """What a client gets of an upstream's stream."""
+    """Return what a client gets of an upstream's stream."""
     lane = crossing(client, upstream or OTHER[client].name, memo)
     cutter = FrameCutter()
     chunks = [stream] if isinstance(stream, bytes) else stream
@@ -86,7 +86,7 @@ def cross(client: str, stream: bytes | Iterable[bytes], memo: Memo | None = None
 
 
 def chunk(finish: str | None = None, **delta: Any) -> bytes:
-    """One frame of a chat stream."""
+    """Write one frame of a chat stream."""
     said = {"id": "c1", "model": "up", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
     return b"data: " + json.dumps(said).encode() + b"\n\n"
 
@@ -96,12 +96,12 @@ def usage_chunk(**usage: Any) -> bytes:
 
 
 def event(kind: str, **members: Any) -> bytes:
-    """One frame of a Messages stream."""
+    """Write one frame of a Messages stream."""
     return b"event: " + kind.encode() + b"\ndata: " + json.dumps({"type": kind, **members}).encode() + b"\n\n"
 
 
 def message(*blocks: dict[str, Any], stop: str = "end_turn", usage: dict[str, int] | None = None, **more: Any) -> bytes:
-    """A Messages stream of whole blocks, each told in one delta."""
+    """Write a Messages stream of whole blocks, each in one delta."""
     usage = usage or {"input_tokens": 5, "output_tokens": 3}
     start = {"id": "msg_up", "role": "assistant", "model": "up", "content": [], "usage": usage}
     out = [event("message_start", message=start)]

@@ -1,6 +1,6 @@
-"""Validators of what a client gets: every rule that an official SDK's accumulator was seen to need.
+"""Validators of client streams: every rule that an official SDK's accumulator was seen to need.
 
-They read a stream strictly, and return what it says as plain values.
+The `read_` functions read a stream strictly, and return its content as plain values.
 """
 
 import json
@@ -11,7 +11,7 @@ from attrs import define, field
 
 @define
 class Told:
-    """What a stream has said to its client."""
+    """The content of a stream, as its client sees it."""
 
     text: str = ""
     reasoning: str = ""
@@ -27,7 +27,7 @@ class Told:
 
 
 def frames_of(stream: bytes) -> list[tuple[str, str]]:
-    """(event, data) of each frame; comments are left out."""
+    """Return (event, data) of each frame; comments are left out."""
     assert stream == b"" or stream.endswith(b"\n\n")
     out = []
     for frame in stream.decode().split("\n\n")[:-1]:
@@ -47,7 +47,7 @@ def frames_of(stream: bytes) -> list[tuple[str, str]]:
 
 
 def read_chat(stream: bytes, wants_usage: bool = False) -> Told:
-    """Read a chat stream. Asserts TRANSLATION.md 7.4."""
+    """Read a chat stream; assert the rules of TRANSLATION.md 7.4."""
     told, frames = Told(), frames_of(stream)
     assert frames and frames[-1] == ("", "[DONE]")
     arguments: list[list[str]] = []
@@ -111,7 +111,7 @@ _DELTAS |= {"tool_use": {"input_json_delta"}}
 
 
 def read_messages(stream: bytes) -> Told:
-    """Read a Messages stream. Asserts TRANSLATION.md 7.5."""
+    """Read a Messages stream; assert the rules of TRANSLATION.md 7.5."""
     told, frames = Told(), frames_of(stream)
     events = []
     for event, data in frames:
@@ -186,10 +186,11 @@ def _end_block(opened: dict[str, Any], told: Told) -> None:
 
 
 def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
-    """Read a Responses stream: what was told, and the final object. Asserts TRANSLATION.md 7.6.
+    """Read a Responses stream; return (its content, the final object). Assert TRANSLATION.md 7.6.
 
-    216: created first, one id; 217: a part is added before its text; 219: one call_id; 220: dense indices, the output
-    is what was done; 156, 227: usage with all its details, as whole numbers.
+    `response.created` comes first and all events have one response id (EC-216); a part is added before its text
+    (EC-217); an item keeps its call_id (EC-219); output indices are dense and the final output is the items that were
+    done (EC-220); usage has all its details, as whole numbers (EC-156, EC-227).
     """
     told, events = Told(), []
     for event, data in frames_of(stream):

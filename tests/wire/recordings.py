@@ -1,4 +1,4 @@
-"""Recorded streams of real providers, read through GATEWAY_CORPUS; without it, no recordings."""
+"""Recorded streams of real providers, read from GATEWAY_CORPUS; without that variable there are none."""
 
 import json
 import os
@@ -15,22 +15,22 @@ from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.profile import Profile
 
 ROOT = os.environ.get("GATEWAY_CORPUS", "")
-# Recorded failures: the provider itself says an error inside its stream.
+# Recorded failures: the provider itself sends an error inside its stream.
 FAILED = (
     "tool_use_failed_error_streaming.yaml",
     "tool_use_failed_error_streaming_with_text.yaml",
     "openrouter_stream_error.yaml",
 )
-# A stream that says its beginning twice: the second is taken out, or every SDK would stumble.
+# A stream with two `message_start` events: the lane removes the second, on which every SDK would fail.
 REPEATED = "duplicate-message-start"
-# A server that never says why it stopped: `no_finish` is set for it.
+# A server that never sends a finish reason: `no_finish` is set for it.
 UNFINISHED = ("snowflake",)
 CUTS = 4096
 
 
 @frozen
 class Recording:
-    """One stream. `has_framing` says that its bytes are those of the wire."""
+    """One recorded stream. `has_framing` is true if its bytes are those of the wire."""
 
     name: str
     dialect: str
@@ -42,7 +42,7 @@ class Recording:
 
 
 def recordings() -> list[Recording]:
-    """Every recorded stream in the dialects that are translated."""
+    """Read every recorded stream of the dialects that are translated."""
     root = Path(ROOT)
     return [one for path in sorted(root.rglob("*")) if path.is_file() for one in _read(root, path)] if ROOT else []
 
@@ -73,7 +73,7 @@ def _streams(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _replies(lines: list[str]) -> Iterator[bytes]:
-    """Some files hold the replies of several turns: each ends with its dialect's last event."""
+    """Split a file with the replies of several turns: each ends with its dialect's last event."""
     reply: list[str] = []
     for line in lines:
         reply.append(f"data: {line}\n\n")
@@ -105,29 +105,29 @@ def _dialect(stream: bytes) -> str | None:
 
 
 def _named(stream: bytes) -> bytes:
-    """Chunks without their framing get the event line that Anthropic sends."""
+    """Give chunks without framing the event line that Anthropic sends."""
     kinds = [(json.loads(frame[6:])["type"], frame) for frame in stream.split(b"\n\n") if frame]
     return b"".join(b"event: " + kind.encode() + b"\n" + frame + b"\n\n" for kind, frame in kinds)
 
 
 def frames(chunks: list[bytes]) -> list[bytes]:
-    """The frames of a stream that came in pieces."""
+    """Return the frames of a stream that came in chunks."""
     cutter = FrameCutter()
     found = [frame for chunk in chunks for frame in cutter.feed(chunk)]
     return [*found, tail] if (tail := cutter.end()) else found
 
 
 def cuts(recording: Recording) -> list[bytes]:
-    """Cut a stream at every place up to 4 KiB, at 200 seeded places, byte by byte: the frames are the same.
+    """Assert that the frames are the same for cuts up to 4 KiB, at 200 seeded places and byte by byte.
 
-    What a lane says depends on its frames alone: return one way to cut, to fold the reply again from.
+    A lane's output depends on its frames alone: return one list of chunks to fold the reply from.
     """
     stream = recording.stream
     whole = frames([stream])
     dice = random.Random(recording.name)
     places = [*range(1, min(CUTS, len(stream))), *(dice.randrange(len(stream)) for _ in range(200))]
     for place in places:
-        head = stream[: place + CUTS]  # what is beyond has no part in the cut
+        head = stream[: place + CUTS]  # the bytes behind it do not affect the cut
         assert frames([head[:place], head[place:]]) == frames([head])
     assert frames([stream[at : at + 1] for at in range(len(stream))]) == whole
     sizes = sorted(dice.randrange(len(stream)) for _ in range(200))
@@ -137,13 +137,13 @@ def cuts(recording: Recording) -> list[bytes]:
 
 
 def profile_of(recording: Recording) -> Profile:
-    """What has to be known of the server that was recorded."""
+    """Return what the gateway has to know of the recorded server."""
     return Profile(no_finish=any(word in recording.name for word in UNFINISHED))
 
 
 @define
 class Said:
-    """What a recording says, read in the simplest way."""
+    """The content of a recording, read in the simplest way."""
 
     text: str = ""
     reasoning: str = ""

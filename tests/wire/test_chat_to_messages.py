@@ -1,4 +1,4 @@
-"""Chat requests written for Messages upstreams. The numbers are those of the edge cases (B to F)."""
+"""Chat requests written for Messages upstreams."""
 
 import json
 import os
@@ -27,7 +27,7 @@ HI: dict[str, Any] = {"role": "user", "content": "Hi"}
 
 
 def sent(profile: Profile = OPUS_48, version: str = "2023-06-01", **more: Any) -> tuple[dict[str, Any], list[str]]:
-    """(what goes upstream, what was noted as lost)."""
+    """Return (what goes upstream, what was noted as lost)."""
     out, memo = written("openai_chat", chat_request(**more), profile, version)
     return out, memo.drops.names
 
@@ -49,22 +49,23 @@ def result(call_id: str, content: Any = "r") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("more", "profile", "wanted"),
     [
-        ({}, Profile(), 32_000),  # 20
+        ({}, Profile(), 32_000),  # EC-20
         ({}, Profile(max_output=8192), 8192),
         ({}, Profile(default_max_output=1234), 1234),
-        ({"max_tokens": 100, "max_completion_tokens": 200}, Profile(), 200),  # 21
+        ({"max_tokens": 100, "max_completion_tokens": 200}, Profile(), 200),  # EC-21
         ({"max_tokens": 999_999}, Profile(max_output=64_000), 64_000),
     ],
 )
 def test_the_output_cap_is_always_there(more: dict[str, Any], profile: Profile, wanted: int) -> None:
+    """`max_tokens` is always sent: the client's cap within the profile's, or the profile's default."""
     assert sent(profile, **more)[0]["max_tokens"] == wanted
 
 
 @pytest.mark.parametrize(
     ("more", "profile", "version", "kept", "lost"),
     [
-        ({"temperature": 1.7}, CLAUDE_45, "2023-06-01", {"temperature": 1.0}, ["temperature"]),  # 25
-        ({"temperature": 0.2, "top_k": 4}, OPUS_47, "2023-06-01", {}, ["temperature", "top_k"]),  # 26
+        ({"temperature": 1.7}, CLAUDE_45, "2023-06-01", {"temperature": 1.0}, ["temperature"]),  # EC-25
+        ({"temperature": 0.2, "top_k": 4}, OPUS_47, "2023-06-01", {}, ["temperature", "top_k"]),  # EC-26
         (
             {"temperature": 0.2, "top_p": 0.5, "top_k": 4},
             CLAUDE_45,
@@ -81,7 +82,7 @@ def test_the_output_cap_is_always_there(more: dict[str, Any], profile: Profile, 
 def test_sampling(
     more: dict[str, Any], profile: Profile, version: str, kept: dict[str, float], lost: list[str]
 ) -> None:
-    """25 to 28: clamped, or dropped where model or version take none."""
+    """Sampling is clamped, or dropped where the model or the version takes none. (EC-25, EC-26, EC-28)"""
     out, drops = sent(profile, version, **more)
     assert {name: out[name] for name in ("temperature", "top_p", "top_k") if name in out} == kept
     assert drops == lost
@@ -92,20 +93,20 @@ def test_sampling(
     [("\n", None, ["stop"]), (["\n\n", "END"], ["END"], ["stop"]), ([], None, []), (None, None, []), ("", None, [])],
 )
 def test_stop_sequences(stop: Any, wanted: list[str] | None, lost: list[str]) -> None:
-    """30 to 32."""
+    """A stop sequence of whitespace is left out and noted as lost; no stops are no loss. (EC-30, EC-31, EC-32)"""
     out, drops = sent(stop=stop)
     assert (out.get("stop_sequences"), drops) == (wanted, lost)
 
 
 def test_several_answers_are_refused() -> None:
-    """36."""
+    """`n: 2` raises CannotSay with param `n`. (EC-36)"""
     with pytest.raises(CannotSay) as raised:
         sent(n=2)
     assert raised.value.param == "n"
 
 
 def test_what_messages_has_no_words_for() -> None:
-    """37, 38, 41."""
+    """Members that Messages lacks are noted as lost; `user` becomes user_id. (EC-37, EC-38, EC-41)"""
     out, drops = sent(n=1, seed=1, logit_bias={}, user="u1", service_tier="flex", logprobs=True, metadata={"a": "b"})
     assert out["metadata"] == {"user_id": "u1"} and "service_tier" not in out
     assert drops == ["seed", "logprobs", "service_tier", "metadata"]
@@ -117,40 +118,41 @@ def test_what_messages_has_no_words_for() -> None:
 @pytest.mark.parametrize(
     ("effort", "more", "profile", "thinking", "wanted"),
     [
-        ("high", {}, OPUS_48, {"type": "adaptive", "display": "summarized"}, "high"),  # 47
+        ("high", {}, OPUS_48, {"type": "adaptive", "display": "summarized"}, "high"),  # EC-47
         ("minimal", {}, OPUS_48, {"type": "adaptive", "display": "summarized"}, "low"),
         ("none", {}, OPUS_48, {"type": "disabled"}, None),
-        ("none", {}, FABLE, None, None),  # 50
+        ("none", {}, FABLE, None, None),  # EC-50
         ("high", {}, FABLE, None, "high"),
-        ("xhigh", {}, OPUS_46, {"type": "adaptive", "display": "summarized"}, "high"),  # 54
+        ("xhigh", {}, OPUS_46, {"type": "adaptive", "display": "summarized"}, "high"),  # EC-54
         ("low", {}, CLAUDE_45, {"type": "enabled", "budget_tokens": 2048}, None),
-        ("high", {"max_tokens": 800}, CLAUDE_45, None, None),  # 49
+        ("high", {"max_tokens": 800}, CLAUDE_45, None, None),  # EC-49
         ("none", {}, CLAUDE_45, None, None),
         ("high", {}, Profile(), None, None),
         (None, {}, OPUS_48, None, None),
     ],
 )
 def test_effort(effort: str | None, more: dict[str, Any], profile: Profile, thinking: Any, wanted: str | None) -> None:
+    """`reasoning_effort` becomes the thinking and effort that the model takes."""
     out, _ = sent(profile, reasoning_effort=effort, **more)
     assert (out.get("thinking"), out.get("output_config", {}).get("effort")) == (thinking, wanted)
 
 
 def test_a_budget_stays_inside_the_cap() -> None:
-    """48: and leaves something for the answer."""
+    """A budget is at least 1024 and below `max_tokens`, so that there is room for a reply. (EC-48)"""
     out, _ = sent(CLAUDE_45, reasoning_effort="high", max_tokens=2000)
     assert 1024 <= out["thinking"]["budget_tokens"] < 2000
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
 def test_a_forced_tool_wins_over_a_budget(choice: Any) -> None:
-    """59."""
+    """A forced tool on a budget model drops the thinking. (EC-59)"""
     out, drops = sent(CLAUDE_45, reasoning_effort="high", tools=[TOOL], tool_choice=choice)
     assert "thinking" not in out and drops == ["thinking"]
     assert out["tool_choice"]["type"] in ("any", "tool")
 
 
 def test_forcing_is_given_up_where_it_is_refused() -> None:
-    """60: the offer is narrowed to the one tool all the same."""
+    """Where forcing is refused the choice is `auto`, and only the named tool is offered. (EC-60)"""
     out, drops = sent(FABLE, tools=[TOOL], tool_choice="required")
     assert (out["tool_choice"], drops) == ({"type": "auto"}, ["tool_choice"])
     other = {"type": "function", "function": {"name": "g"}}
@@ -169,7 +171,7 @@ MIXED = [
 
 
 def test_system_texts_in_the_middle() -> None:
-    """63, 64: never hoisted; the same beginning of a conversation stays the same."""
+    """A later system text keeps its place, so that earlier turns keep their prefix. (EC-63, EC-64)"""
     out, _ = sent(CLAUDE_45, messages=MIXED)
     assert [block["text"] for block in out["system"]] == ["one"]
     assert [turn["role"] for turn in out["messages"]] == ["user", "assistant", "user"]
@@ -181,20 +183,23 @@ def test_system_texts_in_the_middle() -> None:
 
 
 def test_a_system_text_between_call_and_result() -> None:
-    """65."""
+    """A system text between a call and its result goes behind the result. (EC-65)"""
     found = turns(HI, call("c"), {"role": "system", "content": "s"}, result("c"), profile=CLAUDE_45)
     assert [block["type"] for block in found[2]["content"]] == ["tool_result", "text"]
 
 
 def test_developer_is_system() -> None:
-    """66, 68."""
+    """A developer message is a system block, and an empty one is left out. (EC-66, EC-68)"""
     out, _ = sent(messages=[{"role": "developer", "content": "d"}, {"role": "system", "content": ""}, HI])
     assert out["system"] == [{"type": "text", "text": "d"}]
     assert "system" not in sent(messages=[{"role": "system", "content": ""}, HI])[0]
 
 
 def test_turns_take_turns() -> None:
-    """67, 69, 72."""
+    """User messages in a row are one turn, empty texts are left out, the first turn is a user's.
+
+    (EC-67, EC-69, EC-72)
+    """
     assert [b["text"] for b in turns(HI, {"role": "user", "content": "there"})[0]["content"]] == ["Hi", "there"]
     assert [b["type"] for b in turns(HI, {**call("c"), "content": ""}, result("c"))[1]["content"]] == ["tool_use"]
     found = turns({"role": "assistant", "content": "I"}, HI)
@@ -205,7 +210,7 @@ def test_turns_take_turns() -> None:
 
 
 def test_prefill() -> None:
-    """70, 71."""
+    """A prefill is trimmed; where the model takes none, a user turn is added. (EC-70, EC-71)"""
     begun = {"role": "assistant", "content": "So far  "}
     assert turns(HI, begun, profile=OPUS_46)[-1]["content"][0]["text"] == "Continue."
     assert turns(HI, begun, profile=CLAUDE_45)[-1]["content"][0]["text"] == "So far"
@@ -213,7 +218,10 @@ def test_prefill() -> None:
 
 
 def test_results_find_their_calls() -> None:
-    """73 to 76."""
+    """Every call gets its last result, in call order; a result without a call is text.
+
+    (EC-73, EC-74, EC-75, EC-76)
+    """
     orphan = turns(HI, result("nobody", "kept"))
     assert orphan[0]["content"][1]["text"] == "[tool result nobody] kept"
     missing = turns(HI, call("c"), {"role": "user", "content": "stop"})[2]["content"]
@@ -228,7 +236,7 @@ def test_results_find_their_calls() -> None:
 
 
 def test_our_mark_of_an_error_comes_back_as_one() -> None:
-    """80."""
+    """A result that begins with `[tool error]` is an error again. (EC-80)"""
     found = turns(HI, call("c"), result("c", "[tool error] no such file"))[2]["content"][0]
     assert found["is_error"] is True and found["content"] == "no such file"
 
@@ -246,32 +254,34 @@ JPEG = "/9j/4AAQSkZJRg=="
         (
             "data:image/PNG;charset=x;base64," + PIXEL[:40] + "\n" + PIXEL[40:],
             {"type": "base64", "media_type": "image/png", "data": PIXEL},
-        ),  # 82
-        (f"data:image/png;base64,{JPEG}", {"type": "base64", "media_type": "image/jpeg", "data": JPEG}),  # 83
-        (PIXEL, {"type": "base64", "media_type": "image/png", "data": PIXEL}),  # 84
+        ),  # EC-82
+        (f"data:image/png;base64,{JPEG}", {"type": "base64", "media_type": "image/jpeg", "data": JPEG}),  # EC-83
+        (PIXEL, {"type": "base64", "media_type": "image/png", "data": PIXEL}),  # EC-84
         ("https://example.com/a.png", {"type": "url", "url": "https://example.com/a.png"}),
     ],
 )
 def test_pictures(url: str, source: dict[str, Any]) -> None:
+    """A picture's media type is that of its bytes, and its data has no whitespace."""
     assert turns(picture(url))[0]["content"][0]["source"] == source
 
 
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zz4="}},  # 85
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},  # 90
-        {"type": "file", "file": {"file_id": "file-1"}},  # 89
+        {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,PHN2Zz4="}},  # EC-85
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},  # EC-90
+        {"type": "file", "file": {"file_id": "file-1"}},  # EC-89
         {"type": "file", "file": {"file_data": "data:application/zip;base64,UEsDBA=="}},
     ],
 )
 def test_content_that_cannot_be_said_is_refused(part: dict[str, Any]) -> None:
+    """Content that Messages cannot take raises CannotSay."""
     with pytest.raises(CannotSay):
         turns({"role": "user", "content": [part]})
 
 
 def test_documents() -> None:
-    """86, 87: with their names; what the model is said to have shown goes to the user's turn."""
+    """Documents keep their names; one in an assistant turn moves to the next user turn. (EC-86, EC-87)"""
     pdf = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
     found = turns({"role": "user", "content": [pdf]})[0]["content"][0]
     assert (found["type"], found["title"]) == ("document", "a.pdf")
@@ -282,13 +292,14 @@ def test_documents() -> None:
 
 
 def test_unknown_parts_and_members() -> None:
+    """An unknown part becomes a text, and it and an unknown member are noted as lost."""
     out, drops = sent(messages=[{"role": "user", "content": [{"type": "hologram"}]}], prediction={})
     assert out["messages"][0]["content"][0]["text"] == "[hologram]"
     assert drops == ["messages.hologram", "prediction"]
 
 
 def test_breakpoints() -> None:
-    """93, 94: the latest four; without any, the one at the top."""
+    """Of the client's breakpoints the latest four are kept; without any, one is set at the top. (EC-94)"""
     assert sent()[0]["cache_control"] == {"type": "ephemeral"}
     mark = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
     parts = [{"type": "text", "text": str(number), **mark} for number in range(6)]
@@ -301,22 +312,23 @@ def test_breakpoints() -> None:
 @pytest.mark.parametrize(
     ("parameters", "wanted"),
     [
-        (None, {"type": "object", "properties": {}}),  # 99
-        ({"type": "object", "properties": None}, {"type": "object", "properties": {}}),  # 100
+        (None, {"type": "object", "properties": {}}),  # EC-99
+        ({"type": "object", "properties": None}, {"type": "object", "properties": {}}),  # EC-100
         (
             {"anyOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}]},
             {"type": "object", "properties": {"b": {}, "a": {}}},
-        ),  # 101
+        ),  # EC-101
         ({"type": ["object", "null"], "$schema": "x"}, {"type": "object", "properties": {}}),
     ],
 )
 def test_parameters(parameters: Any, wanted: dict[str, Any]) -> None:
+    """A tool's parameters become an object schema, whatever they were."""
     out, _ = sent(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
     assert out["tools"][0]["input_schema"] == wanted
 
 
 def test_names_that_have_to_change_come_back() -> None:
-    """102."""
+    """Names that become equal are made distinct, and are restored. (EC-102)"""
     names = ["actions/download", "actions_download"]
     tools = [{"type": "function", "function": {"name": name}} for name in names]
     out, memo = written("openai_chat", chat_request(tools=tools))
@@ -328,7 +340,7 @@ def test_names_that_have_to_change_come_back() -> None:
 @pytest.mark.parametrize(
     ("more", "wanted"),
     [
-        ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),  # 105
+        ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),  # EC-105
         ({"parallel_tool_calls": False, "tool_choice": "none"}, {"type": "none"}),
         ({"parallel_tool_calls": True}, None),
         ({"tool_choice": "required"}, {"type": "any"}),
@@ -337,10 +349,11 @@ def test_names_that_have_to_change_come_back() -> None:
         (
             {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [TOOL]}}},
             {"type": "any"},
-        ),  # 106
+        ),  # EC-106
     ],
 )
 def test_choice(more: dict[str, Any], wanted: Any) -> None:
+    """Each `tool_choice` becomes that of Messages; allowed_tools narrows the tools."""
     other = {"type": "function", "function": {"name": "g"}}
     out, _ = sent(tools=[TOOL, other], **more)
     assert out.get("tool_choice") == wanted
@@ -348,7 +361,7 @@ def test_choice(more: dict[str, Any], wanted: Any) -> None:
 
 
 def test_no_tools() -> None:
-    """104, 119."""
+    """Empty tools are left out; tools that only the history has are declared. (EC-104, EC-119)"""
     out, _ = sent(tools=[], tool_choice="auto", parallel_tool_calls=False)
     assert not {"tools", "tool_choice"} & set(out)
     out, _ = sent(messages=[HI, call("c"), result("c")])
@@ -366,19 +379,22 @@ def test_no_tools() -> None:
     ],
 )
 def test_arguments_in_the_history(arguments: str, wanted: Any) -> None:
-    """120, 121."""
+    """Arguments of earlier calls become an object, digits unchanged. (EC-120, EC-121)"""
     assert turns(HI, call("c", arguments=arguments), result("c"))[1]["content"][0]["input"] == wanted
 
 
 def test_odd_ids_are_made_safe_on_both_sides() -> None:
-    """122."""
+    """An id outside Anthropic's grammar is made safe, the same in call and result. (EC-122)"""
     found = turns(HI, call("functions.read:0"), result("functions.read:0"))
     made = found[1]["content"][0]["id"]
     assert made == found[2]["content"][0]["tool_use_id"] and "." not in made and ":" not in made
 
 
 def test_structured_output() -> None:
-    """108 to 110: by schema, with what it does not take told in words; by a tool on old models."""
+    """A schema goes up in Anthropic's subset, the rest in words; old models get a tool.
+
+    (EC-108, EC-109, EC-110)
+    """
     schema = {
         "type": "object",
         "properties": {"n": {"type": "integer", "minimum": 1}, "k": {"type": "string", "enum": ["a"]}},
@@ -397,7 +413,7 @@ def test_structured_output() -> None:
 
 
 def test_json_object() -> None:
-    """111."""
+    """`json_object` becomes a system text, and a prefill on models that take one. (EC-111)"""
     form = {"type": "json_object"}
     out, memo = written("openai_chat", chat_request(response_format=form), CLAUDE_45)
     assert "JSON" in out["system"][0]["text"] and memo.prefill == "{"
@@ -407,7 +423,7 @@ def test_json_object() -> None:
 
 
 def test_freeform_tools_become_functions() -> None:
-    """112, the request's half."""
+    """A freeform tool becomes a function with one `input`, its grammar in the description. (EC-112)"""
     custom = {"name": "patch", "description": "d", "format": {"type": "grammar", "grammar": {"definition": "start: x"}}}
     out, memo = written("openai_chat", chat_request(tools=[{"type": "custom", "custom": custom}]))
     assert "start: x" in out["tools"][0]["description"] and memo.freeform == {"patch"}
@@ -415,7 +431,7 @@ def test_freeform_tools_become_functions() -> None:
 
 
 def test_web_search() -> None:
-    """115, 116: dropped where nobody runs it, refused when it is forced, sent where it is known."""
+    """Web search is sent where known, dropped elsewhere, and refused there if forced. (EC-115, EC-116)"""
     out, drops = sent(web_search_options={})
     assert "tools" not in out and drops == ["tools.web_search"]
     known = Profile(hosted_tools=("web_search",))
@@ -431,7 +447,7 @@ THOUGHT = {"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1"
 
 
 def test_thoughts_come_back_signed() -> None:
-    """134, 136, 138: before their call, byte for byte; unsigned and empty ones never."""
+    """Signed details become thinking before their call; unsigned ones are left out. (EC-134, EC-136, EC-138)"""
     sealed = {"type": "reasoning.encrypted", "index": 1, "format": "anthropic-claude-v1", "data": "D"}
     echoed = {**call("c"), "reasoning_content": "hm", "reasoning_details": [THOUGHT, sealed]}
     found = turns(HI, echoed, result("c"), reasoning_effort="high")[1]["content"]
@@ -444,7 +460,7 @@ def test_thoughts_come_back_signed() -> None:
 
 
 def test_a_budget_gives_way_to_a_call_without_its_thoughts() -> None:
-    """135: thinking is left out, and every other thought with it."""
+    """If a call lacks its thinking on a budget model, all thinking is left out. (EC-135)"""
     earlier = {"role": "assistant", "content": "x", "reasoning_details": [THOUGHT]}
     out, drops = sent(CLAUDE_45, messages=[HI, earlier, HI, call("c"), result("c")], reasoning_effort="high")
     assert "thinking" not in out and "thinking" in drops
@@ -452,7 +468,7 @@ def test_a_budget_gives_way_to_a_call_without_its_thoughts() -> None:
 
 
 def test_thoughts_of_others_are_dropped() -> None:
-    """131, 132: only Anthropic's own go to Anthropic."""
+    """Another provider's thinking does not go to Anthropic. (EC-132)"""
     memo = memo_of("openai_chat", chat_request(messages=[HI, {"role": "assistant", "content": "x"}, HI]), OPUS_48)
     alien = Reasoning(("hm",), signature="S", origin="openai_responses")
     turn = memo.request.turns[1]
@@ -481,6 +497,7 @@ def test_thoughts_of_others_are_dropped() -> None:
     ],
 )
 def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
+    """An invalid member raises BadRequest with its path."""
     with pytest.raises(BadRequest) as raised:
         sent(**said)
     assert raised.value.param == place
@@ -488,7 +505,7 @@ def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
 
 @pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
 def test_the_same_conversation_gives_the_same_bytes(client: str) -> None:
-    """95: in another process, with other hashes, too."""
+    """The same conversation is the same bytes in another process with another hash seed. (EC-95)"""
     code = (
         "import json, sys\n"
         "from tests.wire.crossings import written\n"
@@ -526,7 +543,7 @@ def test_the_same_conversation_gives_the_same_bytes(client: str) -> None:
     ],
 )
 def test_odd_schemas_are_no_bug_of_ours(schema: dict[str, Any]) -> None:
-    """Whatever is in them, they are tidied or sent on."""
+    """Whatever is in a schema, it is tidied or sent, and raises nothing."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
     for profile in (Profile(strict_tools=True), Profile(json_schema=False)):
@@ -536,6 +553,7 @@ def test_odd_schemas_are_no_bug_of_ours(schema: dict[str, Any]) -> None:
 
 
 def test_deep_nesting_is_refused_not_a_crash() -> None:
+    """A schema of 200 levels is written without a crash."""
     deep: dict[str, Any] = {}
     for _ in range(200):
         deep = {"type": "object", "properties": {"a": deep}}
@@ -543,7 +561,7 @@ def test_deep_nesting_is_refused_not_a_crash() -> None:
 
 
 def test_a_prefill_and_thinking_do_not_go_together() -> None:
-    """4.2 step 7; nor is a second prefill put behind the client's."""
+    """A prefill drops the thinking, and ours is not added behind the client's (TRANSLATION.md 4.2 step 7)."""
     begun = [HI, {"role": "assistant", "content": "Sure:"}]
     out, drops = sent(CLAUDE_45, messages=begun, reasoning_effort="high")
     assert "thinking" not in out and "thinking" in drops
@@ -562,12 +580,13 @@ def test_a_prefill_and_thinking_do_not_go_together() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(more: dict[str, Any]) -> None:
+    """A contradictory or impossible request raises BadRequest."""
     with pytest.raises(BadRequest):
         sent(**({"tools": [TOOL]} | more))
 
 
 def test_small_things_that_are_easily_lost() -> None:
-    """Pictures in system messages, a budget of nothing, legacy clients that can take one call."""
+    """System pictures move to the first user turn, no budget is no thinking, legacy clients get one call."""
     shown = {
         "role": "system",
         "content": [{"type": "text", "text": "see"}, picture(f"data:image/png;base64,{PIXEL}")["content"][0]],
@@ -579,7 +598,7 @@ def test_small_things_that_are_easily_lost() -> None:
 
 
 def test_long_inputs_cost_little() -> None:
-    """A name like a mail address, a megabyte of arguments: neither may hold up the loop."""
+    """A long user name and a megabyte of arguments take less than a second, so as not to hold up the loop."""
     start = time.perf_counter()
     sent(user="a@" + "." * 200_000 + "@")
     turns(HI, call("c", arguments=json.dumps({"a": [1] * 300_000})), result("c"))

@@ -1,4 +1,4 @@
-"""Replies and streams between the two dialects. The numbers are those of the edge cases (F to J)."""
+"""Replies and streams translated between Chat and Messages."""
 
 import contextlib
 import json
@@ -33,12 +33,12 @@ STOP = chunk("stop") + DONE
 
 
 def claude(*frames: bytes, memo: Memo | None = None) -> Told:
-    """What an Anthropic client gets of a chat stream."""
+    """Return what an Anthropic client gets of a chat stream."""
     return read_messages(cross("anthropic_messages", b"".join(frames), memo))
 
 
 def openai(*frames: bytes, memo: Memo | None = None, wants_usage: bool = False) -> Told:
-    """What an OpenAI client gets of a Messages stream."""
+    """Return what an OpenAI client gets of a Messages stream."""
     memo = memo or memo_of("openai_chat", chat_request(stream=True, stream_options={"include_usage": wants_usage}))
     return read_chat(cross("openai_chat", b"".join(frames), memo), wants_usage)
 
@@ -53,7 +53,7 @@ def fragment(arguments: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def test_the_golden_transcript_of_interleaved_calls() -> None:
-    """182, Appendix A1."""
+    """Interleaved calls become blocks one after the other (TRANSLATION.md Appendix A1). (EC-182)"""
     told = claude(
         chunk(role="assistant", content="Let me check."),
         tools(fragment("", index=0, id="call_a", name="f")),
@@ -77,7 +77,7 @@ def test_the_golden_transcript_of_interleaved_calls() -> None:
 
 
 def test_the_golden_transcript_of_thinking() -> None:
-    """150, Appendix A2."""
+    """Thinking, text, a call and their usage reach a chat client (TRANSLATION.md Appendix A2). (EC-150)"""
     usage: dict[str, Any] = {
         "input_tokens": 5,
         "cache_read_input_tokens": 10,
@@ -103,7 +103,10 @@ def test_the_golden_transcript_of_thinking() -> None:
 
 
 def test_what_servers_do_to_the_first_chunk() -> None:
-    """173, 174, 175, 188, 193."""
+    """Empty chunks, null choices and repeated roles open no block.
+
+    (EC-173, EC-174, EC-175, EC-188, EC-193)
+    """
     first = b'data: {"id":"","created":0,"choices":[],"prompt_filter_results":[]}\n\n'
     null = b'data: {"id":"c","choices":null}\n\n'
     told = claude(
@@ -120,30 +123,31 @@ def test_what_servers_do_to_the_first_chunk() -> None:
 @pytest.mark.parametrize(
     "fragments",
     [
-        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, id="c1", name="f")],  # 176
-        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, id="")],  # 177
-        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, name="")],  # 178
-        [fragment("{", index=1, id="c1", name="f"), fragment("}", index=1)],  # 179
-        [fragment("{", id="c1", name="f"), fragment("}")],  # 180
-        [fragment(None, index=0, id="c1", name="f")],  # 183
-        [fragment({}, index=0, id="c1", name="f")],  # 184
+        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, id="c1", name="f")],  # EC-176
+        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, id="")],  # EC-177
+        [fragment("{", index=0, id="c1", name="f"), fragment("}", index=0, name="")],  # EC-178
+        [fragment("{", index=1, id="c1", name="f"), fragment("}", index=1)],  # EC-179
+        [fragment("{", id="c1", name="f"), fragment("}")],  # EC-180
+        [fragment(None, index=0, id="c1", name="f")],  # EC-183
+        [fragment({}, index=0, id="c1", name="f")],  # EC-184
         [fragment("{", index=0, id="c1", name="fo"), fragment("}", index=0)],
     ],
 )
 def test_fragments_of_one_call(fragments: list[dict[str, Any]]) -> None:
+    """Fragments of one call, however servers spell them, give one call with whole arguments."""
     told = claude(*map(tools, fragments), STOP)
     assert [(call_id, arguments) for call_id, _, arguments in told.calls] == [("c1", "{}")]
-    assert told.stop == "tool_use"  # 144
+    assert told.stop == "tool_use"  # EC-144
 
 
 def test_calls_that_all_have_index_zero() -> None:
-    """181."""
+    """Complete calls that share an index but not an id are separate calls. (EC-181)"""
     told = claude(*(tools(fragment("{}", index=0, id=f"c{n}", name="f")) for n in range(3)), STOP)
     assert [call_id for call_id, _, _ in told.calls] == ["c0", "c1", "c2"]
 
 
 def test_odd_calls() -> None:
-    """A name in pieces; arguments of nobody; a repeated id; calls by id without index; legacy function_call."""
+    """Split names, calls without a name, repeated ids, missing indices and legacy function_call are read."""
     told = claude(
         tools(fragment(None, index=0, id="c", name="get_")),
         tools(fragment(None, index=0, name="weather")),
@@ -152,7 +156,7 @@ def test_odd_calls() -> None:
     )
     assert [name for _, name, _ in told.calls] == ["get_weather"]
     told = claude(tools(fragment('{"a":1}', index=0, id="c")), STOP)
-    assert told.calls == [] and told.stop == "end_turn"  # 145
+    assert told.calls == [] and told.stop == "end_turn"  # EC-145
     told = claude(tools(fragment("{}", id="a", name="f"), fragment("{}", id="b", name="g"), fragment("", id="a")), STOP)
     assert [name for _, name, _ in told.calls] == ["f", "g"]
     told = claude(chunk(function_call={"name": "f", "arguments": "{}"}), chunk("function_call"), DONE)
@@ -161,7 +165,7 @@ def test_odd_calls() -> None:
 
 @pytest.mark.parametrize("call_id", ["", "functions.read:0", "used"])
 def test_ids_that_are_none_are_made(call_id: str) -> None:
-    """Unique in the conversation, within Anthropic's grammar."""
+    """A missing, invalid or used id is replaced by one that is unique and within Anthropic's grammar."""
     history = [
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "used", "name": "f", "input": {}}]},
@@ -176,11 +180,11 @@ def test_ids_that_are_none_are_made(call_id: str) -> None:
 @pytest.mark.parametrize(
     ("usage", "wanted"),
     [
-        ({"prompt_tokens": 10, "completion_tokens": 4, "prompt_cache_hit_tokens": 3}, (7, 3, 4)),  # 153
+        ({"prompt_tokens": 10, "completion_tokens": 4, "prompt_cache_hit_tokens": 3}, (7, 3, 4)),  # EC-153
         (
             {"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 99}},
             (0, 99, 4),
-        ),  # 152
+        ),  # EC-152
         (
             {
                 "prompt_tokens": 291,
@@ -189,12 +193,12 @@ def test_ids_that_are_none_are_made(call_id: str) -> None:
                 "completion_tokens_details": {"reasoning_tokens": 196},
             },
             (291, 0, 222),
-        ),  # 154
+        ),  # EC-154
         ({"prompt_tokens": "10", "completion_tokens": 4.0}, (10, 0, 4)),
     ],
 )
 def test_usage_of_compatible_servers(usage: dict[str, Any], wanted: tuple[int, int, int]) -> None:
-    """185: wherever it stands."""
+    """Usage is read wherever a compatible server puts it, in disjoint parts. (EC-155, EC-185)"""
     data = json.dumps(usage).encode()
     on_finish = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":' + data + b"}\n\n"
     groq = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"usage":' + data + b"}}\n\n"
@@ -207,7 +211,7 @@ def test_usage_of_compatible_servers(usage: dict[str, Any], wanted: tuple[int, i
 
 
 def test_usage_that_never_comes_is_estimated() -> None:
-    """185, 203: and what is unknown is not said again in message_delta."""
+    """Missing usage is estimated, and message_delta leaves unknown input out. (EC-185, EC-203)"""
     lane = crossing("anthropic_messages", "openai_chat")
     out = b"".join(lane.feed(frame + b"\n\n") for frame in (chunk(content="a" * 40) + STOP).split(b"\n\n")[:-1])
     told = read_messages(out)
@@ -216,7 +220,7 @@ def test_usage_that_never_comes_is_estimated() -> None:
 
 
 def test_finish_is_held() -> None:
-    """187, 189, 198: once, behind everything."""
+    """The finish is held and sent once, behind all content. (EC-187, EC-189, EC-198)"""
     told = claude(chunk(content="a"), chunk("length"), chunk("length"), chunk(content="b"))
     assert told.text == "ab" and told.stop == "max_tokens"
 
@@ -233,6 +237,7 @@ def test_finish_is_held() -> None:
     ],
 )
 def test_stop_reasons_of_chat(finish: str, wanted: str) -> None:
+    """Each finish reason of Chat becomes its stop reason of Messages; unknown ones are `end_turn`."""
     assert claude(chunk(content="a"), chunk(finish), DONE).stop == wanted
 
 
@@ -242,18 +247,19 @@ def test_stop_reasons_of_chat(finish: str, wanted: str) -> None:
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
         ("max_tokens", "length"),
-        ("model_context_window_exceeded", "length"),  # 148
+        ("model_context_window_exceeded", "length"),  # EC-148
         ("refusal", "content_filter"),
         ("compaction", "stop"),
         ("tool_use", "stop"),  # without a call
     ],
 )
 def test_stop_reasons_of_messages(stop: str, wanted: str) -> None:
+    """Each stop reason of Messages becomes its finish reason of Chat."""
     assert openai(message({"type": "text", "text": "a"}, stop=stop)).stop == wanted
 
 
 def test_a_stop_sequence_that_the_server_names() -> None:
-    """35."""
+    """A stop sequence that the server names reaches the client, both ways. (EC-35)"""
     end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop","stop_reason":"X"}]}\n\n'
     told = claude(chunk(content="a"), end, DONE)
     assert (told.stop, told.sequence) == ("stop_sequence", "X")
@@ -262,7 +268,7 @@ def test_a_stop_sequence_that_the_server_names() -> None:
 
 
 def test_refusals() -> None:
-    """147, 204: no block at all, with the explanation as the refusal."""
+    """A refusal without blocks carries its explanation as the refusal text. (EC-147, EC-204)"""
     details: dict[str, Any] = {"stop_details": {"type": "refusal", "category": None, "explanation": "no"}}
     told = openai(message(stop="refusal", **details))
     assert (told.stop, told.refusal, told.text) == ("content_filter", "no", "")
@@ -273,7 +279,7 @@ def test_refusals() -> None:
 
 
 def test_mistrals_content_lists() -> None:
-    """190."""
+    """Mistral's content list becomes thinking, then text. (EC-190)"""
     thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
     told = claude(chunk(content=thinking), chunk(content=[{"type": "text", "text": "a"}, {"type": "reference"}]), STOP)
     assert (told.reasoning, told.text, told.kinds) == ("hm", "a", ["thinking", "text"])
@@ -281,16 +287,16 @@ def test_mistrals_content_lists() -> None:
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_and_text_in_turns(name: str) -> None:
-    """140, 191: at most a thought, a text, and a late thought."""
+    """Alternating reasoning and text become at most a thinking, a text and a late thinking. (EC-140, EC-191)"""
     frames = [chunk(**{name: "h"}), chunk(content="a"), chunk(**{name: "m"}), chunk(content="b"), chunk(**{name: "!"})]
     told = claude(*frames, STOP)
     assert told.kinds == ["thinking", "text", "thinking"]
     assert (told.reasoning, told.text) == ("hm!", "ab")
-    assert len(told.signatures) == 2 and all(one.startswith("gw1.") for one in told.signatures)  # 205
+    assert len(told.signatures) == 2 and all(one.startswith("gw1.") for one in told.signatures)  # EC-205
 
 
 def test_text_between_calls() -> None:
-    """192."""
+    """Text, a call and text are three blocks in that order. (EC-192)"""
     told = claude(
         chunk(content="a"),
         tools(fragment("{}", index=0, id="c", name="f")),
@@ -301,7 +307,7 @@ def test_text_between_calls() -> None:
 
 
 def test_details_with_a_signature() -> None:
-    """194: state of another provider goes into our envelope; 137: also without any text."""
+    """Signatures of `reasoning_details` survive, also without any text. (EC-137, EC-194)"""
     detail = {"type": "reasoning.text", "index": 0, "text": "hm", "format": "anthropic-claude-v1"}
     signed = {"type": "reasoning.text", "index": 0, "signature": "S"}
     told = claude(chunk(reasoning_details=[detail]), chunk(reasoning_details=[signed]), chunk(content="a"), STOP)
@@ -316,7 +322,7 @@ def test_details_with_a_signature() -> None:
 
 
 def test_think_tags() -> None:
-    """143."""
+    """With `think_tags` a split <think> becomes reasoning, and no tag leaks. (EC-143)"""
     memo = memo_of("anthropic_messages", profile=Profile(think_tags=True))
     told = claude(chunk(content="<th"), chunk(content="ink>hm</thi"), chunk(content="nk>\na"), STOP, memo=memo)
     assert (told.reasoning, told.text) == ("hm", "a")
@@ -333,7 +339,7 @@ def test_think_tags() -> None:
     ],
 )
 def test_arguments_that_are_no_json(pieces: list[str], wanted: dict[str, Any]) -> None:
-    """206: what was sent is a JSON object in the end."""
+    """Invalid arguments of a call come out as a JSON object. (EC-206)"""
     told = claude(
         tools(fragment("", index=0, id="c", name="f")), *(tools(fragment(one, index=0)) for one in pieces), STOP
     )
@@ -341,7 +347,7 @@ def test_arguments_that_are_no_json(pieces: list[str], wanted: dict[str, Any]) -
 
 
 def test_a_call_that_is_cut_off() -> None:
-    """146: chat keeps what there is; Messages leaves the block out of a whole reply."""
+    """A whole Messages reply leaves a cut call out, or gives it `{}` if it is the only block. (EC-146)"""
     memo = memo_of("anthropic_messages")
     whole = {
         "choices": [
@@ -361,7 +367,7 @@ def test_a_call_that_is_cut_off() -> None:
 
 
 def test_errors_inside_a_chat_stream() -> None:
-    """195, 196, 230: recognised in every shape."""
+    """An error inside a chat stream raises Declined in every shape. (EC-195, EC-196)"""
     for frame in (
         b'data: {"error":{"message":"m","code":429}}\n\n',
         b'data: {"choices":[{"index":0,"delta":{}}],"error":{"message":"m","code":"rate_limit_exceeded"}}\n\n',
@@ -377,7 +383,7 @@ def test_errors_inside_a_chat_stream() -> None:
 
 
 def test_streams_that_break_off() -> None:
-    """197, 210, 211: never a clean end; a finish is enough."""
+    """A stream that ends without a finish raises Broke; with one it ends. (EC-197, EC-210, EC-211)"""
     for frames in ([chunk(content="a")], [chunk(content="a"), DONE], []):
         with pytest.raises(Broke):
             claude(*frames)
@@ -390,7 +396,7 @@ def test_streams_that_break_off() -> None:
 
 
 def test_junk_between_events() -> None:
-    """171, 172: survived once or twice, not for ever."""
+    """Invalid frames are skipped; one at the start or three in a row raise Unreadable. (EC-171, EC-172)"""
     assert claude(chunk(content="a"), b"data: junk\n\n", b": ping\n\n", b"data: \n\n", STOP).text == "a"
     assert (
         claude(chunk(content="a"), b"data: data: {}\n\n", chunk("stop"), b"event: message\ndata: [DONE]\n\n").text
@@ -404,7 +410,7 @@ def test_junk_between_events() -> None:
 
 
 def test_errors_inside_a_messages_stream() -> None:
-    """212."""
+    """An error event inside a Messages stream raises Declined with its fault. (EC-212)"""
     start = message({"type": "text", "text": "a"}).split(b"event: content_block_stop")[0]
     with pytest.raises(Declined) as raised:
         openai(start, event("error", error={"type": "overloaded_error", "message": "m"}))
@@ -412,7 +418,7 @@ def test_errors_inside_a_messages_stream() -> None:
 
 
 def test_a_message_that_begins_twice() -> None:
-    """207, 208: the second counts as long as nothing was said."""
+    """A second message_start replaces the first until content was sent; then it is Broke. (EC-207, EC-208)"""
     start = event("message_start", message={"id": "1", "usage": {"input_tokens": 43, "output_tokens": 1}})
     empty = event("content_block_start", index=0, content_block={"type": "text", "text": ""})
     again = message({"type": "text", "text": "a"})
@@ -423,7 +429,7 @@ def test_a_message_that_begins_twice() -> None:
 
 
 def test_usage_that_is_put_right_later() -> None:
-    """209."""
+    """Input tokens in message_delta replace those of message_start. (EC-209)"""
     whole = message({"type": "text", "text": "a"}, usage={"input_tokens": 43, "output_tokens": 1})
     whole = whole.replace(
         b'"stop_sequence": null}, "usage": {"input_tokens": 43', b'"stop_sequence": null}, "usage": {"input_tokens": 61'
@@ -433,7 +439,7 @@ def test_usage_that_is_put_right_later() -> None:
 
 
 def test_unknown_events_and_deltas_are_ignored() -> None:
-    """213, the crossed half."""
+    """Unknown events and deltas are left out of a translated stream. (EC-213)"""
     strange = event("content_block_delta", index=0, delta={"type": "hologram_delta"}) + event("new_event", x=1)
     whole = message({"type": "text", "text": "a"}).replace(
         b"event: content_block_stop", strange + b"event: content_block_stop"
@@ -442,7 +448,7 @@ def test_unknown_events_and_deltas_are_ignored() -> None:
 
 
 def test_server_tools_stay_between_provider_and_model() -> None:
-    """Text before and after is told apart; 158: citations range over code points."""
+    """A server tool is not sent; texts around it are joined, and citations count code points. (EC-158)"""
     use = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     cited = {
         "type": "text",
@@ -455,6 +461,7 @@ def test_server_tools_stay_between_provider_and_model() -> None:
 
 
 def test_a_tool_use_that_comes_whole() -> None:
+    """A tool_use block with its whole input at its start, without deltas, is a whole call."""
     start = event("message_start", message={"usage": {"input_tokens": 1, "output_tokens": 1}})
     use = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
     block = event("content_block_start", index=0, content_block=use) + event("content_block_stop", index=0)
@@ -463,6 +470,7 @@ def test_a_tool_use_that_comes_whole() -> None:
 
 
 def test_a_legacy_client_gets_its_function_call() -> None:
+    """A client with `functions` gets `function_call`, never tool_calls."""
     memo = memo_of("openai_chat", chat_request(stream=True, functions=[{"name": "f"}]))
     out = cross(
         "openai_chat", message({"type": "tool_use", "id": "t", "name": "f", "input": {}}, stop="tool_use"), memo
@@ -472,7 +480,7 @@ def test_a_legacy_client_gets_its_function_call() -> None:
 
 
 def test_freeform_calls_come_back_as_raw_text() -> None:
-    """112: escapes split across deltas."""
+    """A freeform call comes back as raw text, with JSON escapes decoded across deltas. (EC-112)"""
     said = chat_request(stream=True, tools=[{"type": "custom", "custom": {"name": "p"}}])
     _, memo = written("openai_chat", said)
     start = event("message_start", message={"usage": {"input_tokens": 1, "output_tokens": 1}})
@@ -492,6 +500,7 @@ def test_freeform_calls_come_back_as_raw_text() -> None:
 
 
 def test_structured_output_by_a_tool_is_text_again() -> None:
+    """Structured output that a forced tool has made comes back as text with finish `stop`."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     _, memo = written("openai_chat", chat_request(stream=True, response_format=form), Profile(json_schema=False))
     use = {"type": "tool_use", "id": "t", "name": "json_response", "input": {"a": 1}}
@@ -500,7 +509,7 @@ def test_structured_output_by_a_tool_is_text_again() -> None:
 
 
 def test_a_prefill_of_ours_is_put_back() -> None:
-    """111."""
+    """A prefill that the gateway added is put back before the reply's text. (EC-111)"""
     said = chat_request(stream=True, response_format={"type": "json_object"})
     _, memo = written("openai_chat", said, Profile(thinking="budget", efforts=()))
     told = openai(message({"type": "text", "text": '"a":1}'}), memo=memo)
@@ -508,7 +517,7 @@ def test_a_prefill_of_ours_is_put_back() -> None:
 
 
 def test_stops_that_we_enforce() -> None:
-    """34: across deltas; nothing more is wanted of the upstream."""
+    """A stop sequence that spans deltas cuts the text, and the rest of the upstream is not needed. (EC-34)"""
     _, memo = written("anthropic_messages", messages_request(stream=True, stop_sequences=["STOP"]), Profile(stops=0))
     lane = crossing("anthropic_messages", "openai_chat", memo)
     out = b"".join(map(lane.feed, (chunk(content="ab S"), chunk(content="TO"), chunk(content="P and more"))))
@@ -518,14 +527,14 @@ def test_stops_that_we_enforce() -> None:
 
 
 def test_a_whole_reply_without_content() -> None:
-    """157, 159: and two choices that are one."""
+    """A reply of thinking only has `content: ""`; two choices that are one are joined. (EC-157, EC-159)"""
     assert CHAT.upstream is not None and MESSAGES.upstream is not None and CHAT.client is not None
     memo = memo_of("openai_chat")
     thought = {"type": "thinking", "thinking": "hm", "signature": "S"}
     whole = {"content": [thought], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
     said = json.loads(CHAT.client.write_reply(MESSAGES.upstream.read_reply(json.dumps(whole).encode(), memo), memo))
     assert said["choices"][0]["message"]["content"] == ""
-    assert said["id"].startswith("chatcmpl-")  # 162
+    assert said["id"].startswith("chatcmpl-")  # EC-162
     two = {
         "choices": [
             {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"},
@@ -547,13 +556,13 @@ def test_a_whole_reply_without_content() -> None:
     ],
 )
 def test_bodies_that_are_no_reply(upstream: Any, data: bytes, kind: type[Exception]) -> None:
-    """160."""
+    """A 200 that is not a reply raises Unreadable, or Declined if it holds an error. (EC-160)"""
     with pytest.raises(kind):
         upstream.upstream.read_reply(data, memo_of("openai_chat"))
 
 
 def test_emptiness() -> None:
-    """Worth one question to another target; reasoning, or counted tokens, are something."""
+    """A reply without text or counted tokens is empty and worth another target; reasoning is content."""
     assert CHAT.upstream is not None
     memo = memo_of("anthropic_messages")
     empty = {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}], "usage": {"completion_tokens": 0}}
@@ -572,12 +581,13 @@ def test_emptiness() -> None:
 
 
 def test_pictures_that_a_model_makes_are_marked() -> None:
+    """A picture in a chat stream leaves a mark in the text."""
     told = claude(chunk(content="a"), chunk(images=[{"type": "image_url"}]), STOP)
     assert told.text == "a[images]"
 
 
 def test_all_calls_are_delivered() -> None:
-    """128: whatever was asked about parallel calls; what comes twice is never cut off."""
+    """Both of two calls are delivered, although the client disabled parallel calls. (EC-128)"""
     said = messages_request(
         stream=True, tools=[{"name": "f"}], tool_choice={"type": "auto", "disable_parallel_tool_use": True}
     )
@@ -588,7 +598,7 @@ def test_all_calls_are_delivered() -> None:
 
 
 def test_names_come_back() -> None:
-    """102, 103, 127: in streams and whole replies, members of toolsets with their toolset."""
+    """Shortened names and members of toolsets come back, streamed and whole. (EC-103, EC-127)"""
     long = "n" * 90
     tool_list: list[dict[str, Any]] = [{"name": long}, {"type": "computer_toolset_20260801"}]
     out, memo = written("anthropic_messages", messages_request(stream=True, tools=tool_list))
@@ -606,7 +616,7 @@ def test_names_come_back() -> None:
 
 
 def test_sealed_thoughts_and_empty_ones() -> None:
-    """136, 138: exact on the way out; what has neither text nor state is never told."""
+    """Redacted thinking comes out exactly; thinking without text and state is left out. (EC-136, EC-138)"""
     out = cross("openai_chat", message({"type": "redacted_thinking", "data": "D"}, {"type": "text", "text": "a"}))
     assert b'"reasoning_details":[{"index":0,"type":"reasoning.encrypted","data":"D"' in out
     assert read_chat(out).text == "a"
@@ -617,7 +627,7 @@ def test_sealed_thoughts_and_empty_ones() -> None:
 
 
 def test_a_call_without_a_delta() -> None:
-    """183: chat clients want at least an empty object."""
+    """A call without any delta has the arguments `{}` in chat. (EC-183)"""
     start = event("message_start", message={"usage": {"input_tokens": 1, "output_tokens": 1}})
     use = event("content_block_start", index=0, content_block={"type": "tool_use", "id": "t", "name": "f", "input": {}})
     end = event("content_block_stop", index=0) + event(
@@ -627,7 +637,7 @@ def test_a_call_without_a_delta() -> None:
 
 
 def test_usage_on_every_chunk() -> None:
-    """185: the last counts."""
+    """If every chunk has usage, the last one counts. (EC-185)"""
     frames = []
     for number in (1, 2, 3):
         said = {
@@ -640,7 +650,7 @@ def test_usage_on_every_chunk() -> None:
 
 
 def test_googles_signature_on_a_call() -> None:
-    """141: out to a chat client, and from there back to the same kind of upstream."""
+    """Google's signature on a call reaches a chat client, and goes back upstream from there. (EC-141)"""
     extra = {"google": {"thought_signature": "G"}}
     memo = memo_of("openai_chat", chat_request(stream=True))
     out = cross(
@@ -663,7 +673,7 @@ def test_googles_signature_on_a_call() -> None:
 
 
 def test_padding_is_never_copied() -> None:
-    """44, and the ids of both dialects (162)."""
+    """Obfuscation is not copied across dialects, and ids are the client dialect's. (EC-44, EC-162)"""
     padded = b'data: {"id":"x","obfuscation":"zzz","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
     out = cross("anthropic_messages", padded + STOP)
     assert b"zzz" not in out and b'"id":"msg_' in out
@@ -675,7 +685,7 @@ ODD: list[Any] = [None, True, 5, "x", [], {}, [[]], [5], {"a": []}]
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_odd_types_are_the_providers_fault(odd: Any) -> None:
-    """Anywhere in a frame or a whole reply: never our own crash, so that another target is asked."""
+    """An odd type anywhere in a frame or reply raises at most a GatewayError, so that another target is tried."""
     call = {"index": odd, "id": odd, "type": odd, "function": odd, "extra_content": odd}
     delta = dict.fromkeys(
         ("content", "role", "reasoning", "annotations", "images", "reasoning_details", "refusal"), odd
@@ -707,7 +717,7 @@ def test_odd_types_are_the_providers_fault(odd: Any) -> None:
 
 
 def test_an_error_beside_choices_is_an_error() -> None:
-    """8.4, in a whole reply as in a stream."""
+    """An `error` beside choices of a whole reply raises Declined (TRANSLATION.md 8.4)."""
     assert CHAT.upstream is not None
     said = {"choices": [{"message": None}], "error": {"message": "m", "code": 429}}
     with pytest.raises(Declined) as raised:
@@ -716,7 +726,7 @@ def test_an_error_beside_choices_is_an_error() -> None:
 
 
 def test_numbers_of_a_whole_reply_stay_as_they_were() -> None:
-    """121: digit for digit."""
+    """Numbers in a call's input keep their digits. (EC-121)"""
     assert MESSAGES.upstream is not None and CHAT.client is not None
     use = b'{"type":"tool_use","id":"t","name":"f","input":{"a":1.10,"b":12345678901234567890123,"c":1e400}}'
     data = b'{"content":[' + use + b'],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}'
@@ -727,7 +737,7 @@ def test_numbers_of_a_whole_reply_stay_as_they_were() -> None:
 
 
 def test_only_the_first_choice_of_several() -> None:
-    """6.1: whatever the order; what another one only repeats is not joined to it."""
+    """Of several choices only the one with index 0 is used, in any order (TRANSLATION.md 6.1)."""
     two = {"choices": [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "A"}}]}
     assert claude(b"data: " + json.dumps(two).encode() + b"\n\n", STOP).text == "A"
     assert CHAT.upstream is not None
@@ -737,7 +747,7 @@ def test_only_the_first_choice_of_several() -> None:
 
 
 def test_cut_calls_and_nothing_else() -> None:
-    """146: one is kept, empty, so that the turn says something."""
+    """If all calls are cut, one is kept with an empty input, so that the turn has a block. (EC-146)"""
     assert CHAT.upstream is not None and MESSAGES.client is not None
     calls = [fragment('{"x":', id=f"c{n}", name="f") for n in (0, 1)]
     whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "length"}]}

@@ -1,4 +1,10 @@
-"""Events and whole replies are the same thing told twice; blocks in order; texts filtered as they come."""
+"""Events and whole replies are two forms of the same reply.
+
+`unfold` turns a whole reply into events, so that it can be streamed; `fold` turns events into a whole reply, so that a
+stream can be stored or returned whole. The law `fold(unfold(reply)) == reply` says that neither loses anything. The
+other tests here are about filters of events: BlockSequencer lets one block be open at a time, StopFilter cuts texts at
+stop sequences, and ThinkFilter takes think tags out of texts.
+"""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -65,7 +71,7 @@ REPLIES = st.builds(
 
 @given(REPLIES)
 def test_folding_is_unfolding_backwards(reply: Reply) -> None:
-    """The law of HOUSE.md section 5."""
+    """Folding the events of a reply gives the same reply (HOUSE.md section 5)."""
     assert fold(unfold(reply)) == reply
 
 
@@ -76,7 +82,7 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 @given(BLOCKS, st.randoms(use_true_random=False))
 def test_blocks_are_put_in_order_without_a_loss(blocks: list[Block], dice: "object") -> None:
-    """However the events of several blocks are shuffled into each other: one open at a time, dense, all told."""
+    """However blocks are interleaved, one is open at a time, indices are dense, and none is lost."""
     reply = Reply("i", "m", tuple(blocks), Stop(StopReason.END))
     started, *middle, finished = unfold(reply)
     queues: dict[int, list[Event]] = {}
@@ -106,7 +112,7 @@ def test_blocks_are_put_in_order_without_a_loss(blocks: list[Block], dice: "obje
 
 @given(REPLIES)
 def test_both_writers_stay_within_their_grammar(reply: Reply) -> None:
-    """Whatever a reply is made of, its stream can be read by the strictest client."""
+    """The strictest client can read the stream of any reply."""
     for dialect, read in ((CHAT, read_chat), (MESSAGES, read_messages)):
         assert dialect.client is not None
         memo = memo_of(dialect.name)
@@ -121,7 +127,7 @@ def test_both_writers_stay_within_their_grammar(reply: Reply) -> None:
 
 @given(st.lists(st.text("abx", max_size=4)), st.lists(st.text("abx", min_size=1, max_size=3), min_size=1, max_size=3))
 def test_stop_sequences_cut_wherever_the_deltas_are_cut(pieces: list[str], stops: list[str]) -> None:
-    """What is told is what stands before the first sequence, and nothing is held back for ever."""
+    """The text ends before the first stop sequence, and without one nothing is held back."""
     filtered = StopFilter(tuple(stops))
     events: list[Event] = [BlockStarted(0, Text("")), *(BlockDelta(0, one) for one in pieces), BlockEnded(0)]
     told = [out for event in events for out in filtered.feed(event)]
@@ -138,6 +144,7 @@ def test_stop_sequences_cut_wherever_the_deltas_are_cut(pieces: list[str], stops
 
 
 def test_stops_leave_everything_else_alone() -> None:
+    """The stop filter leaves calls and their deltas as they are."""
     filtered = StopFilter(("S",))
     call = BlockStarted(1, ToolCall("i", "n", ""))
     for event in (call, BlockDelta(1, "S"), BlockEnded(1)):
@@ -147,6 +154,8 @@ def test_stops_leave_everything_else_alone() -> None:
 
 @given(st.text("<think>/ab\n", max_size=40), st.lists(st.integers(0, 40)))
 def test_think_tags_come_out_the_same_however_they_are_cut(text: str, cuts: list[int]) -> None:
+    """Thoughts and text do not depend on where the deltas are cut."""
+
     def split(pieces: list[str]) -> tuple[str, str]:
         thinking = ThinkFilter()
         told = [one for piece in pieces for one in thinking.feed(piece)] + list(thinking.end())
@@ -160,6 +169,7 @@ def test_think_tags_come_out_the_same_however_they_are_cut(text: str, cuts: list
 
 
 def test_a_thought_in_tags() -> None:
+    """A text that begins with <think> is a thought until the closing tag; a later or partial tag is text."""
     thinking = ThinkFilter()
     told = [*thinking.feed(" <think>\nhm</think>\n\nyes"), *thinking.end()]
     assert told == [(True, "hm"), (False, "yes")]

@@ -1,4 +1,4 @@
-"""Messages requests written for Chat upstreams. The numbers are those of the edge cases (B to F)."""
+"""Messages requests written for Chat upstreams."""
 
 import json
 from typing import Any
@@ -44,14 +44,14 @@ def results(*found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_output_cap() -> None:
-    """22, 23."""
+    """`max_tokens` becomes the profile's field, at most its `max_output`. (EC-22, EC-23)"""
     assert sent()[0]["max_completion_tokens"] == 1000 and "max_tokens" not in sent()[0]
     assert sent(Profile())[0]["max_tokens"] == 1000
     assert sent(Profile(max_output=10))[0]["max_tokens"] == 10
 
 
 def test_sampling_and_stops() -> None:
-    """29, 33: what the upstream cannot do is done here, or noted."""
+    """Sampling that the upstream does not take is noted as lost; stops beyond its bound are kept here. (EC-33)"""
     out, drops = sent(temperature=0.5, top_k=3, stop_sequences=["a", "b", "c", "d", "e", "f"])
     assert out["temperature"] == 0.5 and out["top_k"] == 3 and out["stop"] == ["a", "b", "c", "d"] and not drops
     reasoning = Profile(sampling=False, penalties=False, stops=0, top_k=False)
@@ -63,7 +63,7 @@ def test_sampling_and_stops() -> None:
 
 
 def test_identity_and_tier() -> None:
-    """39, 40."""
+    """The user id is hashed to OpenAI's length and the tier is mapped. (EC-39, EC-40)"""
     user = json.dumps({"device": "x" * 300, "session_id": "12345678-1234-1234-1234-123456789012"})
     out, _ = sent(metadata={"user_id": user}, service_tier="standard_only")
     assert len(out["safety_identifier"]) == 64 and out["service_tier"] == "default"
@@ -74,7 +74,7 @@ def test_identity_and_tier() -> None:
 
 
 def test_streams_ask_for_usage_without_padding() -> None:
-    """42, 44, 46."""
+    """A stream requests usage and no obfuscation; a large cap makes the call a stream. (EC-42, EC-44, EC-46)"""
     padded = Profile(obfuscation=True)
     assert sent(padded, stream=True)[0]["stream_options"] == {"include_usage": True, "include_obfuscation": False}
     assert sent(stream=True)[0]["stream_options"] == {"include_usage": True}
@@ -87,15 +87,16 @@ def test_streams_ask_for_usage_without_padding() -> None:
     ("more", "wanted"),
     [
         ({}, None),
-        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "low"),  # 52
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "low"),  # EC-52
         ({"thinking": {"type": "enabled", "budget_tokens": 20_000}}, "high"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 2000}, "output_config": {"effort": "max"}}, "high"),  # 53
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}, "output_config": {"effort": "max"}}, "high"),  # EC-53
         ({"thinking": {"type": "adaptive"}}, None),
-        ({"thinking": {"type": "between_tools"}, "output_config": {"effort": "medium"}}, "medium"),  # 55
+        ({"thinking": {"type": "between_tools"}, "output_config": {"effort": "medium"}}, "medium"),  # EC-55
         ({"thinking": {"type": "disabled"}}, "none"),
     ],
 )
 def test_effort(more: dict[str, Any], wanted: str | None) -> None:
+    """`thinking` and `output_config.effort` become the nearest `reasoning_effort`; the effort wins."""
     assert sent(**more)[0].get("reasoning_effort") == wanted
 
 
@@ -114,7 +115,7 @@ def test_effort(more: dict[str, Any], wanted: str | None) -> None:
     ],
 )
 def test_knobs(knob: str, on: dict[str, Any], off: dict[str, Any]) -> None:
-    """61 and the table of TRANSLATION.md 3.6."""
+    """Thinking on and off is written with the profile's own member (TRANSLATION.md 3.6). (EC-61)"""
     profile = Profile(knob=knob)
     base = set(sent(profile)[0])
     for thinking, wanted in (({"type": "enabled", "budget_tokens": 2000}, on), ({"type": "disabled"}, off)):
@@ -123,14 +124,14 @@ def test_knobs(knob: str, on: dict[str, Any], off: dict[str, Any]) -> None:
 
 
 def test_adaptive_thinking_on_a_model_that_takes_budgets_only() -> None:
-    """51: in the translation lane of Messages itself."""
+    """In the translation lane of Messages itself adaptive thinking becomes a budget. (EC-51)"""
     memo = memo_of("anthropic_messages", messages_request(thinking={"type": "adaptive"}, max_tokens=20_000))
     memo.profile = Profile(thinking="budget", efforts=())
     assert write(memo)["thinking"] == {"type": "enabled", "budget_tokens": 8192}
 
 
 def test_system_texts() -> None:
-    """92: the attribution line is Anthropic's only."""
+    """The system text loses Anthropic's attribution line and has the profile's role. (EC-92)"""
     system = [{"type": "text", "text": "x-anthropic-billing-header: cc"}, {"type": "text", "text": "Be brief."}]
     assert turns(HI, system=system)[0] == {"role": "developer", "content": "Be brief."}
     assert turns(HI, system=system, profile=Profile())[0]["role"] == "system"
@@ -139,7 +140,7 @@ def test_system_texts() -> None:
 
 
 def test_results_before_the_rest() -> None:
-    """77, 78, 81: pictures behind all results of their turn."""
+    """All results of a turn come first, with their pictures in the user message behind them. (EC-77, EC-78, EC-81)"""
     answer = results(
         {"tool_use_id": "a", "content": [{"type": "text", "text": "see"}, image()]},
         {"tool_use_id": "b"},
@@ -157,12 +158,13 @@ def image() -> dict[str, Any]:
 
 
 def test_errors_are_marked() -> None:
-    """80."""
+    """The text of a failed result begins with `[tool error]`. (EC-80)"""
     found = turns(HI, use("a"), results({"tool_use_id": "a", "content": "no", "is_error": True}))
     assert found[2]["content"] == "[tool error] no"
 
 
 def test_every_call_is_answered() -> None:
+    """A call without a result gets one that says it was interrupted. (EC-74)"""
     found = turns(HI, use("a"), HI)
     assert [one["role"] for one in found] == ["user", "assistant", "tool", "user"]
     assert "interrupted" in found[2]["content"]
@@ -172,7 +174,7 @@ def test_every_call_is_answered() -> None:
     ("block", "profile"),
     [
         ({"type": "document", "source": {"type": "url", "url": "https://x.example/a.pdf"}}, OPENAI),
-        ({"type": "document", "source": {"type": "file", "file_id": "f"}}, OPENAI),  # 89
+        ({"type": "document", "source": {"type": "file", "file_id": "f"}}, OPENAI),  # EC-89
         ({"type": "image", "source": {"type": "file", "file_id": "f"}}, OPENAI),
         ({"type": "image", "source": {"type": "url", "url": "https://x.example/a.png"}}, Profile(image_url=False)),
         (image(), Profile(image=False)),
@@ -184,11 +186,13 @@ def test_every_call_is_answered() -> None:
     ],
 )
 def test_content_that_cannot_be_said_is_refused(block: dict[str, Any], profile: Profile) -> None:
+    """Content that the profile does not take raises CannotSay."""
     with pytest.raises(CannotSay):
         turns({"role": "user", "content": [block]}, profile=profile)
 
 
 def test_documents_and_search_results() -> None:
+    """Text documents and search results become text with a heading."""
     text = {"type": "document", "title": "t", "context": "c", "source": {"type": "text", "data": "body"}}
     found = {"type": "search_result", "title": "T", "source": "s", "content": [{"type": "text", "text": "hit"}]}
     parts = turns({"role": "user", "content": [text, found]})[0]["content"]
@@ -207,7 +211,7 @@ def test_documents_and_search_results() -> None:
     ],
 )
 def test_cache_marks(profile: Profile, member: str | None) -> None:
-    """93."""
+    """Cache marks are dropped, kept or turned into breakpoints, by profile. (EC-93)"""
     out, drops = sent(profile, messages=[{"role": "user", "content": [{"type": "text", "text": "x", **MARK}]}])
     content = out["messages"][0]["content"]
     if member is None:
@@ -217,7 +221,7 @@ def test_cache_marks(profile: Profile, member: str | None) -> None:
 
 
 def test_tools_and_choice() -> None:
-    """103 to 106, 127."""
+    """Long names are shortened and restored, empty tools are left out, choices are mapped. (EC-103, EC-104)"""
     long = "n" * 90
     tools = [{**TOOL, "name": long, "strict": True, **MARK}, TOOL]
     choice = {"type": "tool", "name": long, "disable_parallel_tool_use": True}
@@ -234,12 +238,13 @@ def test_tools_and_choice() -> None:
 
 
 def test_too_many_tools() -> None:
+    """More tools than the 128 that OpenAI takes raise CannotSay."""
     with pytest.raises(CannotSay):
         sent(tools=[{**TOOL, "name": f"f{number}"} for number in range(129)])
 
 
 def test_built_in_tools_have_the_schemas_that_they_are_known_to_have() -> None:
-    """127: a toolset is one function for each member, and comes back as a member."""
+    """Built-in tools become functions; a toolset becomes one function for each member. (EC-127)"""
     tools = [
         {"type": "bash_20250124", "name": "bash"},
         {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"},
@@ -258,7 +263,7 @@ def test_built_in_tools_have_the_schemas_that_they_are_known_to_have() -> None:
 
 
 def test_calls_in_the_history() -> None:
-    """121, 123."""
+    """Arguments keep their digits, and Mistral's ids are nine alphanumerics. (EC-121, EC-123)"""
     found = turns(HI, use("a", n=12345678901234567890123), results({"tool_use_id": "a"}))
     assert found[1] == {
         "role": "assistant",
@@ -283,7 +288,7 @@ THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "S"}
 @pytest.mark.parametrize(
     ("replay", "has_tools", "wanted"),
     [
-        ("forbidden", True, {}),  # 131
+        ("forbidden", True, {}),  # EC-131
         ("ignored", True, {}),
         ("allowed", False, {"reasoning_content": "hm"}),
         ("required", False, {"reasoning_content": "hm"}),
@@ -291,6 +296,7 @@ THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "S"}
     ],
 )
 def test_thoughts_in_the_history(replay: str, has_tools: bool, wanted: dict[str, Any]) -> None:
+    """Earlier thinking goes up only if the profile's `reasoning_replay` allows it."""
     said = {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "x"}]}
     tools = [TOOL] if has_tools else []
     found = turns(HI, said, HI, profile=Profile(reasoning_replay=replay), tools=tools)[1]
@@ -298,7 +304,7 @@ def test_thoughts_in_the_history(replay: str, has_tools: bool, wanted: dict[str,
 
 
 def test_a_server_that_wants_reasoning_gets_a_space_at_least() -> None:
-    """139."""
+    """A server that requires reasoning gets a space for a turn without any. (EC-139)"""
     found = turns(
         HI, use("a"), results({"tool_use_id": "a"}), profile=Profile(reasoning_replay="required"), tools=[TOOL]
     )
@@ -306,6 +312,7 @@ def test_a_server_that_wants_reasoning_gets_a_space_at_least() -> None:
 
 
 def test_details_are_told_with_their_index() -> None:
+    """`reasoning_details` have an index, with signed text and encrypted data apart."""
     said = {"role": "assistant", "content": [THOUGHT, {"type": "redacted_thinking", "data": "D"}]}
     found = turns(HI, said, HI, profile=Profile(reasoning_replay="details"))[1]["reasoning_details"]
     assert found == [
@@ -315,6 +322,7 @@ def test_details_are_told_with_their_index() -> None:
 
 
 def test_structured_output() -> None:
+    """A schema becomes `response_format`, strict only if it is closed, or a JSON object plus words."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     config = {"format": {"type": "json_schema", "schema": schema}}
     form = sent(output_config=config)[0]["response_format"]["json_schema"]
@@ -328,6 +336,7 @@ def test_structured_output() -> None:
 
 
 def test_what_only_anthropic_knows() -> None:
+    """Members that only Anthropic has are noted as lost; a thread raises CannotSay."""
     out, drops = sent(container="c", inference_geo="eu", context_management={}, cache_control={"type": "ephemeral"})
     assert drops == ["container", "inference_geo", "context_management"]
     assert not {"container", "inference_geo", "context_management", "cache_control"} & set(out)
@@ -365,13 +374,14 @@ def test_what_only_anthropic_knows() -> None:
     ],
 )
 def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
+    """An invalid member raises BadRequest with its path."""
     with pytest.raises(BadRequest) as raised:
         sent(**said)
     assert raised.value.param == place
 
 
 def test_messages_to_messages_in_the_translation_lane() -> None:
-    """87, 88: documents leave the assistant's turn, citations the user's."""
+    """Documents leave the assistant's turn, and citations leave the user's. (EC-87, EC-88)"""
     cited = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
     document = {"type": "document", "source": {"type": "text", "data": "d"}}
     said = messages_request(
@@ -388,7 +398,7 @@ def test_messages_to_messages_in_the_translation_lane() -> None:
 
 
 def test_legacy_functions_of_a_chat_client() -> None:
-    """Calls without ids are paired by their order."""
+    """Legacy function calls, which have no ids, are paired with their results by order."""
     called = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
     said = chat_request(
         messages=[HI, called, {"role": "function", "name": "f", "content": "r"}], functions=[{"name": "f"}]
@@ -400,6 +410,7 @@ def test_legacy_functions_of_a_chat_client() -> None:
 
 
 def test_custom_calls_are_kept_where_they_are_known() -> None:
+    """Custom tools stay custom where the profile has them, and else become functions with one `input`."""
     custom = {
         "type": "custom",
         "custom": {"name": "p", "description": "d", "format": {"type": "grammar", "grammar": {}}},

@@ -1,4 +1,4 @@
-"""Dialects that are only carried."""
+"""Dialects that are only passed through."""
 
 import pytest
 
@@ -12,14 +12,14 @@ EMBEDDINGS = DIALECTS["openai_embeddings"]
 
 
 def test_usage_is_read_in_both_vocabularies() -> None:
-    """Chat's words, and those of images and audio."""
+    """Usage is read in chat's names and in those of images and audio."""
     assert EMBEDDINGS.glance(b'{"usage":{"prompt_tokens":3}}').usage == Usage(input=3)
     assert EMBEDDINGS.glance(b'{"usage":{"input_tokens":3,"output_tokens":4}}').usage == Usage(input=3, output=4)
     assert EMBEDDINGS.glance(b"{}").usage is None
 
 
 def test_an_error_in_a_200_is_a_fault() -> None:
-    """Whatever the endpoint."""
+    """An `error` in a 200 raises Declined, and a body that is not JSON raises Unreadable."""
     with pytest.raises(Declined):
         EMBEDDINGS.glance(b'{"error":{"message":"m"}}')
     with pytest.raises(Unreadable):
@@ -27,7 +27,7 @@ def test_an_error_in_a_200_is_a_fault() -> None:
 
 
 def test_events_are_carried_and_errors_found() -> None:
-    """An image stream says when it is done in words of its own."""
+    """Events pass through unchanged, their usage is read, and an error among them raises Declined."""
     lane = EMBEDDINGS.watch(Asked())
     assert not lane.passes(b"data: x\n\n")
     assert lane.feed(b": c\n\n") == b": c\n\n"
@@ -43,7 +43,7 @@ def test_events_are_carried_and_errors_found() -> None:
 
 
 def test_bytes_have_no_words_for_an_error() -> None:
-    """A sound that breaks off is cut, not ended."""
+    """A byte stream has no error event: `fail` writes nothing, and the connection is cut."""
     lane = BytesLane()
     assert lane.feed(b"RIFF") == b"RIFF" and lane.passes(b"x")
     assert lane.end() == b"" and lane.fail(InternalError("x"), "r") == b""

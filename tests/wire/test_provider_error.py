@@ -1,4 +1,4 @@
-"""A provider's error, in any shape: what it says, what it means, how long to wait."""
+"""A provider's error in any shape: its message, its fault, and how long to wait."""
 
 from email.utils import formatdate
 from typing import Any
@@ -30,19 +30,19 @@ SHAPES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_message_is_found_in_every_shape(name: str) -> None:
-    """TRANSLATION.md 8.1."""
+    """The message is found in every known shape of an error (TRANSLATION.md 8.1). (EC-243, EC-244)"""
     body, message = SHAPES[name]
     assert said_in(msgspec.json.encode(body), 500).message == message
 
 
 @pytest.mark.parametrize("body", [b"", b"<html><h1>secret stack</h1>", b"\xff\xfe\x00\x01"])
 def test_pages_and_binary_are_never_quoted(body: bytes) -> None:
-    """HTML from a proxy says nothing to an SDK (edge case 245)."""
+    """HTML and binary bodies are not quoted: the message names the status only. (EC-245)"""
     assert said_in(body, 502).message == "The provider answered with status 502"
 
 
 def test_a_plain_text_is_quoted_up_to_a_bound() -> None:
-    """A sentence is useful, a page is not."""
+    """A plain text is quoted, but no more than 500 characters of it."""
     assert said_in(b"upstream connect error", 503).message == "upstream connect error"
     assert len(said_in(b"x" * 10_000, 503).message) == 500
 
@@ -78,7 +78,7 @@ def test_a_plain_text_is_quoted_up_to_a_bound() -> None:
     ],
 )
 def test_status_and_words_decide_the_fault(status: int, error: dict[str, Any], fault: Fault) -> None:
-    """TRANSLATION.md 9.1, first column."""
+    """The status, code and words of an error decide its fault (TRANSLATION.md 9.1, first column)."""
     body = msgspec.json.encode({"error": error})
     assert read_declined("openai_chat", status, {}, body, NOW).fault is fault
 
@@ -95,7 +95,7 @@ def test_status_and_words_decide_the_fault(status: int, error: dict[str, Any], f
     ],
 )
 def test_an_error_inside_a_200_has_the_status_that_it_names(error: Any, status: int) -> None:
-    """Codes and types stand for what HTTP would have said (TRANSLATION.md 8.4)."""
+    """An error in a 200 has the status that its code or type stands for (TRANSLATION.md 8.4)."""
     assert read_inner("openai_chat", error).status == status
 
 
@@ -120,12 +120,12 @@ def test_an_error_inside_a_200_has_the_status_that_it_names(error: Any, status: 
 def test_the_wait_comes_from_the_first_source_that_is_sane(
     headers: dict[str, str], message: str, seconds: float | None
 ) -> None:
-    """Edge cases 234-236; negative, endless and nonsense are ignored."""
+    """The wait is the first valid source; negative, endless and odd ones are skipped. (EC-234, EC-235, EC-236)"""
     assert read_wait(headers, message, NOW) == (pytest.approx(seconds) if seconds is not None else None)
 
 
 def test_should_retry_is_read() -> None:
-    """Both SDK families obey it before their own table (edge case 237)."""
+    """x-should-retry is read as true, false or absent; both SDK families obey it first. (EC-237)"""
     assert read_declined("openai_chat", 503, {"x-should-retry": "false"}, b"", NOW).should_retry is False
     assert read_declined("openai_chat", 400, {"x-should-retry": "true"}, b"", NOW).should_retry is True
     assert read_declined("openai_chat", 503, {}, b"", NOW).should_retry is None

@@ -1,4 +1,4 @@
-"""Every recorded Responses stream goes through, raw and kept and crossed; every other one reaches a Responses client."""
+"""Every recorded Responses stream passes raw, recorded and translated; other streams reach a Responses client."""
 
 import json
 import re
@@ -38,14 +38,14 @@ def is_whole(recording: Recording) -> bool:
     )
 
 
-# Whoever recorded it has shortened its deltas, and not the items that they make.
+# The deltas of this recording were shortened by hand, but the items that they make were not.
 EDITED = "shell-container"
 WHOLE = [one for one in THEIRS if is_whole(one)]
 BROKEN = [one for one in THEIRS if one not in WHOLE]
 
 
 def memo_for(client: str) -> Memo:
-    """Of a request that offers what the recorded ones did, as far as their clients' dialect can."""
+    """Return the memo of a request with the tools that the recorded ones had, as far as the dialect can."""
     custom = {"type": "custom", "custom": {"name": "write_sql"}}
     return memo_of(client, chat_request(stream=True, tools=[custom]) if client == "openai_chat" else None)
 
@@ -59,14 +59,14 @@ def raw(recording: Recording) -> bytes:
 
 @pytest.mark.parametrize("recording", WHOLE, ids=str)
 def test_byte_for_byte(recording: Recording) -> None:
-    """To the event that ends it."""
+    """The raw lane keeps every byte up to the event that ends the stream."""
     assert recording.stream.startswith(raw(recording).rstrip(b"\n"))
 
 
 @pytest.mark.parametrize("recording", BROKEN, ids=str)
 @CLIENTS
 def test_a_recorded_failure_is_one(recording: Recording, client: str) -> None:
-    """Raw and crossed: the provider's own error is raised, never swallowed."""
+    """A recorded failure raises the provider's own error, raw and translated."""
     with pytest.raises(UpstreamFault):
         raw(recording)
     with pytest.raises(UpstreamFault):
@@ -75,7 +75,10 @@ def test_a_recorded_failure_is_one(recording: Recording, client: str) -> None:
 
 @pytest.mark.parametrize("recording", WHOLE, ids=str)
 def test_what_is_kept_is_told_frame_for_frame(recording: Recording) -> None:
-    """Ids of the response apart; the end is held back until it is stored, and is what is stored."""
+    """The recording lane keeps every frame but the response's own members, such as its id.
+
+    It holds back the last event, whose response is the one to be stored.
+    """
     lane = RecordingLane(RESPONSES.watch(Asked()), MARKS)
     told = [lane.feed(frame) for frame in frames([recording.stream])]
     end = lane.end()
@@ -97,7 +100,7 @@ def test_what_is_kept_is_told_frame_for_frame(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", WHOLE, ids=str)
 @CLIENTS
 def test_a_crossing_loses_nothing(recording: Recording, client: str) -> None:
-    """Text, reasoning, calls and usage, in a stream of the client's grammar, however it was cut."""
+    """Text, reasoning, calls and usage reach the client in its grammar, however the stream is cut."""
     out = cross(client, recording.stream, memo_for(client), "openai_responses")
     found, wanted = (read_messages if client == "anthropic_messages" else read_chat)(out), naive(recording)
     placed = re.sub(r"\[\w+\]", "", found.text) if client == "anthropic_messages" else found.text
@@ -105,7 +108,7 @@ def test_a_crossing_loses_nothing(recording: Recording, client: str) -> None:
     assert found.reasoning.replace("\n\n", "") == wanted.reasoning.replace("\n\n", "")
     offered = ("write_sql",) if client == "openai_chat" else ()
     calls = [(name, arguments) for name, arguments in wanted.calls if name in offered or arguments.startswith("{")]
-    if "x-search" in recording.name:  # its own searches, told as calls of custom tools that nobody has offered
+    if "x-search" in recording.name:  # its own searches, sent as calls of custom tools that the request does not offer
         calls = []
     assert [(name, _plain(arguments)) for _, name, arguments in found.calls] == [
         (name, _plain(arguments)) for name, arguments in calls
@@ -122,7 +125,7 @@ def _plain(arguments: str) -> Any:
 @pytest.mark.sdk
 @pytest.mark.parametrize("recording", WHOLE, ids=str)
 async def test_the_sdks_put_the_reply_together(recording: Recording, serve_stream: Serve) -> None:
-    """With the official accumulators, in all three dialects."""
+    """The accumulators of all three dialects' SDKs build the recorded reply."""
     if EDITED in recording.name:
         pytest.skip("its deltas and its items differ")
     wanted = naive(recording)
@@ -159,7 +162,7 @@ def for_responses(recording: Recording, chunks: list[bytes] | None = None) -> by
 
 @pytest.mark.parametrize("recording", OTHERS, ids=str)
 def test_a_responses_client_gets_every_other_stream(recording: Recording) -> None:
-    """In the grammar of Responses, and without a loss, however it was cut."""
+    """Every Chat and Messages recording reaches a Responses client without a loss, however it is cut."""
     out = for_responses(recording)
     (found, final), wanted = read_responses(out), naive(recording)
     assert found.text.replace("\n\n", "") == wanted.text.replace("\n\n", "")
@@ -175,7 +178,7 @@ def test_a_responses_client_gets_every_other_stream(recording: Recording) -> Non
 @pytest.mark.sdk
 @pytest.mark.parametrize("recording", OTHERS, ids=str)
 async def test_the_sdk_folds_what_a_responses_client_gets(recording: Recording, serve_stream: Serve) -> None:
-    """`responses.stream`: its final response is the one that ended the stream."""
+    """`responses.stream` builds the recorded text; an incomplete response raises as the SDK does."""
     wanted, url = naive(recording), serve_stream(for_responses(recording))
     async with openai.AsyncOpenAI(base_url=url, api_key="k") as client:
         more: Any = {"model": "m", "input": "Hi"}
@@ -184,7 +187,7 @@ async def test_the_sdk_folds_what_a_responses_client_gets(recording: Recording, 
                 pass
             try:
                 final = await events.get_final_response()
-            except RuntimeError:  # the SDK wants `completed`; what was cut by a limit or a filter is `incomplete`
+            except RuntimeError:  # the SDK needs `completed`; a reply cut by a limit or a filter is `incomplete`
                 assert b"response.incomplete" in for_responses(recording)
                 return
     assert final.output_text.replace("\n\n", "") == wanted.text.replace("\n\n", "")

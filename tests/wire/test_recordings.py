@@ -1,4 +1,4 @@
-"""Every recorded stream of a real provider goes through: raw as it came, crossed without a loss, however it is cut."""
+"""Every recorded stream of a real provider passes raw unchanged and is translated without a loss, however it is cut."""
 
 import json
 
@@ -32,7 +32,7 @@ def told(recording: Recording, stream: bytes) -> Told:
 
 @pytest.mark.parametrize("recording", GOOD, ids=str)
 def test_the_same_dialect_goes_through_byte_for_byte(recording: Recording) -> None:
-    """Frame for frame; the only thing added is an end that the provider forgot."""
+    """The raw lane keeps every byte of a recording; it adds only an end that the provider left out."""
     if any(word in recording.name for word in UNFINISHED):
         pytest.skip("never finishes")
     if REPEATED in recording.name:
@@ -46,9 +46,10 @@ def test_the_same_dialect_goes_through_byte_for_byte(recording: Recording) -> No
 
 @pytest.mark.parametrize("recording", GOOD, ids=str)
 def test_cuts_change_nothing(recording: Recording) -> None:
-    """At every place up to 4 KiB, at 200 seeded places, byte by byte: the frames are the same.
+    """Cuts at any place leave the frames and the translated reply the same.
 
-    What a lane says depends on its frames alone; the reply is folded again for one way to cut each.
+    The places are all up to 4 KiB, 200 seeded ones, and byte by byte; the reply is folded again for one way of cutting,
+    because a lane's output depends on its frames alone.
     """
     pieces = cuts(recording)
     assert crossed(recording, pieces) == crossed(recording)
@@ -56,7 +57,7 @@ def test_cuts_change_nothing(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", GOOD, ids=str)
 def test_a_crossing_loses_nothing(recording: Recording) -> None:
-    """Text, reasoning, calls and usage come out in the other dialect, in a stream that passes its grammar."""
+    """Text, reasoning, calls and usage reach the other dialect, in a stream that passes its grammar."""
     found, wanted = told(recording, crossed(recording)), naive(recording)
     assert found.text.replace("\n\n", "") == wanted.text.replace("\n\n", "")
     assert found.reasoning.replace("\n\n", "") == wanted.reasoning.replace("\n\n", "")
@@ -65,13 +66,13 @@ def test_a_crossing_loses_nothing(recording: Recording) -> None:
     ]
     assert found.usage is not None
     output = found.usage.get("output_tokens", found.usage.get("completion_tokens"))
-    if wanted.output is not None and "xai" not in recording.name:  # its completion does not count the reasoning
+    if wanted.output is not None and "xai" not in recording.name:  # xAI's completion_tokens leave the reasoning out
         assert output == wanted.output
 
 
 @pytest.mark.parametrize("recording", [one for one in ALL if one not in GOOD], ids=str)
 def test_a_recorded_failure_is_one(recording: Recording) -> None:
-    """The provider's own error is raised, never swallowed."""
+    """A recorded failure raises the provider's own error."""
     with pytest.raises(UpstreamFault):
         crossed(recording)
 
@@ -79,7 +80,7 @@ def test_a_recorded_failure_is_one(recording: Recording) -> None:
 @pytest.mark.sdk
 @pytest.mark.parametrize("recording", GOOD, ids=str)
 async def test_the_sdks_put_the_reply_together(recording: Recording, serve_stream: Serve) -> None:
-    """With the official accumulators: `messages.stream` and `chat.completions.stream`."""
+    """The SDKs' accumulators build the recorded reply from the translated stream."""
     wanted, url = naive(recording), serve_stream(crossed(recording))
     if recording.dialect == "openai_chat":
         async with (

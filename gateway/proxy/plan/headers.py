@@ -1,42 +1,71 @@
-"""Every header rule, in both directions: what of the client's goes up, what of the provider's comes back."""
+"""Every header rule, in both directions: which of the client's go up, which of the provider's come back.
+
+Nothing passes that is not named here or in a dialect's `forwards` (docs/endpoints.md#headers). Values are
+printable ASCII of bounded length, so that no header can carry a second one.
+"""
 
 from collections.abc import Mapping
-
-from aiohttp import web
+from typing import Protocol
 
 from gateway import __version__
 from gateway.config.schema import Provider
-from gateway.proxy.plan.source_request import SourceRequest
+from gateway.proxy.plan.mode import Mode
 from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
 
 VERSION, BETA = "anthropic-version", "anthropic-beta"
-
-
-# Claude Code asks for a million tokens of context by a suffix of the model's name.
+# Claude Code asks for a million tokens of context by a suffix of the model's name; upstream it is this beta.
 LONG_CONTEXT = "context-1m-2025-08-07"
+USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
+EVENT_STREAM = "text/event-stream"
+# Where a client may bring a provider's key of its own: its value is blanked out of the provider's errors.
+CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
+MAX_FORWARDED = 4000  # letters of one forwarded header; Claude Code's list of betas has some 600
+# The headers of a provider that mean something to clients of its own dialect.
+PASSED_HEADERS = ("openai-processing-ms", "openai-version")
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+MAX_DROPPED = 1000  # letters of x-gateway-dropped
+_MINIMAL = frozenset({VERSION})
 
 
-def _headers(
-    source: SourceRequest, upstream: Dialect, provider: Provider, forwarded: Mapping[str, str]
+class ClientHeaders(Protocol):
+    """A case-insensitive multidict of header lines, as aiohttp's."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def getall(self, name: str, /) -> list[str]: ...
+
+
+def forwarded_headers(headers: ClientHeaders, dialect: Dialect, mode: Mode) -> Mapping[str, str]:
+    """Return the client's headers that may go upstream; several lines of one name become one list."""
+    names = dialect.forwards if mode.forwards_betas else dialect.forwards & _MINIMAL
+    found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
+    return {name: printable(value, MAX_FORWARDED) for name, value in found.items()} if found else found
+
+
+def upstream_headers(
+    upstream: Dialect, provider: Provider, forwarded: Mapping[str, str], *, wants_long_context: bool
 ) -> dict[str, str]:
-    """The dialect's, the client's, the provider's: the provider's win, except for the version that a client speaks."""
-    if not (forwarded or provider.headers or source.wants_long_context):
+    """Join the dialect's headers, the client's and the provider's.
+
+    The provider's settings win, except for the API version that a client speaks; betas add up.
+    """
+    if not (forwarded or provider.headers or wants_long_context):
         return dict(upstream.headers)
     configured = {name.lower(): value for name, value in provider.headers.items()}
     own = {VERSION: forwarded[VERSION]} if VERSION in forwarded else {}
     betas = {BETA: configured[BETA]} if BETA in configured else {}
-    headers = _joined({**upstream.headers, **forwarded, **configured, **own}, {})
+    headers = {**upstream.headers, **forwarded, **configured, **own}
     if BETA in forwarded and betas:
         headers[BETA] = forwarded[BETA]
-        headers = _joined(headers, betas)
-    if source.wants_long_context and source.mode != "min" and VERSION in headers:
-        headers = _joined(headers, {BETA: LONG_CONTEXT})
+        headers = join_headers(headers, betas)
+    if wants_long_context and VERSION in headers:
+        headers = join_headers(headers, {BETA: LONG_CONTEXT})
     return headers
 
 
-def _joined(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    """Headers with `more` added; betas add up, in order, each once."""
+def join_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Return `headers` with `more` put over them; betas add up, in order, each once."""
     out = dict(headers)
     for name, value in more.items():
         if name == BETA and BETA in out:
@@ -47,33 +76,40 @@ def _joined(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, st
     return out
 
 
-EVENT_STREAM = "text/event-stream"
+def request_headers(
+    content_type: str, headers: Mapping[str, str], credential: tuple[str, str], *, asks_stream: bool
+) -> dict[str, str]:
+    """Return all headers of an upstream request; `credential` is a (name, value), the name empty for none."""
+    out = {
+        "Content-Type": content_type,
+        "Accept": EVENT_STREAM if asks_stream else "*/*",
+        "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
+        **headers,
+    }
+    name, value = credential
+    if name:
+        out[name] = value
+    return out
 
 
-USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
-
-
-CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
-
-
-# The few headers of a provider that mean something to its own clients.
-PASSED_HEADERS = ("openai-processing-ms", "openai-version")
-
-
-MAX_LIST = 1000
-
-
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
-
-
-MAX_HEADER = 4000
-
-
-MINIMAL = frozenset({VERSION})  # of a client's headers, under /min
-
-
-def _forwarded(request: web.Request, dialect: Dialect, mode: str) -> Mapping[str, str]:
-    """The client's headers that may go on; several lines of one name become one."""
-    headers, names = request.headers, dialect.forwards if mode != "min" else dialect.forwards & MINIMAL
-    found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
-    return {name: printable(value, MAX_HEADER) for name, value in found.items()} if found else found
+def reply_headers(
+    upstream: Mapping[str, str], provider: str, model: str, attempts: int, drops: str, *, is_raw: bool
+) -> dict[str, str]:
+    """Return the headers of a reply to the client: ours, and the few of the provider's that may pass."""
+    out = {
+        "x-gateway-provider": provider,
+        "x-gateway-model": printable(model),
+        "x-gateway-attempts": str(attempts),
+    }
+    if drops:
+        out["x-gateway-dropped"] = printable(drops, MAX_DROPPED)
+    if is_raw:
+        for name in PASSED_HEADERS:
+            if name in upstream:
+                out[name] = printable(upstream[name])
+    for name in REQUEST_ID_HEADERS:
+        if name in upstream:
+            out["x-gateway-upstream-request-id"] = printable(upstream[name])
+            break
+    return out

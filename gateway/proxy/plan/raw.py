@@ -1,75 +1,111 @@
 """The raw lane: the client's own bytes, with only named top-level members edited."""
 
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import ClassVar
+
+from attrs import frozen
 
 from gateway.config.schema import Provider
-from gateway.proxy.plan.headers import _headers
-from gateway.proxy.plan.record import Plan, WholeReply
+from gateway.proxy.plan.headers import upstream_headers
+from gateway.proxy.plan.record import WholeReply
 from gateway.proxy.plan.source_request import SourceRequest
-from gateway.proxy.plan.translated import _memo, _spread
-from gateway.wire.codec.json_body import JsonBody, to_json
+from gateway.wire.codec.json_body import Body, JsonBody, to_json
 from gateway.wire.dialect import Dialect
+from gateway.wire.lane import Lane
 from gateway.wire.profile import Profile
+from gateway.wire.translated_lane import read_whole, says_nothing, spread
 from gateway.wire.translation.memo import Drops
 
 
-def raw_plan(source: SourceRequest, provider: Provider, model: str, profile: Profile, without: Set[str]) -> Plan:
-    """The client's own bytes, with only named top-level members edited."""
-    dialect, body = source.dialect, source.body_at(provider.name)
-    own: Mapping[str, bytes] = {}
-    put: dict[str, bytes] = {"model": to_json(model)}
-    drop: Collection[str] = ()
-    rename: Mapping[str, str] = {}
-    drops = Drops()
+@frozen
+class RawPlan:
+    """A plan whose client and upstream speak the same dialect. Its members are those of `Plan`."""
+
+    source: SourceRequest
+    profile: Profile
+    provider: str
+    body: bytes
+    headers: Mapping[str, str]
+    drops: Sequence[str]
+    optional: Collection[str]
+    is_raw: ClassVar[bool] = True
+    answer: ClassVar[WholeReply | None] = None
+
+    @property
+    def upstream(self) -> Dialect:
+        return self.source.dialect
+
+    @property
+    def asks_stream(self) -> bool:
+        return self.source.is_stream
+
+    @property
+    def can_stream_whole(self) -> bool:
+        dialect = self.source.dialect
+        return self.source.is_stream and dialect.client is not None and dialect.upstream is not None
+
+    def lane(self) -> Lane:
+        dialect, asked = self.source.dialect, self.source.asked
+        return dialect.normalise(asked) if self.profile.normalize else dialect.watch(asked)
+
+    def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
+        glance = self.source.dialect.glance(body)
+        return WholeReply(body, glance.usage, glance.is_empty)
+
+    def write_stream(self, body: bytes) -> WholeReply:
+        """A server of the same dialect answers whole, though a stream was requested."""
+        client, upstream = self.source.dialect.client, self.source.dialect.upstream
+        assert client is not None
+        assert upstream is not None
+        memo = self.source.memo(client, self.profile, self.provider)
+        reply = read_whole(upstream, body, is_stream=False, memo=memo)
+        return WholeReply(spread(client, reply, memo), reply.usage, says_nothing(reply))
+
+
+def make_raw_plan(
+    source: SourceRequest, provider: Provider, model: str, profile: Profile, without: Set[str]
+) -> RawPlan:
+    """Edit the client's body for one model; `without` are optional members that the model has refused before."""
+    body, drops = source.body_at(provider.name), Drops()
     if body is not source.body:  # less than all of it
         drops.add("reasoning")
-    if source.mode != "pt":
-        if isinstance(body, JsonBody):
-            own = {
-                name: value for name, value in dialect.add_members(body, profile, drops).items() if name not in without
-            }
-            put |= own
-            if "include" in without and source.past.plain_include is not None:
-                put["include"] = source.past.plain_include
-            if provider.system_prefix and source.mode != "min":
-                put |= dialect.prefix(body, provider.system_prefix, put)
-        put |= provider_members(dialect, provider)
+    added = _added_members(source, body, profile, drops, without)
+    put: dict[str, bytes] = {"model": to_json(model), **added}
+    drop: Collection[str] = ()
+    rename: Mapping[str, str] = {}
+    if source.mode.edits:
+        if "include" in without and source.history.plain_include is not None and isinstance(body, JsonBody):
+            put["include"] = source.history.plain_include
+        if provider.system_prefix and source.mode.injects and isinstance(body, JsonBody):
+            put |= source.dialect.prefix(body, provider.system_prefix, put)
+        put |= provider_members(source.dialect, provider)
         drop, rename = provider.drop, provider.rename
-
-    optional = ["stream_options"] if "stream_options" in own else []
-    if source.past.plain_include is not None:
+    optional = ["stream_options"] if "stream_options" in added else []
+    if source.history.plain_include is not None:
         optional.append("include")
-
-    def whole(reply: bytes, is_stream: bool) -> WholeReply:
-        glance = dialect.glance(reply)
-        return WholeReply(reply, glance.usage, glance.is_empty)
-
-    return Plan(
-        upstream=dialect,
+    return RawPlan(
+        source=source,
+        profile=profile,
+        provider=provider.name,
         body=body.edited(put, drop, rename),
-        stream=lambda: dialect.normalise(source.asked) if profile.normalize else dialect.watch(source.asked),
-        whole=whole,
-        spread=_raw_spread(source, profile, provider.name) if source.is_stream else None,
-        headers=_headers(source, dialect, provider, source.forwarded),
+        headers=upstream_headers(
+            source.dialect, provider, source.forwarded, wants_long_context=source.wants_long_context
+        ),
         drops=drops.names,
-        asks_stream=source.is_stream,
         optional=optional,
     )
 
 
-def _raw_spread(source: SourceRequest, profile: Profile, provider: str) -> Callable[[bytes], WholeReply] | None:
-    """Tell a whole reply as a stream, when a server of the same dialect answers so to a client that wants one."""
-    client, upstream = source.dialect.client, source.dialect.upstream
-    if client is None or upstream is None:
-        return None
-
-    def told(reply: bytes) -> WholeReply:
-        memo = _memo(source, client, profile, provider)
-        return _spread(client, upstream, reply, memo)
-
-    return told
-
-
 def provider_members(dialect: Dialect, provider: Provider) -> Mapping[str, bytes]:
-    """The members that a provider wants in every body in which a model is asked to write."""
+    """Return the members that a provider's settings put into every body in which a model is asked to write."""
     return {name: to_json(value) for name, value in provider.set.items()} if dialect.generates else {}
+
+
+def _added_members(
+    source: SourceRequest, body: Body, profile: Profile, drops: Drops, without: Set[str]
+) -> Mapping[str, bytes]:
+    """Return what the gateway itself needs in the body."""
+    if not source.mode.edits or not isinstance(body, JsonBody):
+        return {}
+    added = source.dialect.add_members(body, profile, drops)
+    return {name: value for name, value in added.items() if name not in without} if without else added

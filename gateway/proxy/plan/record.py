@@ -1,8 +1,9 @@
-"""What a plan is: how one model call goes to one target, and how the reply comes back."""
+"""What dispatch, attempt and relay know of a plan, whichever lane it takes."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from gateway.wire.dialect import Dialect
 from gateway.wire.lane import Lane
@@ -11,30 +12,47 @@ from gateway.wire.neutral import Usage
 
 @frozen
 class WholeReply:
-    """A whole reply for the client."""
+    """A whole reply, in the client's dialect. `resume`: it has only paused, and this body asks to go on."""
 
     body: bytes
     usage: Usage | None
     is_empty: bool
-    resume: bytes | None = None  # the reply has only paused: ask again with this body
+    resume: bytes | None = None
 
 
-@define
-class Plan:
-    """How one inquiry goes to one target. `upstream` is the dialect spoken there.
+class Plan(Protocol):
+    """How one model call goes to one target, and how the reply comes back.
 
-    `whole` reads a whole reply (or, with True, one that came as a stream); `spread` tells one as a stream.
-    `answer` is there when no upstream has to be asked. `optional` are members that a retry may leave out.
+    `upstream` is the dialect spoken there, `body` and `headers` what is sent, `drops` the members that are lost.
+    `asks_stream`: the reply is requested as a stream, though the client may want it whole.
+    `can_stream_whole`: `write_stream` may be used. `optional`: members that a second try may leave out.
+    `answer` is there if no upstream has to be asked.
     """
 
-    upstream: Dialect
-    body: bytes
-    stream: Callable[[], Lane]
-    whole: Callable[[bytes, bool], WholeReply]
-    spread: Callable[[bytes], WholeReply] | None = None
-    headers: Mapping[str, str] = field(factory=dict)
-    drops: Sequence[str] = ()
-    asks_stream: bool = False
-    is_crossed: bool = False
-    answer: WholeReply | None = None
-    optional: Collection[str] = ()
+    @property
+    def upstream(self) -> Dialect: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def drops(self) -> Sequence[str]: ...
+    @property
+    def asks_stream(self) -> bool: ...
+    @property
+    def can_stream_whole(self) -> bool: ...
+    @property
+    def optional(self) -> Collection[str]: ...
+    @property
+    def answer(self) -> WholeReply | None: ...
+    @property
+    def is_raw(self) -> bool: ...
+
+    def lane(self) -> Lane:
+        """Make the lane of a streamed reply."""
+
+    def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
+        """Read a whole reply; `is_stream`: the upstream sent it as a stream. Raises UpstreamFault."""
+
+    def write_stream(self, body: bytes) -> WholeReply:
+        """Read a whole reply and write it as a stream, for a client that wants one. Raises UpstreamFault."""

@@ -29,7 +29,7 @@ class RefusedMembers:
 
     _facts: dict[tuple[str, str, str], dict[str, float]] = field(factory=dict, init=False)
 
-    def refused(self, owner: str, provider: str, model: str, now: float) -> Set[str]:
+    def of(self, owner: str, provider: str, model: str, now: float) -> Set[str]:
         """The members to leave out; a path such as output_config.effort is a part of one."""
         facts = self._facts.get((owner, provider, model))
         return frozenset(name for name, until in facts.items() if until > now) if facts else frozenset()

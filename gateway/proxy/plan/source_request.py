@@ -1,26 +1,31 @@
-"""What a client asks, ready to be written for any upstream."""
+"""What a client sent, ready to be written for any upstream."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
+from gateway.policy.affinity import NO_AFFINITY, Affinity
+from gateway.proxy.plan.mode import FULL, Mode
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.wire.codec.json_body import Body, JsonBody
-from gateway.wire.dialect import Asked, Dialect
+from gateway.wire.dialect import Asked, ClientSide, Dialect
 from gateway.wire.neutral import Reasoning, Request, Turn
+from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import Sealer, unseal
+from gateway.wire.translation.memo import Memo
 
 
 @frozen
 class History:
-    """What a conversation rests on that the gateway remembers.
+    """The stored conversation that a request continues.
 
-    `home` is the target, and behind a space the credential, that have made the last of it. `readable` gives the
-    body without what another provider than the one named has sealed. `plain_include` is the member `include` as
-    the client wrote it, where it was added to.
+    `affinity` names the target and the credential that wrote its last reply. `readable` gives the body without
+    the reasoning that another provider than the one named has sealed. `plain_include` is the member `include` as
+    the client wrote it, if the gateway has added to it.
     """
 
-    home: str = ""
+    affinity: Affinity = NO_AFFINITY
     readable: Callable[[str], JsonBody] | None = None
     plain_include: bytes | None = None
 
@@ -28,73 +33,79 @@ class History:
 NO_HISTORY = History()
 
 
-@define
+@frozen
 class SourceRequest:
-    """What a client asked for, ready to be written for any upstream.
+    """One client request, with everything about its client that a plan needs.
 
-    `mode` is empty, `min` or `pt` (PRODUCT.md section 6); `forwarded` are the client's own headers that may go on.
+    `monotonic` and `now` are when it came (monotonic seconds, Unix seconds); `time` reads the Unix time again.
+    `forwarded` are the client's headers that may go upstream. `model` is the name the client sent.
     """
 
     dialect: Dialect
     body: Body
     asked: Asked
     id: str
-    now: int  # Unix time
+    now: int
     monotonic: float
-    time: Callable[[], float]  # Unix time when it is asked for
+    time: Callable[[], float]
     owner: str
     is_stream: bool
     secret: bytes = field(repr=False)
     reasoning_memory: ReasoningMemory
     forwarded: Mapping[str, str]
-    mode: str = ""
+    mode: Mode = FULL
     refuses_losses: bool = False
     wants_long_context: bool = False
-    model: str = ""  # as the client knows it
-    past: History = NO_HISTORY
-    cannot_decrypt: set[str] = field(factory=set)  # providers that could not read what is sealed
-    _request: Request | None = field(default=None, init=False)
-    _has_lost_thoughts: bool = field(default=False, init=False)
+    model: str = ""
+    history: History = NO_HISTORY
+    cannot_decrypt: frozenset[str] = frozenset()  # providers that have refused the reasoning sealed in it
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals what this client carries for the gateway."""
+        return Sealer(self.secret, self.owner)
+
+    @cached_property
+    def _read(self) -> tuple[Request, bool]:
+        """The neutral request, and whether an envelope in its history did not open."""
+        assert self.dialect.client is not None
+        assert isinstance(self.body, JsonBody)
+        request = self.dialect.client.read_request(self.body)
+        has_lost_thoughts = unseal(request, self.sealer)
+        self.reasoning_memory.restore(self.owner, self.monotonic, request)
+        return evolve(request, model=self.model), has_lost_thoughts
 
     def request(self) -> Request:
-        """The request in no dialect, read once. Raises BadRequest with the place."""
-        if self._request is None:
-            assert self.dialect.client is not None
-            assert isinstance(self.body, JsonBody)
-            request = self.dialect.client.read_request(self.body)
-            self._has_lost_thoughts = unseal(request, self.sealer)
-            self.reasoning_memory.restore(self.owner, self.monotonic, request)
-            self._request = evolve(request, model=self.model)
-        return self._request
+        """Return the neutral request, read once. Raises BadRequest with the place."""
+        return self._read[0]
 
     def body_at(self, provider: str) -> Body:
-        """The body as a provider can read it: the client's own, or less."""
+        """Return the body as a provider can read it: the client's own, or less."""
         if provider in self.cannot_decrypt and isinstance(self.body, JsonBody):
             return self.dialect.unsealed(self.body)
-        return self.body if self.past.readable is None else self.past.readable(provider)
+        return self.body if self.history.readable is None else self.history.readable(provider)
 
-    def request_at(self, provider: str) -> Request:
-        """The request in no dialect, as a provider can read it."""
-        request = self.request()
-        return (
-            evolve(request, turns=[_unsealed(turn) for turn in request.turns])
-            if provider in self.cannot_decrypt
-            else request
+    def memo(self, client: ClientSide, profile: Profile, provider: str) -> Memo:
+        """Make the memo of a translation for a provider. Raises BadRequest."""
+        request, has_lost_thoughts = self._read
+        is_blind = provider in self.cannot_decrypt
+        if is_blind:
+            request = evolve(request, turns=[_unsealed(turn) for turn in request.turns])
+        memo = Memo(
+            request=request,
+            seed=self.id,
+            now=self.now,
+            sealer=self.sealer,
+            profile=profile,
+            call_prefix=client.call_prefix,
+            time=self.time,
         )
-
-    @property
-    def has_lost_thoughts(self) -> bool:
-        """Whether the history carried reasoning in an envelope that does not open."""
-        self.request()
-        return self._has_lost_thoughts
-
-    @property
-    def sealer(self) -> Sealer:
-        """Seals what this client carries for us."""
-        return Sealer(self.secret, self.owner)
+        if has_lost_thoughts or is_blind:
+            memo.drops.add("reasoning")
+        return memo
 
 
 def _unsealed(turn: Turn) -> Turn:
-    """A turn without the reasoning that only its maker can read."""
+    """Take out of a turn the reasoning that only its maker can read."""
     kept = tuple(block for block in turn.blocks if not (isinstance(block, Reasoning) and block.sealed))
     return evolve(turn, blocks=kept)

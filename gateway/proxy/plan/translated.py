@@ -1,134 +1,163 @@
 """The translated lane: the request written in another dialect, the reply read back from it."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
-from attrs import evolve
+from attrs import define, evolve, field
 
 from gateway.config.schema import Provider
 from gateway.errors import CannotSay
-from gateway.proxy.plan.headers import VERSION, _headers, _joined
-from gateway.proxy.plan.record import Plan, WholeReply
+from gateway.proxy.plan.headers import VERSION, join_headers, upstream_headers
+from gateway.proxy.plan.record import WholeReply
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.lane import Lane
 from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
-from gateway.wire.translated_lane import MAX_PAUSES, Crossing, Resume, join, read_whole, says_nothing, spread
+from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole, says_nothing, spread
 from gateway.wire.translation.memo import Memo, Setting
 
-# What a history loses on its way is not what was asked for: `on_shed: refuse` lets it pass.
-_NOT_ASKED = frozenset({"reasoning", "system"})
+# What a history loses was not requested in this call: `on_shed: refuse` lets it pass.
+_OF_HISTORY = frozenset({"reasoning", "system"})
 
 
-def _spread(client: ClientSide, upstream: UpstreamSide, reply: bytes, memo: Memo) -> WholeReply:
-    said = read_whole(upstream, reply, is_stream=False, memo=memo)
-    return WholeReply(spread(client, said, memo), said.usage, says_nothing(said))
+@define
+class TranslatedPlan:
+    """A plan whose upstream speaks another dialect than the client. Its members are those of `Plan`.
+
+    `members` are those of the body before it was encoded, `memo` what the way back needs of the request.
+    """
+
+    source: SourceRequest
+    upstream: Dialect
+    members: Mapping[str, Any]
+    headers: Mapping[str, str]
+    memo: Memo
+    asks_stream: bool
+    body: bytes
+    _segments: list[Reply] = field(factory=list, init=False)  # of a whole reply that has paused
+    is_raw: ClassVar[bool] = False
+    can_stream_whole: ClassVar[bool] = True
+
+    @property
+    def drops(self) -> Sequence[str]:
+        return self.memo.drops.names
+
+    @property
+    def optional(self) -> Collection[str]:
+        """Members that a second try may leave out; a path such as output_config.effort is a part of one."""
+        members, refusable = self.members, self._far_side.optional
+        paths = [f"{name}.{part}" for name, value in members.items() if isinstance(value, dict) for part in value]
+        return [name for name in (*members, *paths) if name in refusable]
+
+    @property
+    def answer(self) -> WholeReply | None:
+        """The reply to a request that only fills a cache which this upstream does not have: nobody has to be asked."""
+        request = self.memo.request
+        if request.max_output != 0 and not request.is_warm_up:
+            return None
+        usage = Usage(self.memo.prompt_estimate, output=0, is_estimated=True)
+        reason = StopReason.END if request.is_warm_up else StopReason.LENGTH
+        reply = Reply("", "", (), Stop(reason), usage)
+        client = self._near_side
+        body = spread(client, reply, self.memo) if self.source.is_stream else client.write_reply(reply, self.memo)
+        return WholeReply(body, usage, is_empty=False)
+
+    def lane(self) -> Lane:
+        client, upstream = self._near_side, self._far_side
+        writer = client.stream_writer(self.memo)
+        resume = self._resume if self._can_resume else None
+        return Crossing(upstream.stream_reader, writer, self.memo, self._remember, client.is_sequential, resume)
+
+    def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
+        """Read a whole reply. One that has paused is kept, and joined with the next."""
+        reply = read_whole(self._far_side, body, is_stream, self.memo)
+        has_paused = reply.stop.reason is StopReason.PAUSED and len(self._segments) < MAX_PAUSES
+        segment = reply.blocks
+        reply = join(self._segments[-1], reply) if self._segments else reply
+        if has_paused and self._can_resume:
+            self._segments.append(reply)
+            return WholeReply(b"", reply.usage, is_empty=False, resume=self._resume(segment))
+        if calls := [block for block in reply.blocks if isinstance(block, ToolCall)]:
+            self._remember(calls, [block for block in reply.blocks if isinstance(block, Reasoning)])
+        encoded = self._near_side.write_reply(reply, self.memo)
+        if not self.upstream.generates:  # no model was asked to write: nothing was used, and nothing has to be said
+            return WholeReply(encoded, None, is_empty=False)
+        return WholeReply(encoded, reply.usage, says_nothing(reply))
+
+    def write_stream(self, body: bytes) -> WholeReply:
+        reply = read_whole(self._far_side, body, is_stream=False, memo=self.memo)
+        return WholeReply(spread(self._near_side, reply, self.memo), reply.usage, says_nothing(reply))
+
+    @property
+    def _near_side(self) -> ClientSide:
+        assert self.source.dialect.client is not None
+        return self.source.dialect.client
+
+    @property
+    def _far_side(self) -> UpstreamSide:
+        assert self.upstream.upstream is not None
+        return self.upstream.upstream
+
+    @property
+    def _can_resume(self) -> bool:
+        """Whether a reply may pause: only for tools that the provider runs itself."""
+        has_hosted = any("type" in tool for tool in self.members.get("tools", ()))
+        return self._far_side.resume is not None and has_hosted
+
+    def _resume(self, blocks: Sequence[Any]) -> bytes:
+        """Write the body that asks to go on behind `blocks`."""
+        write = self._far_side.resume
+        assert write is not None
+        return msgspec.json.encode(write(self.members, blocks, self.memo))
+
+    def _remember(self, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
+        source = self.source
+        source.reasoning_memory.remember(source.owner, source.monotonic, calls, thoughts)
 
 
-def translated_plan(
+def make_translated_plan(
     source: SourceRequest, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
-) -> Plan:
-    client, other = source.dialect.client, upstream.upstream
+) -> TranslatedPlan:
+    """Write the request for one model in its provider's dialect; `without`: what the model has refused before.
+
+    Raises BadRequest, or CannotSay for what the dialect has no words for.
+    """
+    client, far = source.dialect.client, upstream.upstream
     assert client is not None
-    assert other is not None
-    if source.mode == "min":
+    assert far is not None
+    refused = without & far.optional
+    if not source.mode.injects:
         profile = evolve(profile, auto_cache=False)
-    if "max_tokens" in without & other.optional:  # the other name is tried where this one was refused
+    if "max_tokens" in refused:  # the other name is tried where this one was refused
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
-    headers = _headers(source, upstream, provider, {})
-    memo = _memo(source, client, profile, provider.name)
-    if provider.system_prefix and source.mode != "min":
+    headers = upstream_headers(upstream, provider, {}, wants_long_context=source.wants_long_context)
+    memo = source.memo(client, profile, provider.name)
+    if provider.system_prefix and source.mode.injects:
         memo.request = _prefixed(memo.request, provider.system_prefix)
-    setting = Setting(model, profile, headers.get(VERSION, ""))
-    written = other.write_request(memo.request, setting, memo)
-    if source.mode != "min":
-        headers = _joined(headers, written.headers)
-    members, lost = _without(written.members, without & other.optional)
+    written = far.write_request(memo.request, Setting(model, profile, headers.get(VERSION, "")), memo)
+    if source.mode.forwards_betas:
+        headers = join_headers(headers, written.headers)
+    members, lost = _without(written.members, refused)
     for name in lost:
         memo.drops.add(name)
     if source.refuses_losses:
-        refuse_losses(memo)
+        _refuse_losses(memo)
     members = _edited(members, provider, upstream)
-
-    segments: list[Reply] = []
-    resume = _resumed(other, members, memo)
-
-    def whole(reply: bytes, is_stream: bool) -> WholeReply:
-        said = read_whole(other, reply, is_stream, memo)
-        paused = said.blocks if said.stop.reason is StopReason.PAUSED and len(segments) < MAX_PAUSES else None
-        said = join(segments[-1], said) if segments else said
-        if paused is not None and resume is not None:
-            segments.append(said)
-            return WholeReply(b"", said.usage, is_empty=False, resume=resume(said.blocks))
-        if calls := [block for block in said.blocks if isinstance(block, ToolCall)]:
-            remember(calls, [block for block in said.blocks if isinstance(block, Reasoning)])
-        return _write_whole(client, upstream, said, memo)
-
-    def remember(calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
-        source.reasoning_memory.remember(source.owner, source.monotonic, calls, thoughts)
-
-    def lane() -> Lane:
-        writer = client.stream_writer(memo)
-        return Crossing(other.stream_reader, writer, memo, remember, client.is_sequential, resume)
-
-    return Plan(
+    return TranslatedPlan(
+        source=source,
         upstream=upstream,
-        body=msgspec.json.encode(members),
-        stream=lane,
-        whole=whole,
-        spread=lambda reply: _spread(client, other, reply, memo),
+        members=members,
         headers=headers,
-        drops=memo.drops.names,
+        memo=memo,
         asks_stream=source.is_stream or written.must_stream,
-        is_crossed=True,
-        answer=_prewarmed(source, client, memo),
-        optional=_optional(members, other),
+        body=msgspec.json.encode(members),
     )
-
-
-def _write_whole(client: ClientSide, upstream: Dialect, said: Reply, memo: Memo) -> WholeReply:
-    """A whole reply; where no model was asked to write, nothing was used and nothing has to be said."""
-    body = client.write_reply(said, memo)
-    return (
-        WholeReply(body, said.usage, says_nothing(said))
-        if upstream.generates
-        else WholeReply(body, None, is_empty=False)
-    )
-
-
-def _resumed(other: UpstreamSide, members: dict[str, Any], memo: Memo) -> Resume | None:
-    """What goes on with a paused reply; None where no provider's tool could make the model pause."""
-    write = other.resume
-    if write is None or not any("type" in tool for tool in members.get("tools", ())):
-        return None
-    return lambda blocks: msgspec.json.encode(write(members, blocks, memo))
-
-
-def _memo(source: SourceRequest, client: ClientSide, profile: Profile, provider: str) -> Memo:
-    memo = Memo(
-        request=source.request_at(provider),
-        seed=source.id,
-        now=source.now,
-        sealer=source.sealer,
-        profile=profile,
-        call_prefix=client.call_prefix,
-        time=source.time,
-    )
-    if source.has_lost_thoughts or provider in source.cannot_decrypt:
-        memo.drops.add("reasoning")
-    return memo
-
-
-def _optional(members: Mapping[str, Any], other: UpstreamSide) -> list[str]:
-    """What may be left out of a body when it is refused; paths for parts of members."""
-    paths = [f"{name}.{part}" for name, value in members.items() if isinstance(value, dict) for part in value]
-    return [name for name in (*members, *paths) if name in other.optional]
 
 
 def _without(members: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Members without what was refused before, and the names of what was there."""
+    """Return the members less those named, and the names of those that were there."""
     kept, lost = dict(members), []
     for name in names:
         outer, _, part = name.partition(".")
@@ -145,30 +174,20 @@ def _without(members: Mapping[str, Any], names: Collection[str]) -> tuple[dict[s
 
 
 def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect) -> dict[str, Any]:
-    """What the provider's settings do to a body of ours: drop, then rename, then put."""
+    """Apply the provider's settings to a body of ours: drop, then rename, then set."""
     kept = {provider.rename.get(name, name): value for name, value in members.items() if name not in provider.drop}
     return kept | (provider.set if upstream.generates else {})
 
 
-def refuse_losses(memo: Memo) -> None:
-    lost = [name for name in memo.drops.names if name not in _NOT_ASKED]
+def _refuse_losses(memo: Memo) -> None:
+    """Raise CannotSay if the request lost what the client asked for in this call."""
+    lost = [name for name in memo.drops.names if name not in _OF_HISTORY]
     if lost:
         raise CannotSay(f"This model cannot be asked with {', '.join(lost)}", param=lost[0])
 
 
 def _prefixed(request: Request, prefix: str) -> Request:
-    """The operator's text before the client's, never twice."""
+    """Put the operator's text before the client's system prompt, never twice."""
     if request.system and request.system[0].text.startswith(prefix):
         return request
     return evolve(request, system=[Text(prefix), *request.system])
-
-
-def _prewarmed(source: SourceRequest, client: ClientSide, memo: Memo) -> WholeReply | None:
-    """What only fills a cache that this upstream does not have: there is nothing to ask (3.1, 13.2)."""
-    if memo.request.max_output != 0 and not memo.request.is_warm_up:
-        return None
-    usage = Usage(memo.prompt_estimate, output=0, is_estimated=True)
-    reason = StopReason.END if memo.request.is_warm_up else StopReason.LENGTH
-    reply = Reply("", "", (), Stop(reason), usage)
-    body = spread(client, reply, memo) if source.is_stream else client.write_reply(reply, memo)
-    return WholeReply(body, usage, is_empty=False)

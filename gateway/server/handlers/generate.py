@@ -1,4 +1,4 @@
-"""All calls that are put to a model: reads the body, resolves the model, hands over to dispatch."""
+"""Answers every path where a model is asked to write, but for Responses, which have a memory."""
 
 from aiohttp import web
 
@@ -15,14 +15,10 @@ from gateway.wire.openai_chat import OPENAI_CHAT
 async def create(request: web.Request) -> web.StreamResponse:
     """Answer one model call."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    server = context.snapshot.config.server
-    read = read_json_body if context.endpoint.dialect.client is not None else read_body
-    body: Body = await read(request, context.endpoint.most_body or server.max_body, server.timeouts.body)
-    resolved, wants_long_context = resolve(request, context, body)
-    context.exchange.is_stream = body.flag("stream")
-    dialect = context.endpoint.dialect
+    server, dialect = context.snapshot.config.server, context.endpoint.dialect
+    read = read_json_body if dialect.client is not None else read_body
+    body: Body = await read(request, context.endpoint.max_body or server.max_body, server.timeouts.body)
+    wanted = resolve(request, context, body)
     if dialect is OPENAI_CHAT and isinstance(body, JsonBody) and body.has("input") and not body.has("messages"):
         dialect = CHAT_WITH_INPUT
-    call = make_call(request, gateway, context, dialect, body, resolved)
-    call.source.wants_long_context = wants_long_context
-    return await Dispatch(call).run()
+    return await Dispatch(make_call(request, gateway, context, dialect, body, wanted)).run()

@@ -12,9 +12,9 @@ from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
 from gateway.policy.routes import aliases_by_provider, may_use
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.model_lists import Catalogue, Listed
+from gateway.server.model_lists import Listed, ModelLists
 
-CATALOGUE = web.AppKey("catalogue", Catalogue)
+MODEL_LISTS = web.AppKey("model_lists", ModelLists)
 FORMATS = ("openai", "anthropic", "raw")
 MAX_PAGE = 1000
 
@@ -91,13 +91,13 @@ async def list_aliases(request: web.Request) -> web.Response:
     config, owner = context.snapshot.config, context.owner
     routes = {alias: route for alias, route in config.routes.items() if owner is None or may_use(owner.key, alias)}
     aliases = aliases_by_provider(routes)
-    suggested = gateway.top_models.get("suggested_aliases", {})
+    suggested = gateway.setup.top_models.get("suggested_aliases", {})
     return _json({"object": "list", "aliases": aliases, "suggested": {"default": suggested}, "total": len(routes)})
 
 
 async def top_models(request: web.Request) -> web.Response:
     """GET /top-models: the curated list that ships with the gateway."""
-    curated, query = request.app[GATEWAY].top_models, request.query
+    curated, query = request.app[GATEWAY].setup.top_models, request.query
     limit = _number(query, "limit", 10, 50)
     wanted = query.get("provider")
     ranked = [{**model, "ranking": rank} for rank, model in enumerate(curated.get("models", []), 1)]
@@ -118,7 +118,7 @@ async def top_models(request: web.Request) -> web.Response:
 async def _lists(request: web.Request, context: RequestContext, provider: str | None) -> dict[str, Listed]:
     names = [provider] if provider is not None else list(context.snapshot.config.providers)
     refresh = request.query.get("refresh", "").lower() == "true"
-    return await request.app[CATALOGUE].lists(context.snapshot, names, refresh)
+    return await request.app[MODEL_LISTS].lists(context.snapshot, names, refresh)
 
 
 def _listings(
@@ -145,7 +145,7 @@ def _aliases(gateway: Gateway, context: RequestContext, provider: str | None) ->
             continue
         if context.owner is not None and not may_use(context.owner.key, alias):
             continue
-        yield _make(context, alias, target.provider, target.model or alias, int(gateway.started_at), alias)
+        yield _make(context, alias, target.provider, target.model or alias, int(gateway.lifecycle.started_at), alias)
 
 
 def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any]) -> Listing:

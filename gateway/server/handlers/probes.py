@@ -1,4 +1,4 @@
-"""What load balancers, operators and their scripts ask. No probe ever calls a provider but /test-connection."""
+"""What load balancers, operators and their scripts ask. None of it ever calls a provider."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,20 +16,8 @@ from gateway.server.middleware.authenticate import is_operator
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
 
-ENDPOINT_LIST = {
-    "chat_completions": "/v1/chat/completions",
-    "messages": "/v1/messages",
-    "responses": "/v1/responses",
-    "embeddings": "/v1/embeddings",
-    "completions": "/v1/completions",
-    "models": "/v1/models",
-    "aliases": "/v1/aliases",
-    "top_models": "/top-models",
-    "chat": "/chat",
-    "health": "/health",
-    "test_connection": "/test-connection",
-    "metrics": "/metrics",
-}
+# The paths that `GET /` lists, by name; filled by `server/routes`.
+SHOWN: web.AppKey[dict[str, str]] = web.AppKey("shown", dict)
 
 
 async def root(request: web.Request) -> web.Response:
@@ -39,7 +27,7 @@ async def root(request: web.Request) -> web.Response:
     return _json(
         {
             "status": "ok",
-            "state": "draining" if gateway.is_draining else "running",
+            "state": "draining" if gateway.lifecycle.is_draining else "running",
             "service": "gateway",
             "message": f"gateway v{__version__}",
             "version": __version__,
@@ -51,7 +39,7 @@ async def root(request: web.Request) -> web.Response:
                 "providers": sum(provider.is_live for provider in config.providers.values()),
                 "max_body": config.server.max_body,
             },
-            "endpoints": ENDPOINT_LIST,
+            "endpoints": request.app[SHOWN],
         }
     )
 
@@ -64,9 +52,9 @@ async def livez(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: 503 while starting, draining, or with no target that has a credential."""
     gateway = request.app[GATEWAY]
-    if not gateway.is_started:
+    if not gateway.lifecycle.is_started:
         return web.Response(status=503, text="starting\n")
-    if gateway.is_draining:
+    if gateway.lifecycle.is_draining:
         return web.Response(status=503, text="draining\n")
     if not _has_live_target(gateway.snapshot):
         return web.Response(status=503, text="no target has a credential\n")
@@ -74,7 +62,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /health: YAML as in seed 003, JSON for who asks for it. Details only for operators."""
+    """GET /health: status and counts, in YAML or, if the client asks for it, JSON; details for operators only."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     status = health_status(gateway)
     report: dict[str, Any] = {
@@ -86,7 +74,9 @@ async def health(request: web.Request) -> web.Response:
         "default_provider": context.snapshot.config.default_provider,
         "providers": _providers(gateway, is_operator(request, context)),
         "store": gateway.responses.state.value,
-        "resting": {name: round(seconds, 1) for name, seconds in gateway.health.resting(gateway.clock.monotonic())},
+        "resting": {
+            name: round(seconds, 1) for name, seconds in gateway.selection.health.resting(gateway.clock.monotonic())
+        },
     }
     if gateway.reload_problems:
         report["reload_problems"] = (
@@ -103,21 +93,23 @@ async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus."""
     if not request[CONTEXT].snapshot.config.server.expose.metrics:
         raise web.HTTPNotFound
-    body = request.app[GATEWAY].metrics.expose()
+    body = request.app[GATEWAY].telemetry.metrics.expose()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def health_status(gateway: Gateway) -> str:
     """`draining`, `unhealthy` (nothing can be asked), `degraded` (something cannot), `healthy`."""
     snapshot, now = gateway.snapshot, gateway.clock.monotonic()
-    if gateway.is_draining:
+    if gateway.lifecycle.is_draining:
         return "draining"
     if not _has_live_target(snapshot):
         return "unhealthy"
     routes, providers = snapshot.config.routes.values(), snapshot.config.providers
     all_live = all(any(providers[target.provider].is_live for target in route.targets) for route in routes)
     resting = any(
-        gateway.health.state(target.name, now) is not TargetState.LIVE for route in routes for target in route.targets
+        gateway.selection.health.state(target.name, now) is not TargetState.LIVE
+        for route in routes
+        for target in route.targets
     )
     is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
     return "healthy" if all_live and not resting and is_whole else "degraded"
@@ -147,7 +139,7 @@ def _providers(gateway: Gateway, has_details: bool) -> dict[str, Any]:
 
 def _key_valid(gateway: Gateway, provider: str | None) -> bool | None:
     """What traffic last showed; None before there was any."""
-    return gateway.key_seen_valid.get(provider) if provider is not None else None
+    return gateway.selection.key_seen_valid.get(provider) if provider is not None else None
 
 
 def _timestamp(gateway: Gateway) -> str:

@@ -11,9 +11,10 @@ from attrs import define, field
 from gateway.errors import GatewayError
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.proxy.whole_response import Answer
-from gateway.server.make_call import make_call
+from gateway.proxy.whole_response import WholeResponse
+from gateway.server.make_call import Wanted, make_call
 from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.openai_chat import OPENAI_CHAT
 
@@ -39,7 +40,7 @@ class LastTest:
 LAST = web.AppKey("last_test", LastTest)
 
 
-async def test_connection(request: web.Request) -> web.Response:
+async def probe_provider(request: web.Request) -> web.Response:
     """GET /test-connection: 200 `success`, or 503 `failed` with suggestions."""
     gateway, last = request.app[GATEWAY], request.app[LAST]
     async with last.lock:
@@ -60,7 +61,7 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
     try:
         payload = await _dispatch(request, gateway, context, name)
     except GatewayError as error:
-        context.exchange.error = None  # told in the body: this request itself went well
+        context.exchange.step(Step.ANSWER)  # the fault stands in the body: this request itself went well
         failed = {"status": "failed", "message": error.message, "error_type": error.code or error.type}
         return 503, answer | failed | {"provider": context.exchange.provider or None, "suggestions": list(SUGGESTIONS)}
     provider = context.exchange.provider
@@ -87,8 +88,10 @@ def _probe_name(context: RequestContext) -> str | None:
 async def _dispatch(request: web.Request, gateway: Gateway, context: RequestContext, name: str) -> dict[str, Any]:
     members = {member: msgspec.Raw(to_json(value)) for member, value in OPENAI_CHAT.probe.items()}
     resolved = context.snapshot.table.resolve(name)
-    context.exchange.alias, context.exchange.label = resolved.alias, resolved.label
-    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), resolved)
-    reply = await Dispatch(call).run()
-    payload: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any]) if isinstance(reply, Answer) else {}
+    context.exchange.resolve(resolved.alias, resolved.label, is_stream=False)
+    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved))
+    reply = await Dispatch(call).answer()
+    if not isinstance(reply, WholeResponse):
+        return {}
+    payload: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
     return payload

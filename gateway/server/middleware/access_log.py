@@ -1,13 +1,13 @@
 """Outermost: makes the exchange, counts it at its end, writes one log line for it."""
 
 import random
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT, ENDPOINTS, Endpoint, RequestContext
-from gateway.proxy.exchange import Exchange, State, Step
+from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.plan.headers import VERSION
 from gateway.proxy.state import GATEWAY
 from gateway.proxy.whole_response import add_headers
@@ -17,7 +17,6 @@ from gateway.server.listener import Connection
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 UNKNOWN = Endpoint("unknown", OPENAI_CHAT, is_public=True, is_limited=False)
 UNKNOWN_MESSAGES = Endpoint("unknown", ANTHROPIC_MESSAGES, is_public=True, is_limited=False)
 UNKNOWN_CHAT = Endpoint("unknown", WORKER_CHAT, is_public=True, is_limited=False)
@@ -34,30 +33,30 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     now = gateway.clock.monotonic()
     exchange = Exchange(id=f"req_{_IDS.getrandbits(96):024x}", started=now, endpoint=endpoint.name)
     snapshot = gateway.snapshot
-    context = RequestContext(
-        exchange, snapshot, endpoint, client_address(request, snapshot.trusted), endpoint.dialect.is_anthropic
-    )
-    context.reply_headers = {"x-request-id": exchange.id, "Server": "gateway"}
-    if context.is_anthropic:
-        context.reply_headers["request-id"] = exchange.id
+    is_anthropic = endpoint.dialect.is_anthropic
+    reply_headers = {"x-request-id": exchange.id, "Server": "gateway"}
+    if is_anthropic:
+        reply_headers["request-id"] = exchange.id
+    address = client_address(request, snapshot.trusted)
+    context = RequestContext(exchange, snapshot, endpoint, address, is_anthropic, reply_headers)
     request[CONTEXT] = context
     protocol = request.protocol
     assert isinstance(protocol, Connection)
     protocol.request_begins()
     try:
         answer = await handler(request)
-        exchange.status = answer.status
+        exchange.finish(answer.status)
         if not answer.prepared:
             add_headers(answer, context.reply_headers)
-        if gateway.is_draining:
+        if gateway.lifecycle.is_draining:
             answer.force_close()
         return answer
     except ClientGone:
-        exchange.status = 499
+        exchange.finish(499)
         _leave(exchange)
         raise ConnectionResetError from None
     except BaseException:  # cancelled: the client left, or the daemon stops
-        exchange.status = 499
+        exchange.finish(499)
         _leave(exchange)
         raise
     finally:
@@ -73,5 +72,5 @@ def _unknown(request: web.Request) -> Endpoint:
 
 
 def _leave(exchange: Exchange) -> None:
-    if exchange.state not in (State.ENDED, State.FAILED):
+    if not exchange.is_over:
         exchange.step(Step.LEAVE)

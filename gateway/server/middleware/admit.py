@@ -3,12 +3,12 @@
 import asyncio
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import ShuttingDown, Unavailable
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY
-from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware
@@ -17,18 +17,18 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     if not context.endpoint.counts_for_capacity:
         return await handler(request)
-    if len(gateway.exchanges) >= context.snapshot.config.server.max_concurrent:
+    if len(gateway.lifecycle.exchanges) >= context.snapshot.config.server.max_concurrent:
         raise Unavailable("The gateway is full: try again in a moment", retry_after=1)
     task = asyncio.current_task()
     assert task is not None
-    gateway.exchanges[context.exchange.id] = task
+    gateway.lifecycle.exchanges[context.exchange.id] = task
     try:
         return await handler(request)
     except asyncio.CancelledError:
-        if context.exchange.is_open or not gateway.is_cutting:
+        if context.exchange.is_open or not gateway.lifecycle.is_cutting:
             raise
         task.uncancel()
         context.exchange.step(Step.CUT)
         raise ShuttingDown from None
     finally:
-        del gateway.exchanges[context.exchange.id]
+        del gateway.lifecycle.exchanges[context.exchange.id]

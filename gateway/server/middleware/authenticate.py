@@ -5,6 +5,7 @@ import ipaddress
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.policy.limits import failed_auth_bucket
@@ -12,7 +13,6 @@ from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import peer_address
-from gateway.server.middleware.access_log import Handler
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
@@ -25,7 +25,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     context = request[CONTEXT]
     endpoint = context.endpoint
     if context.snapshot.owners:
-        await _find_owner(request, context)
+        _find_owner(request, context)
         if context.owner is None and not endpoint.is_public and not (endpoint.is_operators and is_local(request)):
             raise Unauthorized("Invalid API key")
     if endpoint.is_operators and not is_operator(request, context):
@@ -46,28 +46,27 @@ def is_local(request: web.Request) -> bool:
     return peer == "unix" or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
 
-async def _find_owner(request: web.Request, context: RequestContext) -> None:
+def _find_owner(request: web.Request, context: RequestContext) -> None:
     gateway, owners = request.app[GATEWAY], context.snapshot.owners
     rate = context.snapshot.config.limits.failed_auth
     bucket = [failed_auth_bucket(rate, context.address)] if rate is not None else []
-    has_shown = False
+    has_shown, now = False, gateway.clock.monotonic()
     for name in KEY_HEADERS:
         value = request.headers.get(name)
         if value is None:
             continue
-        if bucket and not has_shown and (wait := (await gateway.windows.peek(bucket)).wait):
-            gateway.metrics.refusals.inc("failed_auth")
+        if bucket and not has_shown and (wait := gateway.buckets.peek(bucket, now).wait):
+            gateway.telemetry.metrics.refusals.inc("failed_auth")
             raise RateLimited("Too many wrong API keys from this address", retry_after=wait)
         has_shown = True
         # By its digest: a guess's digest tells nothing of how near the guess was.
         digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
         if (owner := owners.get(digest)) is not None:
-            context.gateway_headers = (*context.gateway_headers, name)
-            context.owner = context.owner or owner
+            context.identify(owner, name)
     if context.owner is not None:
         _check_expiry(gateway, context.owner)
     elif bucket and has_shown and not context.endpoint.is_public:
-        await gateway.windows.take(bucket)
+        gateway.buckets.take(bucket, now)
 
 
 def _check_expiry(gateway: Gateway, owner: Owner) -> None:

@@ -1,9 +1,9 @@
 """Lets the configured origins' pages read answers; without configuration no page may."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.proxy.context import CONTEXT
-from gateway.server.middleware.access_log import Handler
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",

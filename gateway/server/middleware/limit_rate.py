@@ -1,12 +1,12 @@
 """Charges the request to its key's and its address's buckets, before the body is read."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import RateLimited
 from gateway.policy.limits import write_headers
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.state import GATEWAY
-from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware
@@ -21,11 +21,11 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
     if not charges:
         return await handler(request)
     gateway = request.app[GATEWAY]
-    verdict = await gateway.windows.take(charges)
+    verdict = gateway.buckets.take(charges, gateway.clock.monotonic())
     context.reply_headers.update(write_headers(verdict, gateway.clock.time(), is_anthropic=context.is_anthropic))
     if verdict.wait:
         bucket = verdict.bucket
-        gateway.metrics.refusals.inc(bucket.name.partition(":")[0])
+        gateway.telemetry.metrics.refusals.inc(bucket.name.partition(":")[0])
         raise RateLimited(
             f"Rate limit of {bucket.limit} requests reached for this {bucket.name.partition(':')[0]}",
             retry_after=verdict.wait,

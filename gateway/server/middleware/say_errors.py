@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
 from gateway.policy.retries import is_pointless
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY
-from gateway.server.middleware.access_log import Handler
 
 
 @web.middleware
@@ -30,9 +30,9 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
     except (ClientGone, ConnectionError):
         raise ClientGone from None
     except Exception:
-        request.app[GATEWAY].logs.log.exception("bug", id=context.exchange.id, endpoint=context.endpoint.name)
+        request.app[GATEWAY].telemetry.logs.log.exception("bug", id=context.exchange.id, endpoint=context.endpoint.name)
         error = InternalError("Internal error of the gateway")
-    context.exchange.error = error
+    context.exchange.fail(error)
     if context.exchange.is_open:  # there is no second head: what was begun ends here
         if request.transport is not None:
             request.transport.abort()

@@ -1,7 +1,9 @@
 """Responses that run on without their client: started, followed, cancelled (TRANSLATION.md 12.6).
 
-A run is an exchange of its own whose stream goes into frames that clients follow. What the store holds of it says
-whether it still runs: the lease is renewed as long as it does, here or at another gateway.
+A run is an exchange of its own whose stream goes into an event log that clients follow. Whether it still runs is
+what its row in the store says: a *lease*, a moment until which somebody has promised to be at work. The gateway
+that runs it renews the lease every three seconds; a row whose lease has passed belongs to a gateway that died,
+and whoever reads it next marks it as failed. So no gateway has to know of the others.
 """
 
 import asyncio
@@ -13,9 +15,8 @@ from aiohttp import web
 from attrs import define, evolve, field
 
 from gateway.errors import BadRequest, GatewayError, InternalError, RateLimited, ShuttingDown, StorageFull
-from gateway.proxy.context import RequestContext
 from gateway.proxy.dispatch import Dispatch
-from gateway.proxy.exchange import Exchange, State, Step
+from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
@@ -27,34 +28,45 @@ from gateway.wire.openai_responses.errors import error_object
 from gateway.wire.openai_responses.objects import response_object
 from gateway.wire.openai_responses.recording_lane import marked, members_of
 
-LEASE_S, RENEW_S, AGAIN_S, STOP_S = 30.0, 3.0, 1.0, 5.0
-KEPT_S, MAX_KEPT = 300.0, 64 * 1024 * 1024  # the frames of runs that have ended: seconds, and bytes of all together
-POLL_S = 1.0  # how often another gateway's run is looked at
-SHARE = 8  # one key's runs may be one of so many exchanges that `server.max_concurrent` allows
+LEASE_S, RENEW_S = 30.0, 3.0  # how long a lease lasts, and how often it is renewed
+AGAIN_S = 1.0  # between two tries to renew, if the store is down
+STOP_S = 5.0  # for a cancelled run to store what it has sent
+# The event logs of runs that have ended are kept so long, and all together at most so many bytes.
+KEPT_S, MAX_KEPT = 300.0, 64 * 1024 * 1024
+SHARE = 8  # one key's runs may take one in so many of the exchanges that `server.max_concurrent` allows
 ResponseKey = tuple[str, str]  # owner, id
 
 
 @define
 class Run:
-    """One response that runs here, or has just ended: then nothing of it is left but what it has said."""
+    """One response that runs here, or has ended here a short while ago.
+
+    `body` is the response object as last stored; `ended` is when it ended, in monotonic seconds.
+    """
 
     gateway: Gateway
-    body: bytes  # the response object as last stored
-    event_log: EventLog = field(factory=EventLog, init=False)
-    ended: float | None = field(default=None, init=False)  # monotonic
+    call: ModelCall
+    recorder: ResponseRecorder
+    body: bytes
+    event_log: EventLog
+    ended: float | None = field(default=None, init=False)
+    _dispatch: Dispatch = field(init=False)
     _work: asyncio.Task[web.StreamResponse] | None = field(default=None, init=False)
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
     _is_cancelled: bool = field(default=False, init=False)
 
-    async def begin(self, call: ModelCall, recorder: ResponseRecorder) -> None:
-        """Store it as queued, and let it run. Raises StorageFull."""
+    def __attrs_post_init__(self) -> None:
+        self._dispatch = Dispatch(self.call)
+
+    async def begin(self) -> None:
+        """Store the response as queued, and start to work on it. Raises StorageFull."""
         try:
-            await recorder.write(self._record(recorder, "queued"))
+            await self.recorder.write(self._record("queued"))
         except StoreDown:
             raise StorageFull(is_background=True) from None
-        self._work = asyncio.create_task(Dispatch(call).run())
-        self._watching = asyncio.create_task(self._watch(self._work, call, recorder))
-        self.gateway.exchanges[call.context.exchange.id] = self._watching
+        self._work = asyncio.create_task(self._dispatch.run())
+        self._watching = asyncio.create_task(self._watch(self._work))
+        self.gateway.lifecycle.exchanges[self._exchange.id] = self._watching
 
     def cancel(self) -> None:
         """End it: its owner wants no more of it."""
@@ -63,75 +75,80 @@ class Run:
             self._work.cancel()
 
     async def stop(self) -> None:
-        """Cancel it, and wait until what it has said is stored."""
+        """Cancel it, and wait until what it has sent is stored."""
         self.cancel()
         if self._watching is not None:
             await asyncio.wait({self._watching}, timeout=STOP_S)
 
-    async def _watch(self, work: asyncio.Task[web.StreamResponse], call: ModelCall, recorder: ResponseRecorder) -> None:
-        """Wait for its end, however it ends, and say it where it could not."""
-        renewing = asyncio.create_task(self._renew(recorder))
+    @property
+    def _exchange(self) -> Exchange:
+        return self.call.context.exchange
+
+    async def _watch(self, work: asyncio.Task[web.StreamResponse]) -> None:
+        """Wait for the end, however it comes, and write it where the run itself could not."""
+        renewing = asyncio.create_task(self._renew())
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the drain is over
             work.cancel()
             await asyncio.wait({work})
         renewing.cancel()
-        exchange = call.context.exchange
         try:
-            error = self._fault_of(work, exchange)
+            error = self._fault_of(work)
             if error is not None:
-                exchange.error, exchange.status = error, error.status
+                self._exchange.fail(error)
+                self._exchange.finish(error.status)
             else:
-                exchange.status = 499 if self._is_cancelled else 200
+                self._exchange.finish(499 if self._is_cancelled else 200)
             if not self.event_log.has_end:
-                await self._say_end(call, recorder, error)
+                await self._write_end(error)
         finally:
             self.event_log.end()
             self.ended = self.gateway.clock.monotonic()
             self._work = None
-            self.gateway.exchanges.pop(exchange.id, None)
-            close_books(self.gateway, call.context)
+            self.gateway.lifecycle.exchanges.pop(self._exchange.id, None)
+            close_books(self.gateway, self.call.context)
 
-    def _fault_of(self, work: asyncio.Task[web.StreamResponse], exchange: Exchange) -> GatewayError | None:
-        """What went wrong, as it is told."""
+    def _fault_of(self, work: asyncio.Task[web.StreamResponse]) -> GatewayError | None:
+        """Return what went wrong, as it is sent; None if nothing did, or the owner cancelled."""
+        exchange = self._exchange
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         if isinstance(error, asyncio.CancelledError):
-            is_open = exchange.state not in (State.ENDED, State.FAILED)
-            if is_open:
+            if not exchange.is_over:
                 exchange.step(Step.LEAVE if self._is_cancelled or exchange.is_open else Step.CUT)
             return None if self._is_cancelled else ShuttingDown()
         if error is None or isinstance(error, GatewayError):
             return error or exchange.error
-        self.gateway.logs.log.error("bug", id=exchange.id, endpoint=exchange.endpoint, exc_info=error)
+        self.gateway.telemetry.logs.log.error("bug", id=exchange.id, endpoint=exchange.endpoint, exc_info=error)
         return InternalError("Internal error of the gateway")
 
-    async def _say_end(self, call: ModelCall, recorder: ResponseRecorder, error: GatewayError | None) -> None:
-        """The end of a run that could not say it itself: what was said so far, as failed or as cancelled."""
-        lane = call.lane or call.make_lane()
+    async def _write_end(self, error: GatewayError | None) -> None:
+        """Write the end that the run itself could not: what was sent so far, as failed or as cancelled."""
         if error is None:
-            self.body = recorder.so_far("cancelled") or self._marked("cancelled")
+            self.body = self.recorder.so_far("cancelled") or self._with_status("cancelled")
             self.event_log.add_end("cancelled", self.body)
-            await self._store_end(call, recorder, "cancelled")
+            await self._store_end("cancelled")
             return
-        self.body = marked(self._marked("failed"), {"error": msgspec.json.encode(error_object(error))})
+        self.body = marked(self._with_status("failed"), {"error": msgspec.json.encode(error_object(error))})
         if not self.event_log.is_begun:
-            self.event_log.add_beginning(self._marked("in_progress"))
-        self.event_log.add(lane.fail(error, call.context.exchange.id))
-        await self._store_end(call, recorder, "failed")
+            self.event_log.add_beginning(self._with_status("in_progress"))
+        self.event_log.add(self._dispatch.lane.fail(error, self._exchange.id))
+        await self._store_end("failed")
 
-    async def _store_end(self, call: ModelCall, recorder: ResponseRecorder, status: str) -> None:
-        ended = recorder.record(members_of(self.body), status, last=self.event_log.last)
+    async def _store_end(self, status: str) -> None:
+        ended = self.recorder.record(members_of(self.body), status, last=self.event_log.last)
         with suppress(StoreDown):  # its lease runs out all the same
-            call.context.exchange.is_stored = await recorder.store.put(ended, only_running=True)
+            self._exchange.note_stored(is_stored=await self.recorder.store.put(ended, only_running=True))
 
-    async def _renew(self, recorder: ResponseRecorder) -> None:
-        """Show the store that this runs; notice when it was cancelled or deleted from elsewhere."""
+    async def _renew(self) -> None:
+        """Renew the lease; notice if the run was cancelled or deleted from elsewhere."""
+        recorder = self.recorder
         while True:
             pause = RENEW_S
             try:
-                is_written = await recorder.store.put(self._record(recorder, "in_progress"), only_running=True)
-                found = None if is_written else await recorder.store.get(recorder.owner, recorder.id, self._now())
+                is_written = await recorder.store.put(self._record("in_progress"), only_running=True)
+                now = self.gateway.clock.time()
+                found = None if is_written else await recorder.store.get(recorder.owner, recorder.id, now)
             except StoreDown:
                 pause = AGAIN_S
             else:
@@ -141,20 +158,17 @@ class Run:
                     return
             await self.gateway.clock.sleep(pause)
 
-    def _now(self) -> float:
-        return self.gateway.clock.time()
+    def _record(self, status: str) -> StoredResponse:
+        self.body = self._with_status(status)
+        return self.recorder.record(members_of(self.body), status, self.gateway.clock.time() + LEASE_S)
 
-    def _record(self, recorder: ResponseRecorder, status: str) -> StoredResponse:
-        self.body = self._marked(status)
-        return recorder.record(members_of(self.body), status, self.gateway.clock.time() + LEASE_S)
-
-    def _marked(self, status: str) -> bytes:
+    def _with_status(self, status: str) -> bytes:
         return marked(self.body, {"status": msgspec.json.encode(status)})
 
 
 @define
 class Runs:
-    """All that run here, or have just ended."""
+    """All runs of this gateway: those that go on, and those that have ended a short while ago."""
 
     gateway: Gateway
     _runs: dict[ResponseKey, Run] = field(factory=dict, init=False)
@@ -163,43 +177,18 @@ class Runs:
         """Start a response; `members` are those of its request. Raises RateLimited, StorageFull, BadRequest."""
         self._check_share(recorder.owner, call.context.snapshot.config.server.max_concurrent)
         _check_sayable(call)
-        body = response_object(members, recorder.id, int(self.gateway.clock.time()), call.source.model)
-        run = Run(self.gateway, marked(msgspec.json.encode(body), recorder.marks))
-        recorder.begun = marked(run.body, {"status": b'"in_progress"'})
-        context = _own_context(call.context, self.gateway)
-        recorder.exchange = context.exchange
-        server, now = context.snapshot.config.server, asyncio.get_running_loop().time()
-        own = evolve(
-            call,
-            context=context,
-            recorder=recorder,
-            commit_at=None,
-            # Its client's patience is not its own.
-            deadline=Deadline(now + server.timeouts.total, server.timeouts.total),
-            first_byte=context.endpoint.first_byte,
-        )
-        own.write_to(
-            RecordedStream(
-                request=call.request,
-                exchange=context.exchange,
-                headers={},
-                ping=b"",
-                keepalive=server.keepalive,
-                write_timeout=server.timeouts.write,
-                commit_at=None,
-                event_log=run.event_log,
-            )
-        )
-        self._runs[recorder.owner, recorder.id] = run
+        run = self._make(call, recorder, members)
+        key = recorder.owner, recorder.id
+        self._runs[key] = run
         try:
-            await run.begin(own, recorder)
+            await run.begin()
         except BaseException:  # its client may have left meanwhile
-            del self._runs[recorder.owner, recorder.id]
+            del self._runs[key]
             raise
         return run
 
     def get(self, owner: str, name: str) -> Run | None:
-        """A run of this gateway."""
+        """Return a run of this gateway."""
         return self._runs.get((owner, name))
 
     async def stop(self, owner: str, name: str) -> None:
@@ -214,7 +203,7 @@ class Runs:
         return sum(run.ended is None for run in self._runs.values())
 
     def forget(self) -> None:
-        """Let go of what has ended a while ago; the store still has it."""
+        """Forget runs that have ended a while ago; the store still has their responses."""
         ended = [(run.ended, key) for key, run in self._runs.items() if run.ended is not None]
         size = sum(self._runs[key].event_log.size for _, key in ended)
         for at, key in sorted(ended):
@@ -222,9 +211,50 @@ class Runs:
                 break
             size -= self._runs.pop(key).event_log.size
 
-    def _check_share(self, owner: str, most: int) -> None:
+    def forget_all(self) -> None:
+        """Forget every run, as if this process had been restarted; the store still has them."""
+        self._runs.clear()
+
+    def _make(self, call: ModelCall, recorder: ResponseRecorder, members: dict[str, Any]) -> Run:
+        """Make a run: the call with an exchange of its own, and an event log in place of the client's connection."""
+        context, now = call.context, self.gateway.clock.monotonic()
+        parent, server = context.exchange, context.snapshot.config.server
+        response = response_object(members, recorder.id, int(self.gateway.clock.time()), call.source.model)
+        body = marked(msgspec.json.encode(response), recorder.marks)
+        exchange = Exchange(
+            id=f"{parent.id}-run",
+            started=now,
+            endpoint=parent.endpoint,
+            alias=parent.alias,
+            label=parent.label,
+            is_stream=True,
+            response=parent.response,
+        )
+        own = recorder.for_run(marked(body, {"status": b'"in_progress"'}), exchange)
+        event_log = EventLog()
+        stream = RecordedStream(
+            request=call.request,
+            exchange=exchange,
+            headers={},
+            ping=b"",
+            keepalive=server.keepalive,
+            write_timeout=server.timeouts.write,
+            commit_at=None,
+            event_log=event_log,
+        )
+        total = server.timeouts.total
+        run_call = evolve(
+            call,
+            context=context.for_run(exchange),
+            deadline=Deadline(asyncio.get_running_loop().time() + total, total),
+            recorder=own,
+            recorded_stream=stream,
+        )
+        return Run(self.gateway, run_call, own, body, event_log)
+
+    def _check_share(self, owner: str, max_concurrent: int) -> None:
         self.forget()
-        share = max(1, most // SHARE)
+        share = max(1, max_concurrent // SHARE)
         if sum(run.ended is None for (other, _), run in self._runs.items() if other == owner) >= share:
             words = f"{share} responses of this key run in the background already: wait for one of them"
             raise RateLimited(words, retry_after=5)
@@ -235,27 +265,12 @@ RUNS = web.AppKey("runs", Runs)
 
 def _check_sayable(call: ModelCall) -> None:
     """Refuse at once what no target could be asked. Raises BadRequest."""
-    refusals = []
+    dispatch, refusals = Dispatch(call), []
     for target in call.resolved.route.targets:
         try:
-            if call.plan(target) is not None:
+            if dispatch.plan(target) is not None:
                 return
         except BadRequest as refusal:
             refusals.append(refusal)
     if refusals:
         raise refusals[0]
-
-
-def _own_context(context: RequestContext, gateway: Gateway) -> RequestContext:
-    """The run's own exchange: the client's ends with the first answer."""
-    parent = context.exchange
-    exchange = Exchange(
-        id=f"{parent.id}-run",
-        started=gateway.clock.monotonic(),
-        endpoint=parent.endpoint,
-        alias=parent.alias,
-        label=parent.label,
-        is_stream=True,
-        response=parent.response,
-    )
-    return evolve(context, exchange=exchange, reply_headers={})

@@ -14,7 +14,7 @@ from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
 from gateway.proxy.relay import end_with_error
 from gateway.proxy.state import GATEWAY
-from gateway.server.responses.background import POLL_S, RENEW_S, RUNS, Run
+from gateway.server.responses.background import RENEW_S, RUNS, Run
 from gateway.server.responses.conversation import owner_of, reached, unknown
 from gateway.store.protocol import ChainTooLong, StoredResponse
 from gateway.wire.dialect import Asked
@@ -23,7 +23,8 @@ from gateway.wire.openai_responses.recording_lane import marked
 from gateway.wire.openai_responses.replay import replay
 from gateway.wire.openai_responses.stored_items import MAX_LISTED, USUALLY_LISTED, listed, page, unrepeated
 
-# What is left of a run whose gateway has stopped.
+POLL_S = 1.0  # how often the row of another gateway's run is read
+# The error of a run whose gateway has died.
 INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gateway that ran this response has stopped"})
 
 
@@ -64,11 +65,11 @@ async def _stream(request: web.Request, event_log: AsyncIterator[bytes], status:
         async for frame in event_log:
             await client_stream.write(frame or client_stream.ping)
     except GatewayError as error:
-        context.exchange.error = error
+        context.exchange.fail(error)
     except asyncio.CancelledError:
-        if not gateway.is_cutting:
+        if not gateway.lifecycle.is_cutting:
             raise
-        context.exchange.error = ShuttingDown()
+        context.exchange.fail(ShuttingDown())
     if context.exchange.error is None:
         context.exchange.step(Step.END)
         return await client_stream.close()
@@ -94,7 +95,7 @@ async def delete(request: web.Request) -> web.Response:
         is_gone = await gateway.responses.delete(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if not is_gone:
         raise unknown(name)
-    request[CONTEXT].exchange.response = name
+    request[CONTEXT].exchange.name_response(name)
     await request.app[RUNS].stop(owner_of(request[CONTEXT]), name)
     request[CONTEXT].exchange.step(Step.ANSWER)
     return _json(msgspec.json.encode({"id": name, "object": "response", "deleted": True}))
@@ -156,7 +157,7 @@ async def _find(request: web.Request) -> StoredResponse:
         found = await gateway.responses.get(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if found is None:
         raise unknown(name)
-    request[CONTEXT].exchange.response = name
+    request[CONTEXT].exchange.name_response(name)
     run = request.app[RUNS].get(found.owner, found.id)
     is_here = run is not None and run.ended is None
     # A store that was away has kept who runs from saying so: they get the time for it.

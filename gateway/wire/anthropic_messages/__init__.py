@@ -1,4 +1,4 @@
-"""Anthropic Messages."""
+"""The dialect of Anthropic Messages."""
 
 from collections.abc import Mapping
 
@@ -13,6 +13,7 @@ from gateway.wire.provider_error import read_declined
 
 __all__ = ["ANTHROPIC_MESSAGES", "SHEDS", "read_request"]
 
+# What a request loses on its way into this dialect, by the client's dialect (`*`: any). For people to read.
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {
         "temperature, top_p, top_k": "dropped for Claude 4.7 and later and under anthropic-version 2026-10-21",
@@ -43,6 +44,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# Members that may be left out if a provider refuses them.
 OPTIONAL = frozenset(
     {"temperature", "top_p", "top_k", "service_tier", "thinking", "output_config.effort", "cache_control", "metadata"}
 )
@@ -58,6 +60,7 @@ ANTHROPIC_MESSAGES = Dialect(
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
     upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, OPTIONAL, resume),
+    limit_class="messages",
     is_anthropic=True,
     generates=True,
     headers={"anthropic-version": "2023-06-01"},

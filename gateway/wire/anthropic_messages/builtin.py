@@ -1,7 +1,7 @@
-"""Anthropic's client tools that come without a schema, as the functions that another model can call.
+"""Describes Anthropic's built-in client tools as functions, so that models of other providers can call them.
 
-Names and members are those of the SDK's types (ToolBash20250124Param, BrowserNavigateInput, …); the
-descriptions are ours.
+A client sends such a tool by its dated type, without a schema: Claude knows it, other models do not. Names and
+members are those of the SDK's types (ToolBash20250124Param, BrowserNavigateInput, …); the descriptions are ours.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ _TARGET = {
     "required": ["type"],
 }
 _WAYS = {"type": "string", "enum": ["up", "down", "left", "right"]}
+# Name -> description, properties, required properties.
 _Members = Mapping[str, tuple[str, Mapping[str, Any], tuple[str, ...]]]
 
 
@@ -135,7 +136,7 @@ _MEMORY = {
     "old_path": _TEXT,
     "new_path": _TEXT,
 }
-# By the beginning of a dated type: description, members, required ones.
+# The keys are dated types without their date: `bash` is bash_20250124.
 _SINGLE: _Members = {
     "bash": ("Run a command in a shell that stays open", {"command": _TEXT, "restart": {"type": "boolean"}}, ()),
     "text_editor": ("View, create and edit files", _EDITOR, ("command", "path")),
@@ -149,19 +150,19 @@ _SINGLE: _Members = {
 
 
 def single(kind: str) -> tuple[str, dict[str, Any]] | None:
-    """(description, schema) of a tool by its dated type; None when it is none that a client runs."""
+    """Return (description, schema) of a tool by its dated type; None if it is not a tool that a client runs."""
     family = kind.rsplit("_", 1)[0]
     return _entry(_SINGLE[family]) if family in _SINGLE else None
 
 
 def toolset(kind: str) -> str | None:
-    """The family of a toolset by its dated type, such as `browser` for browser_toolset_20260801."""
+    """Return the family of a toolset: `browser` for browser_toolset_20260801; None if it is not a known toolset."""
     family = kind.partition("_toolset_")[0]
     return family if "_toolset_" in kind and family in TOOLSETS else None
 
 
 def members(family: str) -> Mapping[str, tuple[str, dict[str, Any]]]:
-    """(description, schema) of each member of a toolset."""
+    """Return (description, schema) of each tool in a toolset, by its name."""
     return {name: _entry(entry) for name, entry in TOOLSETS[family].items()}
 
 

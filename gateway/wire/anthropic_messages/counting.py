@@ -1,4 +1,4 @@
-"""`/messages/count_tokens`: asked by Anthropic clients, and of providers that have it."""
+"""The dialect of `/messages/count_tokens`, for Anthropic clients and for providers that have this path."""
 
 import msgspec
 
@@ -7,12 +7,12 @@ from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.neutral import Request
 from gateway.wire.token_counts import counting
 
-# SDK type MessageCountTokensParams.
+# The members that a request for a count may have (SDK type MessageCountTokensParams).
 _COUNTED = frozenset({"model", "messages", "system", "thinking", "tool_choice", "tools", "output_config"})
 
 
 def _read(body: JsonBody) -> Request:
-    """A request that asks for a count has no cap on its answer."""
+    """Read a request for a count. It has no `max_tokens`, so one is put in for `read_request`, which requires it."""
     members = body.members if body.has("max_tokens") else body.members | {"max_tokens": msgspec.Raw(b"1")}
     return read_request(JsonBody(dict(members)))
 

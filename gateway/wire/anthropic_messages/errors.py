@@ -1,4 +1,4 @@
-"""Errors as Messages says them (TRANSLATION.md 8): the type follows the status, overload is 529."""
+"""Writes errors in the format of Messages: the type follows from the status, overload is 529 (TRANSLATION.md 8)."""
 
 from typing import Any
 
@@ -22,9 +22,9 @@ _TYPES = {
 }
 OVERLOADED = 529
 BAD_KEY = "Invalid API key. Please provide a valid Anthropic API key."
-# Claude Code compacts its conversation when a message begins like this.
+# Claude Code compacts its conversation if an error message begins like this.
 _TOO_LONG = "prompt is too long"
-# Codes that Anthropic's clients look for, where Messages has a place for a code.
+# Codes that Anthropic's clients look for. They are sent as `details.error_code`; other codes are left out.
 _TOLD_CODES = frozenset({"thread_unsupported_request", "budget_exceeded"})
 
 
@@ -42,7 +42,7 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
-    """Write (status, body). A provider's own error in this envelope goes out byte for byte."""
+    """Write (status, body). If a provider's error is in Messages' format already, its body is sent unchanged."""
     status = OVERLOADED if error.status == 503 else error.status
     if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body):
         return status, error.body
@@ -55,7 +55,7 @@ def write_stream_error(error: GatewayError, request_id: str) -> bytes:
 
 
 def type_of(status: int) -> str:
-    """Messages' word for a status."""
+    """Return the error type of Messages for an HTTP status."""
     found = _TYPES.get(OVERLOADED if status == 503 else status)
     return found or ("invalid_request_error" if 400 <= status < 500 else "api_error")
 

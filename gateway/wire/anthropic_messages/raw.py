@@ -1,4 +1,8 @@
-"""The raw lane of Messages: looks at what goes by, and mends only what would break every client."""
+"""The raw lane of Messages: reads what passes, and repairs only what would break every client.
+
+A missing `event:` line is added, and a missing `message_stop` at the end; junk between good frames is taken out, and
+so is a first beginning if a second one follows. Everything else is passed on byte for byte.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +26,7 @@ from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
 from gateway.wire.translation.turn_order import ATTRIBUTION
 
-# Held before the first content; more than this is no beginning.
+# The most bytes that are held before the first content. A stream with more than this and no content is unreadable.
 MAX_HELD = 1024 * 1024
 _DELTA = b"event: content_block_delta\ndata: {"
 _STOP = write_event("message_stop", b'{"type":"message_stop"}')
@@ -50,7 +54,14 @@ _SAID = msgspec.json.Decoder(_Said)
 
 @define
 class MessagesWatch(Watch):
-    """Watches a Messages stream. Its beginning is held here: some upstreams begin twice (7.10)."""
+    """Watches a Messages stream, and holds its beginning: some upstreams begin twice (7.10).
+
+    Such an upstream sends `message_start`, and then a second one with the reply. Anthropic's Node SDK raises at the
+    second. So `feed` returns nothing until the first content or a stop reason has come: it keeps the frames. A second
+    `message_start` within this time discards the kept frames, and the beginning is held anew. The first content
+    or stop reason releases all kept frames, and from then on each frame is passed on at once. After content a second
+    `message_start` raises Broke.
+    """
 
     _held: list[bytes] = field(factory=list, init=False)
     _held_bytes: int = field(default=0, init=False)
@@ -61,11 +72,11 @@ class MessagesWatch(Watch):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the finished reply says nothing at all; a refusal without blocks does say something."""
+        """Whether the finished reply has no content. A refusal without blocks does not count as empty."""
         return not self.has_content and self._stop == "end_turn" and not (self.usage and self.usage.output)
 
     def passes(self, chunk: bytes) -> bool:
-        # By far the most chunks are one delta with its event name: three line ends, and an object between.
+        # Nearly every chunk is one delta with its event line: three line ends, and an object before the last two.
         return self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
 
     def feed(self, frame: bytes) -> bytes:
@@ -111,7 +122,7 @@ class MessagesWatch(Watch):
         if message is None:
             return
         self._add(message.usage)
-        self.has_content = bool(message.content)  # calls made by a program come whole, stop reason included
+        self.has_content = bool(message.content)  # calls made by a program come whole, with a stop reason
         if isinstance(message.stop_reason, str):
             self._stop, self.is_finished = message.stop_reason, True
 
@@ -146,7 +157,7 @@ class MessagesWatch(Watch):
 
 
 def _named(frame: bytes, read: Frame, payload: _Said) -> bytes:
-    """Without its event line every SDK skips an event: put it there where a server has left it out."""
+    """Return the frame with an `event:` line, which some servers leave out: the SDKs skip an event without it."""
     return frame if read.event or not payload.type else write_event(payload.type, read.data or b"")
 
 
@@ -163,7 +174,7 @@ def watch(asked: Asked) -> MessagesWatch:
 
 
 def glance(body: bytes) -> Glance:
-    """Look at a whole reply. Raises UpstreamFault when it is an error or no message at all."""
+    """Read the usage of a whole reply, and whether it is empty. Raises UpstreamFault if it is not a message."""
     payload = read_object(body)
     if payload.get("type") == "error" or (payload.get("error") is not None and "content" not in payload):
         raise read_inner(NAME, payload.get("error") or payload)
@@ -175,12 +186,16 @@ def glance(body: bytes) -> Glance:
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
-    """Take out of the history what this upstream refuses: our envelopes, and blocks that it does not know."""
+    """Return `messages` without the blocks that this upstream refuses; nothing if there are none.
+
+    It refuses the gateway's envelopes, which carry another provider's reasoning in the place of a signature, and
+    the types of blocks that the profile lists.
+    """
     given = body.members.get("messages")
     if given is None:
         return {}
     text = bytes(given)
-    # (Searching from the end is three times as fast in CPython.)
+    # `rfind`, because searching from the end is three times as fast in CPython.
     words = [QUOTED, *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
     if all(text.rfind(word) < 0 for word in words):
         return {}
@@ -214,7 +229,10 @@ def _is_refused(block: Any, profile: Profile) -> bool:
 
 
 def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Put a text block before the client's system prompt, never twice; the attribution line stays first."""
+    """Return `system` with a text block before the client's system prompt; nothing if it is there already.
+
+    Claude Code's attribution line stays first.
+    """
     given: Any = body.get("system", object, "a string or an array")
     block = {"type": "text", "text": text}
     if isinstance(given, str):

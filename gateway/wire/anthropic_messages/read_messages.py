@@ -85,7 +85,7 @@ def _block(node: Node, raw: msgspec.Raw) -> Block:
 
 
 def _pictures_in(node: Node) -> Iterator[Block]:
-    """Pictures inside a document or a search result stand behind it: no other dialect nests them."""
+    """Yield the pictures inside a document or a search result, to stand behind it: no other dialect nests them."""
     kind = node.text("type")
     inside = node.node("source") if kind == "document" else node if kind == "search_result" else None
     if inside is not None and inside.kind("content") == "an array":
@@ -93,7 +93,7 @@ def _pictures_in(node: Node) -> Iterator[Block]:
 
 
 def read_cache(node: Node) -> CacheMark | None:
-    """The breakpoint behind a block."""
+    """Read the cache breakpoint of a block."""
     mark = node.node("cache_control")
     return None if mark is None else CacheMark(mark.text("ttl"))
 
@@ -139,7 +139,7 @@ def _document(node: Node) -> Document:
 
 
 def _search_result(node: Node) -> Text:
-    """What a client has found itself, as text under its title and source."""
+    """Read a search result that the client supplies, as text under a line with its title and source."""
     head = " — ".join(part for part in (node.text("title"), node.text("source")) if part)
     return Text(f"[search result: {head}]\n" + "\n".join(_texts(node)), cache=read_cache(node))
 

@@ -46,16 +46,21 @@ class _Open:
     block: Block
     index: int
     signature: str = ""
-    prefilled: str = ""  # arguments that came whole with the start
+    prefilled: str = ""  # arguments that came whole with the start, used if no deltas follow
     has_arguments: bool = False
-    start: dict[str, Any] = field(factory=dict)  # of a block that only Anthropic knows
-    partial: list[str] = field(factory=list)
-    decoder: FreeformDecoder | None = None  # of a call whose raw text comes wrapped
+    start: dict[str, Any] = field(factory=dict)  # of an Opaque block, as it came
+    partial: list[str] = field(factory=list)  # the `input` of an Opaque block, in pieces
+    decoder: FreeformDecoder | None = None  # of a freeform call: its text comes wrapped in JSON
 
 
 @define
 class MessagesReader:
-    """The state of one reply. Its beginning is held until it says something: some upstreams begin twice."""
+    """Reads one reply into events, and keeps the state between its frames.
+
+    Some upstreams begin twice: a second `message_start` follows before any content. So the events of the beginning
+    are held until the first content or a stop reason. A second `message_start` before that discards them and
+    begins anew; after that it raises Broke.
+    """
 
     memo: Memo
     is_over: bool = field(default=False, init=False)
@@ -120,7 +125,7 @@ class MessagesReader:
         if (usage := read_usage(message.get("usage"))) is not None:
             yield UsageSeen(usage)
         yield from self._read_content(message)
-        if isinstance(message.get("stop_reason"), str):  # calls made by a program come whole with the start
+        if isinstance(message.get("stop_reason"), str):  # calls made by a program come whole, in `message_start`
             self._stop, self.is_finished = self._stop_of(message), True
 
     def _read_content(self, message: _Said) -> Iterator[Event]:
@@ -261,13 +266,13 @@ class MessagesReader:
         yield Finished(self._stop)
 
     def read_whole(self, payload: _Said) -> Iterator[Event]:
-        """Read a whole message as if it had been streamed."""
+        """Read a whole message into the events of a stream."""
         yield from self._begin(payload)
         yield from self._end()
 
 
 def _given(block: _Said) -> str:
-    """Arguments that came whole with the start of a call; digit for digit where they were kept raw."""
+    """Return the arguments that came whole with the start of a call, digit for digit if they are raw; "" if none."""
     given = block.get("input")
     if isinstance(given, msgspec.Raw):
         return "" if bytes(given) in (b"{}", b"null") else bytes(given).decode()
@@ -275,7 +280,7 @@ def _given(block: _Said) -> str:
 
 
 def _completed(opened: _Open) -> Opaque:
-    """A block of Anthropic's own, with the input that followed it."""
+    """Build an Opaque block from its start and the `input` that came in deltas."""
     block = dict(opened.start)
     if opened.partial:
         try:
@@ -292,7 +297,7 @@ def _tier(message: _Said) -> str | None:
 
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
-    """Read a whole reply. Raises UpstreamFault when it is an error, or no message at all."""
+    """Read a whole reply. Raises UpstreamFault if it is an error or not a message."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         payload = {name: msgspec.json.decode(raw) for name, raw in members.items() if name != "content"}
@@ -309,7 +314,10 @@ def read_reply(body: bytes, memo: Memo) -> Reply:
 
 
 def _read_content(raw: msgspec.Raw | None) -> list[dict[str, Any]] | None:
-    """The blocks of a whole reply; arguments of calls stay as they were written. Raises msgspec's errors."""
+    """Decode the blocks of a whole reply; None if there is no content. Raises msgspec's errors.
+
+    `input` stays raw, so that the arguments of a call keep every digit of their numbers.
+    """
     if raw is None:
         return None
     blocks = msgspec.json.decode(raw, type=list[dict[str, msgspec.Raw]])

@@ -25,9 +25,10 @@ _READ = frozenset(
     }
 )  # fmt: skip
 MAX_BREAKPOINTS = 4
-STANDARD_OUTPUT = 32_000
-# The tool whose arguments are the structured answer, where a model has no other way.
+STANDARD_OUTPUT = 32_000  # `max_tokens`, which Messages requires, if neither client nor profile sets it
+# A tool that the model is forced to call: its arguments are the structured answer of models without JSON schemas.
 ANSWER_TOOL = "json_response"
+# OpenAI's tiers in Anthropic's words; the others are dropped.
 _TIERS = {"auto": "auto", "default": "standard_only", "priority": "auto", "fast": "auto", "ultrafast": "auto"}
 
 
@@ -80,7 +81,7 @@ def _read_format(node: Node) -> Format:
 
 
 def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
-    """Write a request for a Messages upstream; what it cannot say is noted in the memo or refused."""
+    """Write a request for a Messages upstream. What it cannot say is noted in `memo.drops`, or raises CannotSay."""
     check_single(request)
     profile = setting.profile
     most = _max_tokens(request, memo, profile)
@@ -106,7 +107,7 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members |= _write_stops(request, memo)
     members |= _write_identity(request, memo)
     members |= _write_cache(request, payload, tools, memo, profile)
-    is_long = (request.max_output or 0) > LONG_OUTPUT  # our own default is a cap, no wish for so much
+    is_long = (request.max_output or 0) > LONG_OUTPUT  # not `most`: a default does not announce a long output
     must_stream = not request.is_stream and (profile.stream_only or is_long)
     if request.is_stream or must_stream:
         members["stream"] = True
@@ -131,9 +132,11 @@ def _instruction(form: Format) -> Text:
 def _write_format(
     request: Request, tools: dict[str, Any], thinks: bool, memo: Memo, profile: Profile
 ) -> dict[str, Any]:
-    """Structured output: by schema, by a forced tool on old models, else by asking for it (3.5).
+    """Write structured output: by schema, by a forced tool on old models, else by an instruction (3.5).
 
-    The members of `output_config`; besides: `instruct`, `prefill` and other `tools`.
+    Returns the members of `output_config`. `write_request` takes three others out of them: `instruct` (an
+    instruction is added to the system texts), `prefill` (the beginning of the answer) and `tools` (the members that
+    replace those of `write_tools`).
     """
     form = request.format
     if form.kind == "text":
@@ -156,7 +159,7 @@ def _write_format(
 
 
 def _write_sampling(request: Request, setting: Setting, thinks: bool, memo: Memo) -> dict[str, Any]:
-    """Temperature, top_p and top_k, where model and version still take them (3.2)."""
+    """Write temperature, top_p and top_k if the model and the `anthropic-version` still take them (3.2)."""
     sampling = request.sampling
     given = {
         name: value for name in ("temperature", "top_p", "top_k") if (value := getattr(sampling, name)) is not None
@@ -184,7 +187,7 @@ def _is_taken_thinking(name: str, value: float) -> bool:
 
 
 def _write_stops(request: Request, memo: Memo) -> dict[str, Any]:
-    """Sequences of white space only are refused by Anthropic (3.3)."""
+    """Write the stop sequences, without those of white space only, which Anthropic refuses (3.3)."""
     stops = [stop for stop in request.stops if stop.strip()]
     if len(stops) < len(request.stops):
         memo.drops.add("stop")
@@ -208,7 +211,11 @@ def _write_identity(request: Request, memo: Memo) -> dict[str, Any]:
 def _write_cache(
     request: Request, payload: Conversation, tools: dict[str, Any], memo: Memo, profile: Profile
 ) -> dict[str, Any]:
-    """At most four breakpoints, the latest; without any, the one at the top of the request (3.8)."""
+    """Keep the last four cache breakpoints, as Anthropic takes no more (3.8).
+
+    If there are none and the profile allows it, return a `cache_control` for the top of the request: Anthropic then
+    sets a breakpoint itself.
+    """
     marked = [tool for tool in tools.get("tools", ()) if "cache_control" in tool] + payload.marked
     if len(marked) > MAX_BREAKPOINTS:
         memo.drops.add("cache_control")
@@ -220,7 +227,7 @@ def _write_cache(
 
 
 def _note_lost(request: Request, memo: Memo) -> None:
-    """Members that Messages has no words for; those of its own that a client of it sent are Anthropic's only."""
+    """Note the members that Messages has no words for, and those that the reader of the request did not know."""
     write_verbosity(request, memo, Profile(verbosity=False))
     if request.metadata is not None:
         memo.drops.add("metadata")

@@ -1,4 +1,4 @@
-"""Reasoning controls of Messages: budgets, adaptive thinking, effort (TRANSLATION.md 3.6)."""
+"""Reads and writes the reasoning controls of Messages: budgets, adaptive thinking, effort (TRANSLATION.md 3.6)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,11 @@ _INTERLEAVED = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
 
 @frozen
 class Thought:
-    """The members and headers to send. `replays`: whether thoughts of the history may be sent back."""
+    """The members and headers to send.
+
+    `is_on`: whether thinking is on, which limits sampling. `replays`: whether thoughts of the history may be
+    sent back.
+    """
 
     members: dict[str, Any] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
@@ -41,7 +45,7 @@ def read_thinking(node: Node) -> Thinking:
 
 
 def write_thinking(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, profile: Profile) -> Thought:
-    """Write `thinking` and the effort of `output_config`, as the model takes them."""
+    """Write `thinking` and `output_config.effort` in the form that the model takes; `most` is the output cap."""
     thinking = request.thinking
     if thinking.mode is None and thinking.effort is None:
         return Thought(replays=profile.thinking in ("adaptive", "both", "always"))
@@ -79,7 +83,11 @@ def _effort(thinking: Thinking, memo: Memo, profile: Profile) -> dict[str, Any]:
 
 
 def _budget(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, profile: Profile) -> Thought:
-    """A budget inside the output cap. It gives way to a forced tool, and to an open call without its thoughts."""
+    """Write a thinking budget that is smaller than the output cap.
+
+    Thinking is dropped if a tool is forced, if the last assistant turn has an open call but no thought that
+    can be sent back, if the conversation ends with a prefill, or if the cap is too small for the least budget.
+    """
     thinking = request.thinking
     if is_off(thinking) or (thinking.mode is None and request.origin == NAME):
         return Thought(replays=False)
@@ -91,7 +99,7 @@ def _budget(request: Request, tools: Mapping[str, Any], most: int, memo: Memo, p
         memo.drops.add("thinking")
         return Thought(replays=False)
     if budget >= most:
-        budget = most - max(256, most // 5)
+        budget = most - max(256, most // 5)  # the rest is for the answer
     budget = min(max(MIN_BUDGET, budget), most - 1)
     members = {"thinking": {"type": "enabled", "budget_tokens": budget}}
     return Thought(members, _INTERLEAVED if tools else {}, is_on=True)

@@ -1,4 +1,4 @@
-"""Tools and the choice among them, as Messages says them (TRANSLATION.md 5)."""
+"""Reads and writes the tools of Messages requests, and the choice among them (TRANSLATION.md 5)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,13 +17,13 @@ from gateway.wire.translation.tools import check_forced, chosen_name, distinct, 
 
 MAX_NAME = 128
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-# Tools that Anthropic runs, by the beginning of their dated types, in the words of the neutral model.
+# Tools that Anthropic runs: the beginning of the dated type -> the kind in the neutral model.
 _HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
 WEB_SEARCH = "web_search_20250305"
 
 
 def read_tools(body: Node) -> list[Tool]:
-    """Read `tools`: functions, and the client's built-in ones with the schemas that they are known to have."""
+    """Read `tools`. The client's built-in tools get their schemas from `builtin`."""
     tools = [tool for node in body.nodes("tools") for tool in _read_tool(node)]
     return distinct(tools)
 
@@ -53,7 +53,7 @@ def _read_tool(node: Node) -> Iterator[Tool]:
 
 
 def read_choice(body: Node) -> tuple[ToolChoice | None, bool | None]:
-    """Read `tool_choice`: the choice, and whether calls may come in parallel (None: not said)."""
+    """Read `tool_choice`: return the choice, and False if calls may not be parallel (None: the client did not say)."""
     if (choice := body.node("tool_choice")) is None:
         return None, None
     kind = choice.needed_text("type")
@@ -66,7 +66,11 @@ def read_choice(body: Node) -> tuple[ToolChoice | None, bool | None]:
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Write `tools` and `tool_choice`; a history with calls needs tools even when there are none."""
+    """Write `tools` and `tool_choice`. Raises CannotSay if a tool is forced and none can be offered.
+
+    Anthropic refuses a history with calls if there are no tools. If none can be offered, each tool that was called
+    in the history is written, without its parameters.
+    """
     memo.names.longest = MAX_NAME
     tools: Sequence[Tool] = [*offered(request, memo)]
     choice = request.choice
@@ -121,7 +125,7 @@ def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict
 
 
 def _write_search(tool: Tool) -> dict[str, Any]:
-    """Web search from OpenAI's words: how many pages it reads is not to be said here."""
+    """Write a web search from OpenAI's members. `search_context_size` is left out: Anthropic has no such member."""
     raw = tool.raw or {}
     if tool.origin == NAME:
         return raw
@@ -137,7 +141,7 @@ def _write_search(tool: Tool) -> dict[str, Any]:
 
 
 def write_cache(ttl: str | None) -> dict[str, Any]:
-    """A breakpoint; OpenAI's times become the nearest that Anthropic has (TRANSLATION.md 3.8)."""
+    """Write a cache breakpoint. OpenAI's times become the nearest that Anthropic has (TRANSLATION.md 3.8)."""
     found = {"1h": "1h", "12h": "1h", "5m": "5m"}.get(ttl or "")
     return {"type": "ephemeral", **({"ttl": found} if found else {})}
 

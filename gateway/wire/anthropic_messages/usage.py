@@ -1,4 +1,4 @@
-"""Token counts as Messages says them: the parts are disjoint already (TRANSLATION.md 6.3)."""
+"""Reads and writes the token counts of Messages, whose parts are disjoint as in Usage (TRANSLATION.md 6.3)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from gateway.wire.neutral import Usage
 
 
 def read_usage(payload: Any) -> Usage | None:
-    """Read a `usage` object; None when it says nothing. A turn in several iterations is their sum."""
+    """Read a `usage` object; None if it has no counts. If it lists `iterations`, their counts are added up."""
     if not isinstance(payload, dict):
         return None
     iterations = payload.get("iterations")
@@ -33,7 +33,7 @@ def _sum(iterations: list[dict[str, Any]], name: str) -> int | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Write the `usage` of a whole message (SDK type Usage): both totals have to be there."""
+    """Write the `usage` of a whole message (SDK type Usage). Unknown counts are 0: the SDK requires both totals."""
     payload = {
         "input_tokens": usage.input or 0,
         "cache_creation_input_tokens": usage.cache_write or 0,
@@ -44,7 +44,10 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def write_delta_usage(usage: Usage) -> dict[str, Any]:
-    """Write the `usage` of a `message_delta`: it overwrites, so what is unknown is left out."""
+    """Write the `usage` of a `message_delta`.
+
+    Its counts overwrite those of `message_start`, so input counts that are unknown or estimated are left out.
+    """
     payload: dict[str, Any] = {"output_tokens": usage.output or 0}
     if usage.input is not None and not usage.is_estimated:
         payload["input_tokens"] = usage.input

@@ -1,4 +1,4 @@
-"""Writes a neutral conversation as Messages wants it (TRANSLATION.md 4.1 and 4.2)."""
+"""Writes a neutral conversation as `system` and `messages` (TRANSLATION.md 4.1 and 4.2)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,6 +32,7 @@ from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import safe_id
 from gateway.wire.translation.turn_order import SYSTEM_ROLES, shape, system_as_user
 
+# Texts that are put in where Anthropic requires a user turn, or a text in one, and the client sent none.
 RESUMED = "(conversation resumed)"
 CONTINUE = "Continue."
 EMPTY = "(empty)"
@@ -39,7 +40,7 @@ EMPTY = "(empty)"
 
 @define
 class Conversation:
-    """What has been written: `system`, `messages`, and every block that carries a breakpoint, in order."""
+    """The written `system` and `messages`, and in `marked` every block with a cache breakpoint, in order."""
 
     system: list[dict[str, Any]] = field(factory=list)
     messages: list[dict[str, Any]] = field(factory=list)
@@ -62,7 +63,7 @@ def write_conversation(request: Request, memo: Memo, profile: Profile, *, with_t
 
 
 def has_open_call(request: Request) -> bool:
-    """Whether the last thing the model said is a call whose result comes now."""
+    """Whether the model is in the middle of its calls: the last turn brings the results of what it called last."""
     last = next((turn for turn in reversed(request.turns) if turn.role is Role.ASSISTANT), None)
     tail = request.turns[-1] if request.turns else None
     answers = tail is not None and any(isinstance(block, ToolResult) for block in tail.blocks)
@@ -70,25 +71,25 @@ def has_open_call(request: Request) -> bool:
 
 
 def is_replayable(block: Block) -> bool:
-    """Whether a thought is Anthropic's own, with the state that proves it."""
+    """Whether a block is a thought of Anthropic's own, with its signature or sealed state."""
     return isinstance(block, Reasoning) and block.origin == NAME and block.has_state
 
 
 def thinks_before_open_call(request: Request) -> bool:
-    """Whether the turn with the open call begins with a thought that can be sent back."""
+    """Whether the last assistant turn has a thought that can be sent back."""
     last = next((turn for turn in reversed(request.turns) if turn.role is Role.ASSISTANT), None)
     return last is not None and bool(last.blocks) and any(map(is_replayable, last.blocks))
 
 
 def _begun(turns: Sequence[Turn]) -> list[Turn]:
-    """The first turn has to be the user's."""
+    """Put a user turn first if the model's turn is first, which Anthropic refuses."""
     if turns and turns[0].role is Role.ASSISTANT:
         return [Turn(Role.USER, (Text(RESUMED),)), *turns]
     return list(turns)
 
 
 def _prefillable(turns: list[Turn], memo: Memo, profile: Profile) -> list[Turn]:
-    """The last turn has to be the user's where the model does not go on with its own words."""
+    """Add a user turn if the last turn is the model's, and the model cannot continue its own text."""
     if turns and turns[-1].role is Role.ASSISTANT and not profile.prefill:
         memo.drops.add("prefill")
         turns.append(Turn(Role.USER, (Text(CONTINUE),)))
@@ -96,7 +97,7 @@ def _prefillable(turns: list[Turn], memo: Memo, profile: Profile) -> list[Turn]:
 
 
 def _movable(turns: Sequence[Turn]) -> Iterator[Turn]:
-    """Take documents and pictures out of what the model said: they go to the next user turn."""
+    """Move documents and pictures from assistant turns to the next user turn, behind its tool results."""
     carried: list[Block] = []
     for turn in turns:
         if turn.role is Role.ASSISTANT:
@@ -114,7 +115,10 @@ def _movable(turns: Sequence[Turn]) -> Iterator[Turn]:
 
 
 def _join_neighbours(messages: list[dict[str, Any]]) -> None:
-    """Merge again what became adjacent because a turn between had nothing to say."""
+    """Merge neighbouring messages of one role, and trim a prefill at the end.
+
+    Messages of one role become neighbours if the turn between them was written without any block.
+    """
     index = 1
     while index < len(messages):
         if messages[index]["role"] == messages[index - 1]["role"]:
@@ -126,7 +130,7 @@ def _join_neighbours(messages: list[dict[str, Any]]) -> None:
 
 
 def _trim_prefill(messages: list[dict[str, Any]]) -> None:
-    """Anthropic refuses a prefill that ends in white space."""
+    """Strip white space from the end of a prefill, as Anthropic refuses it there."""
     block = messages[-1]["content"][-1]
     if block["type"] == "text":
         block["text"] = block["text"].rstrip()
@@ -137,7 +141,7 @@ def _trim_prefill(messages: list[dict[str, Any]]) -> None:
 
 
 def _ask_with_system(out: Conversation, memo: Memo) -> None:
-    """A conversation of system texts only: the last one asks."""
+    """Make a user message of the last system text. For a conversation that has no turns: Anthropic requires one."""
     asked = {"type": "text", "text": EMPTY}
     if out.system:
         asked = out.system.pop()
@@ -196,7 +200,7 @@ class _Writer:
 
     def _text(self, block: Text, role: Role) -> dict[str, Any]:
         own = [cited.raw for cited in block.citations if cited.origin == NAME]
-        has_citations = role is Role.ASSISTANT and bool(own)  # in a user turn they are refused
+        has_citations = role is Role.ASSISTANT and bool(own)  # Anthropic refuses citations in a user turn
         return {"type": "text", "text": block.text} | ({"citations": own} if has_citations else {})
 
     def _thought(self, block: Reasoning) -> Iterator[dict[str, Any]]:
@@ -263,7 +267,7 @@ class _Writer:
 
 
 def _without_blanks(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Texts of white space only are refused: they go when something else is there."""
+    """Take out the texts of white space only, which Anthropic refuses."""
     spoken = [block for block in content if block["type"] != "text" or block["text"].strip()]
     return spoken or content[:0]
 

@@ -43,7 +43,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def reply_id(memo: Memo) -> str:
-    """The id of the reply: ours, whatever the upstream's is."""
+    """Make the id of the reply. The upstream's id is not sent to the client."""
     return mint("msg_", memo.seed)
 
 
@@ -66,7 +66,7 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
 
 
 def resume(members: Mapping[str, Any], blocks: Sequence[Block], memo: Memo) -> dict[str, Any]:
-    """What a paused turn has said goes back as it came: the model continues it (SDK type StopReason, pause_turn)."""
+    """Add the blocks of a paused turn to its request: the model continues it (SDK type StopReason, pause_turn)."""
     so_far = Reply("", "", tuple(blocks), Stop(StopReason.PAUSED))
     sent = [_as_sent(block, memo) for block in blocks]
     content = [written for block in sent for written in _block(block, so_far, memo)]
@@ -74,7 +74,7 @@ def resume(members: Mapping[str, Any], blocks: Sequence[Block], memo: Memo) -> d
 
 
 def _as_sent(block: Block, memo: Memo) -> Block:
-    """A call under the name, and in the form, that the upstream knows."""
+    """Give a call the name and the form of arguments that the upstream knows."""
     if not isinstance(block, ToolCall):
         return block
     name = memo.names.safe(block.name, block.namespace)
@@ -92,7 +92,7 @@ def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
         case ToolCall():
             if reply.stop.reason is not StopReason.LENGTH or is_object(block.arguments or "{}"):
                 yield _use(block, as_object(block.arguments, Drops()))
-            # Else it was cut off in the middle, and is no call.
+            # Otherwise the output cap cut the arguments off: an unfinished call is not sent.
         case Opaque() if block.origin == NAME:
             yield msgspec.json.decode(block.raw)
         case Opaque():
@@ -117,7 +117,7 @@ def _thought(block: Reasoning, memo: Memo) -> Iterator[dict[str, Any]]:
 
 
 def _signature(block: Reasoning, memo: Memo) -> str:
-    """Anthropic's own signature, or our envelope with what another provider wants back."""
+    """Return Anthropic's own signature, or an envelope with the state that another provider wants back."""
     return block.signature if block.origin == NAME and block.signature else memo.sealer.seal(block)
 
 
@@ -135,16 +135,22 @@ def _stop(stop: Stop, has_refused: bool) -> dict[str, Any]:
 
 @define
 class MessagesWriter:
-    """Writes events as Anthropic's (SDK type RawMessageStreamEvent). Blocks come one after the other."""
+    """Writes events as those of Anthropic (SDK type RawMessageStreamEvent). Blocks may not overlap.
+
+    Messages sends one block after the other; `translation.sequence` has put the events into this order. A text or
+    a call opens at its start. A thought opens with its first text, because a thought that never gets one may
+    become `redacted_thinking`, which has no deltas. Arguments go through a Mender: the SDKs raise if the deltas of
+    a call do not add up to a JSON object.
+    """
 
     memo: Memo
     _index: int = field(default=-1, init=False)  # of the last block that was opened
     _block: Block | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
-    _parts: list[list[str]] = field(factory=list, init=False)  # texts of a thought in several parts
+    _parts: list[list[str]] = field(factory=list, init=False)  # the texts of the open thought, by part
     _state: StateSeen | None = field(default=None, init=False)
     _mender: Mender = field(factory=Mender, init=False)
-    _head: bytes = field(default=b"", init=False)  # of the open block's deltas, up to their text
+    _head: bytes = field(default=b"", init=False)  # a delta event of the open block, up to its text
     _usage: Usage | None = field(default=None, init=False)
     _has_refused: bool = field(default=False, init=False)
 
@@ -254,7 +260,10 @@ class MessagesWriter:
         return out + _event({"type": "content_block_stop", "index": self._index})
 
     def _end_thought(self, begun: Reasoning) -> bytes:
-        """Exactly one signature, behind the text; a thought without text is redacted, unless it is Anthropic's."""
+        """End a thought with exactly one signature, behind its text.
+
+        A thought without text is written as `redacted_thinking`, unless Anthropic has signed it.
+        """
         parts = tuple("".join(part) for part in self._parts if part)
         block = evolve(begun, parts=parts)
         if self._state is not None:

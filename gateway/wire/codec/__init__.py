@@ -1,1 +1,1 @@
-"""codec."""
+"""Reads and writes bytes: JSON bodies, forms, SSE frames, compression. Knows no dialect's requests or replies."""

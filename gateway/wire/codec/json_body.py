@@ -1,7 +1,7 @@
-"""A request body whose top level is known and whose values stay the bytes that they were.
+"""A JSON request body whose top-level members are parsed, and whose values stay the bytes that the client sent.
 
-The top level is always written again from what was read, so that a second `model` member can never
-mean something else upstream than it meant here.
+The top level is always written anew from the parsed members. If a client sends two `model` members, the
+upstream therefore gets only the one that the gateway has checked.
 """
 
 import re
@@ -19,29 +19,32 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRITE = msgspec.json.Encoder()
 NULL = b"null"
 _HALF = re.compile(rb"\\u[dD][89abAB]")
-# The names that JSON gives its kinds of values, by the first byte of one.
+# What error messages call each kind of JSON value, by the first byte of the value.
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean"}
 
 
 class Body(Protocol):
-    """What dispatch asks of a body, JSON or multipart."""
+    """What dispatch needs from a body, JSON or multipart."""
 
     @property
     def content_type(self) -> str:
-        """What the body is, for the upstream."""
+        """The Content-Type with which the body is sent upstream."""
 
     def text(self, name: str) -> str | None:
-        """Return the string member `name`, or None. Raises BadRequest for another kind."""
+        """Return the string member `name`, None when absent. Raises BadRequest if it is not a string."""
 
     def flag(self, name: str) -> bool:
-        """Return the boolean member `name`, False when absent. Raises BadRequest for another kind."""
+        """Return the boolean member `name`, False when absent.
+
+        A JSON body raises BadRequest if the member is not a boolean; a form counts any text but `true` as False.
+        """
 
     def edited(self, put: Mapping[str, bytes], drop: Collection[str], rename: Mapping[str, str]) -> bytes:
-        """Write the body with members dropped, then renamed, then put (values are JSON)."""
+        """Write the body after dropping members, then renaming some, then setting those in `put` (values are JSON)."""
 
 
 def check_utf8(raw: bytes) -> None:
-    """Raise UnicodeDecodeError unless `raw` is UTF-8: msgspec does not look inside raw members."""
+    """Raise UnicodeDecodeError unless `raw` is UTF-8: msgspec does not check the inside of raw members."""
     if not raw.isascii():
         raw.decode()
 
@@ -69,7 +72,7 @@ class JsonBody:
 
     @classmethod
     def read(cls, data: bytes) -> Self:
-        """Read a JSON object. Raises BadRequest `invalid_json` for anything else."""
+        """Read a JSON object. Raises BadRequest with the code `invalid_json` for anything else."""
         try:
             check_utf8(data)
             return cls(_MEMBERS.decode(data))
@@ -80,13 +83,13 @@ class JsonBody:
         except msgspec.ValidationError:
             raise BadRequest("The body must be a JSON object", code="invalid_json") from None
         except msgspec.DecodeError as error:
-            # msgspec calls half of a surrogate pair truncated input, wherever it stands.
+            # For half of a surrogate pair, anywhere in the input, msgspec reports truncated input.
             why = "a \\u escape has only one half of a surrogate pair" if _has_half(data, error) else error
             raise BadRequest(f"The body is not valid JSON: {why}", code="invalid_json") from None
 
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> Self:
-        """A body of members that are JSON already."""
+        """Make a body from members whose values are JSON already."""
         return cls({name: msgspec.Raw(value) for name, value in members.items()})
 
     def has(self, name: str) -> bool:
@@ -95,7 +98,7 @@ class JsonBody:
         return value is not None and bytes(value) != NULL
 
     def get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
-        """Read one member as `kind`, None when absent or null; `words` names the kind in the error."""
+        """Read one member as `kind`, None when absent or null. Raises BadRequest, which calls the kind `words`."""
         value = self.members.get(name)
         if value is None or bytes(value) == NULL:
             return None

@@ -1,7 +1,8 @@
-"""Follows a JSON object while it comes: whether it is complete, where it goes wrong, how to close it.
+"""Follows a JSON object while it is streamed: whether it is complete, where it goes wrong, how to close it.
 
-Arguments of tool calls are streamed as text. Sequential dialects have to know when one is complete, and
-Anthropic's SDKs raise when what was streamed is no JSON object in the end (TRANSLATION.md 7.5).
+The arguments of a tool call are streamed as fragments of JSON text. The sequencer has to know when the
+arguments of a call are complete, and Anthropic's SDKs raise if all fragments together are not a JSON object
+(TRANSLATION.md 7.5).
 """
 
 from enum import Enum
@@ -17,7 +18,7 @@ _LITERALS = {"t": "rue", "f": "alse", "n": "ull"}
 
 
 class _At(Enum):
-    """What may come next."""
+    """The states of the automaton: what may come next."""
 
     VALUE = "value"
     FIRST_ITEM = "first item or ]"
@@ -41,7 +42,7 @@ class _At(Enum):
 
 
 _NUMBERS_END = frozenset({_At.ZERO, _At.INTEGER, _At.FRACTION, _At.EXPONENT_DIGITS})
-# What completes a value that was cut at this place; what is open around it is closed afterwards.
+# The text that completes a value cut in this state. The brackets around the value are closed after it.
 _COMPLETIONS = {
     _At.VALUE: "null",
     _At.KEY: '"":null',
@@ -54,13 +55,22 @@ _COMPLETIONS = {
 
 
 class JsonPrefix:
-    """An automaton over the characters of one JSON object."""
+    """An automaton over the characters of one JSON object.
+
+    A decoder needs the whole text; this class answers after each character, without reading any twice. Its
+    state is a place in JSON's grammar (`_at`), the stack of open brackets (`_open`), whether the current string
+    is a member's name (`_is_key`), and what is missing of a literal or a `u` escape (`_left`). `_step` moves
+    the state by one character, or returns False if no JSON object can go on so.
+
+    The same state gives the shortest completion: `closing` ends the value at hand, and then closes each open
+    bracket.
+    """
 
     def __init__(self) -> None:
         self._at = _At.VALUE
         self._open: list[str] = []  # the closing brackets that are still to come
         self._is_key = False
-        self._left = ""  # of a literal; or as many hexadecimal digits
+        self._left = ""  # what is missing of a literal, or one 0 for each missing hexadecimal digit
 
     @property
     def is_complete(self) -> bool:
@@ -73,7 +83,7 @@ class JsonPrefix:
         return self._at is _At.VALUE and not self._open
 
     def feed(self, text: str) -> int:
-        """Take characters; return how many of them can begin a JSON object."""
+        """Take characters, and return how many of them continue the object; fewer than all if one is bad."""
         for index, letter in enumerate(text):
             if self._at is _At.STRING and letter not in '"\\' and letter >= " ":
                 continue
@@ -82,7 +92,7 @@ class JsonPrefix:
         return len(text)
 
     def closing(self) -> str:
-        """The shortest text that makes a JSON object of what was taken so far."""
+        """Return the shortest text that makes a JSON object of the characters taken so far."""
         out = ""
         match self._at:
             case _At.STRING:
@@ -166,7 +176,7 @@ class JsonPrefix:
 
     def _begin_value(self, letter: str) -> bool:
         if not self._open and letter != "{":
-            return False  # only an object is wanted
+            return False  # the outermost value must be an object
         if letter == "{":
             self._open.append("}")
             self._at = _At.FIRST_KEY
@@ -201,9 +211,11 @@ _NUMBER_STEPS: dict[_At, tuple[tuple[str, _At], ...]] = {
 
 
 class Mender:
-    """Lets through what stays a JSON object, and closes it in the end, whatever the model wrote.
+    """Makes one JSON object of the streamed arguments of a call, whatever the model wrote.
 
-    What does not begin as one is held back, and unwrapped or wrapped in the end.
+    Text that begins as an object is let through up to the first bad character, and closed at the end. Text that
+    begins otherwise is held back, and replaced at the end by the object that `wrapped` makes of it.
+    `has_mended`: the result is not what the model wrote, apart from white space before it.
     """
 
     def __init__(self) -> None:
@@ -213,9 +225,9 @@ class Mender:
         self.has_mended = False
 
     def feed(self, text: str) -> str:
-        """Return what of `text` may be sent."""
+        """Take a fragment, return the text that may be sent."""
         if self._other is None and self._prefix.is_empty:
-            text = text.lstrip(_SPACE)  # white space alone would be no JSON
+            text = text.lstrip(_SPACE)  # white space alone would not be JSON
             if text and text[0] != "{":
                 self._other = []
         if self._other is not None:
@@ -228,7 +240,10 @@ class Mender:
         return text[:good]
 
     def end(self) -> str:
-        """Return what closes the object; an empty text when it is complete. No text at all becomes `{}`."""
+        """Return the text that closes the object, empty if it is complete.
+
+        No text at all stays empty: SDKs read that as `{}`.
+        """
         if self._other is not None:
             self.has_mended = True
             return wrapped("".join(self._other))
@@ -240,7 +255,7 @@ class Mender:
 
 
 def is_object(text: str) -> bool:
-    """Whether a text is one complete JSON object."""
+    """Return whether a text is one complete JSON object."""
     try:
         _OBJECT.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -249,7 +264,11 @@ def is_object(text: str) -> bool:
 
 
 def wrapped(text: str) -> str:
-    """Arguments that are no object as one: what they hold under `value`, what is no JSON under `__invalid_json`."""
+    """Make an object of arguments that are not one.
+
+    A string that holds an object in JSON becomes that object. Any other JSON value is put under `value`, and text
+    that is not JSON under `__invalid_json`.
+    """
     try:
         inner = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

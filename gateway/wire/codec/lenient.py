@@ -1,4 +1,8 @@
-"""The JSON that providers send, in frames and in bodies: junk between good events is survived, not for ever."""
+"""Reads the JSON that providers send, in frames and in bodies.
+
+Some servers send broken or foreign frames between good ones. One or two in a row are left out; three in a row,
+or one before the first good frame, mean that the stream is not of the expected dialect.
+"""
 
 from typing import Any
 
@@ -8,20 +12,20 @@ from attrs import define, field
 from gateway.errors import Unreadable
 from gateway.wire.codec.sse import read_frame
 
-# Three in a row are no stream (TRANSLATION.md 7.1.7).
+# So many unreadable frames in a row end the stream with an error (TRANSLATION.md 7.1.7).
 MAX_JUNK = 3
 _QUIET = (b"", b"[DONE]")
 
 
 @define
 class Junk:
-    """Counts what cannot be read."""
+    """Counts the frames of one stream that cannot be read."""
 
-    has_begun: bool = field(default=False, init=False)  # whether anything could be read so far
+    has_begun: bool = field(default=False, init=False)  # whether any frame could be read so far
     _count: int = field(default=0, init=False)
 
     def read(self, data: bytes) -> dict[str, Any] | None:
-        """Decode the object of a frame; None for junk. Raises Unreadable when it is too much."""
+        """Decode a frame's data; None for junk. Raises Unreadable for too much junk."""
         try:
             payload = msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -33,16 +37,19 @@ class Junk:
         return None
 
     def read_frame(self, frame: bytes) -> dict[str, Any] | None:
-        """Decode the object of a frame as it came; None for junk, for a comment and for OpenAI's end."""
+        """Decode the data of a whole frame; None for junk, a comment or `[DONE]`. Raises Unreadable as `read` does."""
         data = (read_frame(frame).data or b"").strip()
         return None if data in _QUIET else self.read(data)
 
     def good(self) -> None:
-        """Something could be read."""
+        """Note that a frame could be read."""
         self.has_begun, self._count = True, 0
 
     def bad(self, data: bytes) -> bytes:
-        """Something could not: leave it out, as an empty data line or junk kills SDKs. Raises Unreadable."""
+        """Note that `data` could not be read, and return b"", which the raw lane sends in its place.
+
+        Left out because an empty data line or junk makes SDKs raise. Raises Unreadable for too much junk.
+        """
         if data.strip() not in _QUIET:
             self._count += 1
             if self._count >= MAX_JUNK or not self.has_begun:
@@ -64,7 +71,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def count(value: Any) -> int | None:
-    """A token count: an int, or what servers say instead; None when it is none."""
+    """Read a token count: an int, or the float or digits that some servers send; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

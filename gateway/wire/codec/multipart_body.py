@@ -1,6 +1,6 @@
-"""A multipart/form-data body whose parts stay the bytes that they were (RFC 7578, RFC 2046 5.1).
+"""A multipart/form-data body whose parts stay the bytes that the client sent (RFC 7578, RFC 2046 5.1).
 
-Only whole fields without a file name are read, edited or dropped; files are carried.
+Only fields without a file name are read, edited or dropped, each as a whole; files are forwarded unchanged.
 """
 
 import re
@@ -16,13 +16,13 @@ _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNO
 _NAME = re.compile(rb';\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 _FILE = re.compile(rb";\s*filename\*?=", re.IGNORECASE)
 _DISPOSITION = re.compile(rb"^content-disposition:\s*form-data(.*)$", re.IGNORECASE | re.MULTILINE)
-# A form has few fields; a body made of nothing but delimiters would cost time and memory.
+# A form has few fields. Without a limit, a body of nothing but delimiters would cost much time and memory.
 MAX_PARTS = 1000
 
 
 @frozen
 class Part:
-    """One field. `raw` is its head, the empty line and its content."""
+    """One field. `raw` is its headers, the empty line and its content."""
 
     name: str
     is_file: bool
@@ -43,7 +43,7 @@ class MultipartBody:
 
     @classmethod
     def read(cls, data: bytes, content_type: str) -> Self:
-        """Read a form. Raises BadRequest when the framing does not hold."""
+        """Read a form. Raises BadRequest if it is malformed or has more than MAX_PARTS parts."""
         found = _BOUNDARY.search(content_type)
         if found is None:
             raise BadRequest("The Content-Type of a multipart body must carry a boundary")
@@ -98,7 +98,7 @@ def _read_part(piece: bytes) -> Part:
 
 
 def _plain(value: bytes) -> bytes:
-    """A form has no JSON: a string loses its quotes, all else is written as it is."""
+    """Write a JSON value for a form: a string without its quotes, any other value as its JSON."""
     decoded = msgspec.json.decode(value)
     return decoded.encode() if isinstance(decoded, str) else value
 

@@ -1,7 +1,7 @@
-"""A JSON object that is read with its place, so that every complaint names it: `messages[3].content[0].text`.
+"""A JSON object that knows its path in the body, so that each error can name it: `messages[3].content[0].text`.
 
-Members stay raw until they are asked for. Reading is tolerant of what is unknown, and strict about the kind
-of what is known.
+Members stay raw until they are read. Unknown members are ignored; a known member of the wrong kind is an error.
+Methods that decode a member raise BadRequest with the member's path.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 @frozen
 class Node:
-    """The members of one object. `path` is where it stands in the body, empty at the top."""
+    """The members of one object. `path` is the object's place in the body, empty for the body itself."""
 
     members: Mapping[str, msgspec.Raw]
     path: str = ""
 
     @classmethod
     def read(cls, raw: bytes | msgspec.Raw, path: str) -> Self:
-        """Read an object. Raises BadRequest for another kind."""
+        """Read an object. Raises BadRequest if `raw` is not an object."""
         try:
             return cls(_MEMBERS.decode(raw), path)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -40,11 +40,11 @@ class Node:
         return raw is not None and bytes(raw) != NULL
 
     def raw(self, name: str) -> msgspec.Raw | None:
-        """The member as it was written; None when absent or null."""
+        """Return the JSON of a member; None when absent or null."""
         return self.members[name] if self.has(name) else None
 
     def kind(self, name: str) -> str:
-        """The kind of a member: `a string`, `an array`, …; `null` also when it is absent."""
+        """Return the kind of a member: `a string`, `an array`, …; `null` also when it is absent."""
         raw = self.raw(name)
         return "null" if raw is None else kind_of(bytes(raw))
 
@@ -52,7 +52,7 @@ class Node:
         return self._get(name, str, "a string")
 
     def needed_text(self, name: str) -> str:
-        """A string that has to be there."""
+        """Read a string. Raises BadRequest also when it is absent."""
         found = self.text(name)
         if found is None:
             raise BadRequest(f"'{self.at(name)}' is missing", param=self.at(name), code="missing_required_parameter")
@@ -62,7 +62,7 @@ class Node:
         return self._get(name, bool, "a boolean")
 
     def whole(self, name: str) -> int | None:
-        """An integer; one written as 10.0 counts. What no counter could hold is refused."""
+        """Read an integer, which may be written as 10.0. Raises BadRequest for a fraction, and beyond 64 bits."""
         value = self._get(name, float | int, "a number")  # type: ignore[arg-type]
         if value is None:
             return None
@@ -74,20 +74,20 @@ class Node:
         return self._get(name, float, "a number")
 
     def value(self, name: str) -> Any:
-        """Whatever the member is, decoded."""
+        """Read a member of any kind."""
         return self._get(name, object, "valid JSON")
 
     def mapping(self, name: str) -> dict[str, Any] | None:
-        """An object, decoded whole."""
+        """Read an object, with all that is in it."""
         return self._get(name, dict[str, Any], "an object")
 
     def node(self, name: str) -> "Node | None":
-        """An object, to be read further."""
+        """Read an object as a Node, whose members stay raw."""
         raw = self.raw(name)
         return None if raw is None else Node.read(raw, self.at(name))
 
     def items(self, name: str) -> Iterator[tuple[msgspec.Raw, str]]:
-        """Each item of an array, with its path; nothing when absent."""
+        """Yield each item of an array as JSON, with its path; nothing when absent."""
         raw = self.raw(name)
         if raw is None:
             return
@@ -99,16 +99,16 @@ class Node:
             yield item, f"{self.at(name)}[{index}]"
 
     def nodes(self, name: str) -> Iterator["Node"]:
-        """Each item of an array of objects."""
+        """Yield each item of an array of objects."""
         for item, path in self.items(name):
             yield Node.read(item, path)
 
     def at(self, name: str) -> str:
-        """The path of a member."""
+        """Return the path of a member."""
         return f"{self.path}.{name}" if self.path else name
 
     def refuse(self, name: str, message: str, code: str = "invalid_value") -> BadRequest:
-        """The error for a member that is of the right kind and still wrong."""
+        """Make the error for a member that has the right kind and a bad value."""
         return BadRequest(message, param=self.at(name), code=code)
 
     def _get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
@@ -119,7 +119,7 @@ class Node:
 
 
 def decode(raw: bytes | msgspec.Raw, kind: type[Wanted], path: str, words: str) -> Wanted:
-    """Decode one value. Raises BadRequest that names the path and both kinds."""
+    """Decode one value. Raises BadRequest that names the path, the kind wanted (`words`) and the kind found."""
     try:
         found: Wanted = msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -128,7 +128,7 @@ def decode(raw: bytes | msgspec.Raw, kind: type[Wanted], path: str, words: str) 
 
 
 def wrong_kind(path: str, words: str, raw: bytes) -> BadRequest:
-    """The error for a value of another kind."""
+    """Make the error for a value of the wrong kind."""
     name = path or "The body"
     quoted = f"'{name}'" if path else name
     return BadRequest(f"{quoted} must be {words}, not {kind_of(raw)}", param=path or None, code="invalid_type")

@@ -1,7 +1,7 @@
 """Server-sent events: cuts bytes into whole frames, reads a frame and writes one.
 
-A frame is kept as the bytes it came in, its empty line included, so that forwarding it changes nothing.
-Rules: the HTML standard's event stream format, and TRANSLATION.md 7.1 for what providers make of it.
+A frame is the bytes of one event with the empty line that ends it, so that a frame is forwarded byte for byte.
+Rules: the HTML standard's event stream format, and TRANSLATION.md 7.1 for how providers deviate from it.
 """
 
 import re
@@ -14,13 +14,17 @@ from gateway.errors import Unreadable
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
 _BOM = b"\xef\xbb\xbf"
-# An empty line: a line end followed by a line end. A "\r" at the very end may be half of "\r\n".
+# The end of a frame: two line ends in a row. A "\r" that is the last byte so far does not count as a line end,
+# because the next chunk may begin with the "\n" of a "\r\n".
 _GAP = re.compile(rb"(?:\r\n|\n|\r(?!\n|\Z))(?:\r\n|\n|\r(?!\Z))")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class FrameCutter:
-    """Turns the chunks of a socket into whole frames. The frames joined are the bytes fed."""
+    """Cuts the chunks of a socket into whole frames.
+
+    The frames joined are the bytes fed, but for a byte order mark at the start and the line ends at the very end.
+    """
 
     def __init__(self, most: int = MAX_FRAME_BYTES) -> None:
         self._most = most
@@ -29,11 +33,11 @@ class FrameCutter:
 
     @property
     def is_between(self) -> bool:
-        """Whether the next chunk begins with a frame of its own."""
+        """Whether no part of a frame is held, so that the next chunk begins with a new frame."""
         return self._started and not self._tail
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take a chunk and return the frames that it completed. Raises Unreadable for an endless one."""
+        """Take a chunk, return the frames that it completes. Raises Unreadable if a frame is larger than the limit."""
         if not self._started:
             chunk = self._strip_bom(chunk)
         tail = self._tail
@@ -42,7 +46,7 @@ class FrameCutter:
             if chunk.count(b"\n\n") == 1:
                 return [chunk]
             return [piece + b"\n\n" for piece in chunk.split(b"\n\n")[:-1]]
-        # A gap may straddle the border, so look a little before it.
+        # A gap has at most 4 bytes, so one that this chunk completes begins at most 3 bytes before the chunk.
         start = max(0, len(tail) - 3)
         tail += chunk
         frames = []
@@ -56,9 +60,9 @@ class FrameCutter:
         return frames
 
     def end(self) -> bytes:
-        """Return what is left at the end of the stream as a last frame, or b"".
+        """Return the bytes left at the end of the stream as a last frame, or b"".
 
-        Providers forget the last empty line; it is added, so that this frame is whole as well.
+        Some providers leave out the last empty line. `end` adds it, so that this frame is whole too.
         """
         rest = bytes(self._tail).strip(b"\r\n")
         self._tail.clear()
@@ -76,7 +80,7 @@ class FrameCutter:
 
 @frozen
 class Frame:
-    """What one frame says. `data` is the lines joined; None when it carries no data line."""
+    """The fields of one frame. `data` is its data lines, joined by line ends; None if it has none."""
 
     event: str
     data: bytes | None
@@ -100,7 +104,7 @@ def read_frame(frame: bytes) -> Frame:
 
 
 def write_data(data: bytes) -> bytes:
-    """Write a frame of one data line. `data` must not contain a line end, as JSON never does."""
+    """Write a frame of one data line. `data` must not contain a line end; compact JSON never does."""
     return b"data: " + data + b"\n\n"
 
 

@@ -2,5 +2,5 @@
 
 
 def printable(text: str, most: int = 200) -> str:
-    """What of a provider's header may be sent on: printable ASCII, not endless."""
+    """Return the printable ASCII among the first `most` characters of a text that somebody else wrote."""
     return "".join(letter for letter in text[:most] if " " <= letter <= "~")

@@ -1,4 +1,4 @@
-"""Unpacks compressed bodies, never into more than the caller allows."""
+"""Unpacks compressed bodies, up to a limit: a small body may unpack into gigabytes (a compression bomb)."""
 
 import sys
 import zlib
@@ -12,16 +12,19 @@ else:
 
 __all__ = ["StreamUnpacker", "unpack", "zstd"]
 _STEP = 65536
-# Frames with a larger window (levels above 19) would make us allocate it before the first byte.
+# 2 to the 23 is 8 MiB, the window of level 19. A larger window would be allocated before the first byte of output.
 _WINDOW_LOG_MAX = 23
 _GZIP = 16 + zlib.MAX_WBITS
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
-# One chunk of a socket is at most 256 KiB; honest text does not shrink more than this.
+# Bytes. A chunk of a socket is at most 256 KiB, and real text does not shrink to less than 1/256 of its size.
 _MAX_PER_CHUNK = 64 * 1024 * 1024
 
 
 def unpack(data: bytes, encoding: str, limit: int) -> bytes:
-    """Undo a `Content-Encoding`. Raises TooLarge beyond `limit` bytes, UnsupportedMedia, BadRequest."""
+    """Undo a `Content-Encoding`.
+
+    Raises TooLarge beyond `limit` bytes, UnsupportedMedia for an unknown encoding, BadRequest for damaged data.
+    """
     match encoding.strip().lower():
         case "" | "identity":
             return data
@@ -42,10 +45,10 @@ def unpack(data: bytes, encoding: str, limit: int) -> bytes:
 
 
 class StreamUnpacker:
-    """Undoes the Content-Encoding of a provider that compresses although it was asked not to."""
+    """Undoes the Content-Encoding of a provider that compresses although the request did not allow it."""
 
     def __init__(self, encoding: str) -> None:
-        """Raises Unreadable for an encoding that cannot be undone here."""
+        """Raises Unreadable for an encoding other than gzip, deflate and zstd."""
         match encoding.strip().lower():
             case "gzip" | "x-gzip":
                 self._engine: zlib._Decompress | zstd.ZstdDecompressor = zlib.decompressobj(_GZIP)
@@ -57,7 +60,7 @@ class StreamUnpacker:
                 raise Unreadable(f"The provider's reply has the Content-Encoding '{other}'")
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the plain bytes of a chunk. Raises Unreadable for damage, and for a bomb."""
+        """Return the plain bytes of a chunk. Raises Unreadable for damaged data, and for too much output."""
         try:
             plain = self._engine.decompress(chunk, _MAX_PER_CHUNK)
         except (zlib.error, zstd.ZstdError, EOFError):

@@ -1,4 +1,7 @@
-"""OpenAI Chat Completions, and the worker's `/chat`, which differs only in how it says errors."""
+"""The dialects of the Chat family: Chat Completions, legacy Completions, and the worker's `/chat`.
+
+`/completions` is only forwarded, never translated. `/chat` differs from Chat Completions only in its errors.
+"""
 
 from collections.abc import Mapping
 
@@ -14,6 +17,7 @@ from gateway.wire.openai_chat.write_reply import ChatWriter, write_reply
 from gateway.wire.openai_error import write_error
 from gateway.wire.provider_error import read_declined
 
+# What a request loses on its way into this dialect, by the client's dialect (`*`: any). For people to read.
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {
         "temperature, top_p": "dropped for reasoning models",
@@ -44,6 +48,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# Members that may be left out if a provider refuses them.
 OPTIONAL = frozenset(
     {
         "stream_options", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed",
@@ -65,10 +70,17 @@ OPENAI_CHAT = Dialect(
     tidy=tidy,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),
     upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS, OPTIONAL),
+    limit_class="chat",
     generates=True,
     probe={"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 16},
 )
 OPENAI_COMPLETIONS = evolve(
-    OPENAI_CHAT, name="openai_completions", path="/completions", probe={}, client=None, upstream=None
+    OPENAI_CHAT,
+    name="openai_completions",
+    path="/completions",
+    limit_class="default",
+    probe={},
+    client=None,
+    upstream=None,
 )
 WORKER_CHAT = evolve(OPENAI_CHAT, write_error=write_worker_error)

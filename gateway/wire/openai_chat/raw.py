@@ -1,4 +1,8 @@
-"""The raw lane of Chat Completions: looks at what goes by, changes nothing but the usage chunk."""
+"""The raw lane of Chat Completions: reads what passes, and changes as little of it as possible.
+
+A stream loses the usage chunk if only the gateway requested it, the `id:` lines, which break openai-python, and
+junk between good frames. It gets a `[DONE]` if the provider sent none. Everything else is passed on byte for byte.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +23,15 @@ from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Drops
 
-# What the gateway adds to messages that it translated; a client sends it back, and OpenAI refuses it.
+# The gateway adds these members to the replies that it translates. A client sends them back in its history, and
+# OpenAI refuses them.
 _CARRIED = ("reasoning_content", "reasoning_details")
+# Finish reasons by which compatible servers report that the reply failed.
 FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "model_error"})
 
 
 class Delta(msgspec.Struct):
-    """What most deltas and messages say something with; anything else is looked for in the bytes."""
+    """The member that carries the text of most deltas and messages; `says_anything` looks at the other members."""
 
     content: Any = None
 
@@ -46,7 +52,7 @@ class _Groq(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """The members of a chunk or a reply that decide something here."""
+    """The members of a chunk or a whole reply that the raw lane reads."""
 
     choices: list[Choice] | None = None
     usage: ChatUsage | None = None
@@ -58,7 +64,7 @@ _CHUNK = msgspec.json.Decoder(Chunk)
 
 
 def read_chunk(data: bytes) -> Chunk:
-    """Read a chunk or a reply, also when members are spelt oddly. Raises Unreadable."""
+    """Read a chunk or a whole reply, even if members have the wrong type. Raises Unreadable if it is not an object."""
     try:
         try:
             return _CHUNK.decode(data)
@@ -69,7 +75,7 @@ def read_chunk(data: bytes) -> Chunk:
 
 
 def _read_oddly(payload: Any) -> Chunk:
-    """Put right what compatible servers write: counts as text, a delta that is no object."""
+    """Read the odd types of compatible servers: counts as text, a delta that is not an object."""
     if not isinstance(payload, dict):
         raise Unreadable("The provider's reply is not a JSON object")
     given = payload.get("choices")
@@ -99,7 +105,11 @@ def _delta_oddly(payload: Any) -> Delta | None:
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
-    """Ask for the usage of a stream, for our own books (TRANSLATION.md 3.4); take out what only we had added."""
+    """Return the members of a raw request that the gateway replaces.
+
+    A stream has to send its usage, because the gateway counts tokens (TRANSLATION.md 3.4). Reasoning members are taken
+    out of the history if the upstream forbids them: the gateway added them to earlier replies.
+    """
     members: dict[str, bytes] = {}
     if profile.stream_options and body.flag("stream"):
         options = body.get("stream_options", dict[str, msgspec.Raw], "an object") or {}
@@ -116,7 +126,10 @@ def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, 
 
 
 def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Put a system message before all others, never twice."""
+    """Return `messages` with a system message in front; nothing if it is there already.
+
+    `put` holds the members that were replaced so far: its `messages` stand for the body's.
+    """
     messages = msgspec.json.decode(put.get("messages") or body.members.get("messages") or b"[]")
     if not isinstance(messages, list):
         return {}
@@ -128,7 +141,7 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
 
 
 def ask(body: Body) -> Asked:
-    """Whether the client itself asked for the usage chunk."""
+    """Read whether the client itself requested the usage chunk (`stream_options.include_usage`)."""
     if not isinstance(body, JsonBody):
         return Asked()
     options = body.get("stream_options", dict[str, Any], "an object") or {}
@@ -136,7 +149,7 @@ def ask(body: Body) -> Asked:
 
 
 def glance(body: bytes) -> Glance:
-    """Look at a whole reply. Raises UpstreamFault when it is an error or no reply at all."""
+    """Read the usage of a whole reply, and whether it is empty. Raises UpstreamFault if it is not a chat completion."""
     reply = read_chunk(body)
     choices = reply.choices or []
     if reply.error is not None and not choices:
@@ -198,7 +211,7 @@ class ChatWatch(Watch):
         return not self.has_content and self._last_finish == "stop" and not (self.usage and self.usage.output)
 
     def passes(self, chunk: bytes) -> bool:
-        # By far the most chunks are one more delta in one line. Anything else fails to decode, or decides.
+        # Nearly every chunk is one more delta in one line. Anything else fails to decode, or has members for `feed`.
         if not (self.has_content and chunk.startswith(b"data: {") and chunk.endswith(b"}\n\n")):
             return False
         try:

@@ -1,4 +1,13 @@
-"""Tells the tool calls of a Chat stream apart: by index, by id, or by neither (TRANSLATION.md 7.9)."""
+"""Tells the tool calls of a Chat stream apart: by index, by id, or by neither (TRANSLATION.md 7.9).
+
+A stream sends a tool call in fragments. OpenAI gives each call an `index`, and every fragment repeats it. Some
+compatible servers give all calls the index 0, some send an id only, some neither. So there is one slot for each call,
+and a fragment goes to the slot of its index, unless its id shows that another call begins; without an index to the
+slot of its id; without both to the slot of the last call.
+
+The name can come in fragments, too. A slot yields no event before its name is complete: that is when arguments
+come, when another call begins, or when the reply ends.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,16 +23,16 @@ from gateway.wire.translation.memo import Memo
 
 @define
 class _Slot:
-    """One call that is coming in. It is told once its name is certain."""
+    """One call that is coming in. Its BlockStarted is held until its name is complete."""
 
-    index: int  # of its block
-    number: int  # among the calls
+    index: int  # of its block, among all blocks
+    number: int  # among the calls of the reply
     id: str = ""
     name: str = ""
     is_custom: bool = False
     extra: dict[str, Any] | None = None
     held: str = ""  # arguments that came before the name
-    is_told: bool = False
+    is_told: bool = False  # whether BlockStarted was yielded
     decoder: FreeformDecoder | None = None
 
 
@@ -37,11 +46,14 @@ class Calls:
 
     @property
     def any(self) -> bool:
-        """Whether the model calls anything: a call without a name is none."""
+        """Whether the model calls a tool. A call that never got a name does not count."""
         return any(slot.name for slot in self._slots)
 
     def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
-        """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call."""
+        """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call.
+
+        When a call begins, the names of all earlier calls are complete.
+        """
         slot, before = self._find(payload), len(self._slots)
         if slot is None:
             for earlier in self._slots:
@@ -57,7 +69,7 @@ class Calls:
         return self._find(payload) is None
 
     def end(self) -> Iterator[Event]:
-        """The model has finished: tell what is still held, and end every call."""
+        """Yield what is still held, and the end of every call. To be called when the model has finished."""
         for slot in self._slots:
             yield from self._emit(slot)
             if slot.is_told:
@@ -87,6 +99,7 @@ class Calls:
             slot.extra = extra
         name = inner.get("name")
         if isinstance(name, str) and name and not slot.is_told and not slot.held and name != slot.name:
+            # Some servers repeat the name as far as it has come, others send the next piece of it.
             slot.name = name if name.startswith(slot.name) else slot.name + name
         arguments = inner.get("arguments") if inner.get("arguments") is not None else inner.get("input")
         if arguments is None:
@@ -99,7 +112,7 @@ class Calls:
 
     def _emit(self, slot: _Slot) -> Iterator[Event]:
         if not slot.name:
-            return  # arguments of nobody: dropped, when no name ever comes
+            return  # a call that never gets a name is dropped
         if not slot.is_told:
             slot.is_told = True
             known = self.memo.names.original(slot.name)

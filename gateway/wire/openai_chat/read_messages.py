@@ -26,13 +26,13 @@ from gateway.wire.openai_chat.tools import NAME, read_cache
 from gateway.wire.translation import media
 from gateway.wire.translation.turn_order import ERROR_MARK
 
-# What OpenRouter and others call the makers of signed or sealed reasoning.
+# `format` of an entry of `reasoning_details`, as OpenRouter and others write it -> the dialect that made it.
 FORMATS = {"anthropic-claude-v1": "anthropic_messages", "openai-responses-v1": "openai_responses"}
 
 
 @define
 class _Conversation:
-    """A conversation that is being read. Legacy function calls have no ids: they are numbered."""
+    """A conversation that is being read. Legacy function calls have no ids: they get `call_fn_1`, `call_fn_2`, …."""
 
     system: list[Text] = field(factory=list)
     turns: list[Turn] = field(factory=list)
@@ -60,7 +60,7 @@ class _Conversation:
                 raise message.refuse("role", f"'{message.at('role')}' must be a known role, not '{role[:50]}'")
 
     def _read_system(self, role: Role, blocks: tuple[Block, ...]) -> None:
-        """Leading texts; what holds a picture keeps its place, as only a turn can hold one."""
+        """Take a leading system message. One with a picture stays a turn, as `Request.system` holds texts only."""
         if all(isinstance(block, Text) for block in blocks):
             self.system += [block for block in blocks if isinstance(block, Text) and block.text]
         else:
@@ -137,7 +137,7 @@ def _image(part: Node) -> Image:
 
 
 def read_source(url: str, place: str) -> Source:
-    """What stands where a URL belongs. Raises BadRequest with the place."""
+    """Read a link, a data URL or bare base64. Raises BadRequest with the place."""
     try:
         return media.read_url(url)
     except ValueError as error:
@@ -158,7 +158,7 @@ def _call(call: Node) -> ToolCall:
         custom = _inner(call, "custom")
         return ToolCall(call.text("id") or "", custom.needed_text("name"), custom.text("input") or "", "custom")
     function = _inner(call, "function")
-    if function.kind("arguments") == "an object":  # some clients do not write the text that OpenAI wants
+    if function.kind("arguments") == "an object":  # OpenAI wants a string; some clients send the object
         arguments = bytes(function.members["arguments"]).decode()
     else:
         arguments = function.text("arguments") or ""
@@ -174,7 +174,11 @@ def _result(call_id: str, content: Iterator[Block]) -> ToolResult:
 
 
 def _reasoning(message: Node) -> Iterator[Reasoning]:
-    """Thoughts that a client sends back: `reasoning_details`, or the plain text under either name."""
+    """Read the thoughts that a client sends back.
+
+    They stand in `reasoning_details`, or as plain text in `reasoning_content` or `reasoning`. Entries of one
+    index are pieces of one thought: their texts are joined.
+    """
     found: dict[str, dict[str, str]] = {}
     for detail in message.nodes("reasoning_details"):
         number = detail.whole("index")

@@ -1,4 +1,4 @@
-"""Reads replies of Chat upstreams, whole and streamed, whatever compatible servers make of them (7.9)."""
+"""Reads replies of Chat upstreams, whole and streamed, with the oddities of compatible servers (7.9)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,7 +41,16 @@ _Said = Mapping[str, Any]
 
 @define
 class ChatReader:
-    """The state of one reply. Text, reasoning and calls may be open at once."""
+    """Reads one reply into events, and keeps the state between its chunks.
+
+    A Chat chunk has no block boundaries, so the reader makes them. The first piece of content, of reasoning or of a
+    refusal opens a block, and further pieces of the same kind go into this block. Content ends an open thought;
+    a refusal, a new call, a picture or a sound ends whatever text and thought are open. Reasoning that comes behind
+    content opens a thought beside the open text. Calls stay open until the reply ends, as servers mix their arguments.
+
+    So several blocks may be open at once. For clients whose dialect has one block after the other,
+    `translation.sequence` puts the events into order.
+    """
 
     memo: Memo
     is_over: bool = field(default=False, init=False)
@@ -51,7 +60,7 @@ class ChatReader:
     _refusal: int | None = field(default=None, init=False)
     _thought: int | None = field(default=None, init=False)
     _thought_key: str = field(default="", init=False)
-    _state: dict[str, str] = field(factory=dict, init=False)  # what its provider wants back with the thought
+    _state: dict[str, str] = field(factory=dict, init=False)  # of the open thought: what its provider wants back
     _calls: Calls = field(init=False)
     _think: ThinkFilter | None = field(default=None, init=False)
     _has_started: bool = field(default=False, init=False)
@@ -84,7 +93,7 @@ class ChatReader:
         return () if self.is_over else list(self._end())
 
     def read_whole(self, payload: _Said) -> Iterator[Event]:
-        """Read a whole reply. Choices beyond the first are one server's way to write a single message."""
+        """Read a whole reply. One server spreads a single message over several choices: see `_complementing`."""
         yield from self._read(payload, only_first=False)
         yield from self._end()
 
@@ -116,7 +125,7 @@ class ChatReader:
             if finish in FAILED_ENDS:
                 raise Broke("The provider ended the reply with an error")
             self._finish, self.is_finished = self._finish or finish, True
-            if isinstance(sequence := choice.get("stop_reason"), str):  # vLLM and SGLang tell which one
+            if isinstance(sequence := choice.get("stop_reason"), str):  # vLLM and SGLang put the stop sequence here
                 self._sequence = sequence
 
     def _read_delta(self, delta: _Said) -> Iterator[Event]:
@@ -251,7 +260,7 @@ class ChatReader:
 
 
 def _complementing(choices: Sequence[_Said]) -> Iterator[_Said]:
-    """The first choice of a whole reply, and those that say what it does not: one server splits a message so."""
+    """Yield the first choice of a whole reply, and each later one with text or calls if none before it had them."""
     has_text = has_calls = False
     for number, choice in enumerate(choices):
         message = choice.get("message") or choice.get("delta")
@@ -271,7 +280,7 @@ def _calls_in(delta: _Said) -> Iterator[_Said]:
 
 
 def read_reply(body: bytes, memo: Memo) -> Reply:
-    """Read a whole reply. Raises UpstreamFault when it is an error, or no reply at all."""
+    """Read a whole reply. Raises UpstreamFault if it is an error or not a chat completion."""
     payload = read_object(body)
     if payload.get("error") is not None or payload.get("object") == "error":
         raise read_inner(NAME, payload.get("error") or payload)

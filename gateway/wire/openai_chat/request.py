@@ -37,7 +37,7 @@ def read_request(body: JsonBody) -> Request:
         raise CannotSay("This model cannot answer with sound", param="modalities")
     system, turns = read_messages(node)
     options = node.node("stream_options")
-    is_legacy = node.has("functions") and not node.has("tools")  # such a client can take one call only
+    is_legacy = node.has("functions") and not node.has("tools")  # such a client can read only one call in a reply
     most = node.whole("max_completion_tokens")
     return Request(
         origin=NAME,
@@ -111,7 +111,7 @@ def _read_format(node: Node) -> Format:
 
 
 def _read_thinking(node: Node) -> Thinking:
-    """OpenAI's effort, and the switches that clients of compatible servers send."""
+    """Read `reasoning_effort`, and the switches that clients of compatible servers send instead."""
     effort = node.text("reasoning_effort")
     mode, budget = None, node.whole("thinking_budget")
     if (reasoning := node.node("reasoning")) is not None:
@@ -134,9 +134,9 @@ def _read_thinking(node: Node) -> Thinking:
 
 
 def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
-    """Write a request for a Chat upstream; what it cannot say is noted in the memo or refused."""
+    """Write a request for a Chat upstream. What Chat cannot say is noted in `memo.drops`, or raises CannotSay."""
     profile = setting.profile
-    tools = write_tools(request, memo, profile)  # first: their names are what the messages are written with
+    tools = write_tools(request, memo, profile)  # first: the messages use the names that it sets
     members: dict[str, Any] = {"model": setting.model, "messages": write_messages(request, memo, profile)}
     most = request.max_output
     if most is not None and profile.max_output is not None and most > profile.max_output:
@@ -183,7 +183,7 @@ def _if_taken(is_taken: bool, name: str, value: Any, memo: Memo) -> dict[str, An
 
 
 def _write_stops(stops: list[str], memo: Memo, profile: Profile) -> dict[str, Any]:
-    """As many as the upstream takes; the others are looked for in what it says."""
+    """Send as many stop sequences as the upstream takes. `memo.stops` gets the others: the gateway enforces them."""
     memo.stops = tuple(stops[profile.stops :])
     return {"stop": stops[: profile.stops]} if stops and profile.stops else {}
 
@@ -213,7 +213,7 @@ def _write_format(request: Request, members: Mapping[str, Any], memo: Memo, prof
 
 
 def _write_thinking(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Reasoning, with the knob that the server has (TRANSLATION.md 3.6)."""
+    """Write the reasoning setting into the member that the server has for it (TRANSLATION.md 3.6)."""
     thinking = request.thinking
     if thinking.mode is None and thinking.effort is None:
         return {}

@@ -1,4 +1,4 @@
-"""Puts a chat stream right for strict clients of its own dialect, and keeps everything else that it says.
+"""Repairs a raw Chat stream for strict Chat clients, and keeps everything else in it.
 
 For servers whose presets say so (`normalize`): OpenRouter, Azure, Mistral and others repeat roles and ids, send
 their usage early, number calls from one, or write lists where SDKs want text (TRANSLATION.md 7.3 and 17).
@@ -14,7 +14,7 @@ from gateway.wire.codec.sse import read_frame, write_data
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat.raw import ChatWatch
 
-# What every chunk of one reply says alike; some servers leave it empty in their first.
+# Members that are the same in every chunk of a reply; some servers leave them empty in the first chunk.
 _CONSTANT = ("id", "created", "model")
 
 
@@ -23,17 +23,26 @@ class _Choice:
     """What is known of one choice so far."""
 
     has_role: bool = False
-    slots: dict[Any, int] = field(factory=dict)  # the server's index or id of a call -> ours
-    ids: list[str] = field(factory=list)
-    finish: dict[str, Any] | None = None
+    slots: dict[Any, int] = field(factory=dict)  # the server's index or id of a call -> our index
+    ids: list[str] = field(factory=list)  # of the calls, by our index
+    finish: dict[str, Any] | None = None  # the choice with its finish reason, held for the end of the stream
 
 
 @define
 class TidyWatch(ChatWatch):
-    """A raw chat stream, chunk by chunk: unknown members stay, what strict SDKs stumble over is put right."""
+    """A raw Chat stream whose chunks are rewritten for strict SDKs. Unknown members are kept.
+
+    The role of a choice is sent once, in its first delta. Calls are numbered from zero, and the id, type and name of
+    a call are sent once, because openai-python joins repeated strings. `id`, `created` and `model` are
+    those of the first chunk that has them. A list in `content` becomes a string. Members of a chunk without choices
+    move into the next chunk.
+
+    Finish reasons and usage are held until the stream ends, and `_flush` writes them there: openai-python loses the
+    usage if another chunk follows it.
+    """
 
     _choices: dict[int, _Choice] = field(factory=dict, init=False)
-    _carried: dict[str, Any] = field(factory=dict, init=False)  # members of chunks that had no choice yet
+    _carried: dict[str, Any] = field(factory=dict, init=False)  # members of chunks without choices, for the next one
     _last: dict[str, Any] = field(factory=dict, init=False)
     _usage_said: Any = field(default=None, init=False)
 
@@ -51,7 +60,7 @@ class TidyWatch(ChatWatch):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             payload = None
         if not isinstance(payload, dict) or payload.get("error") is not None or "choices" not in payload:
-            return ChatWatch.feed(self, frame)  # junk and errors are its business
+            return ChatWatch.feed(self, frame)  # handles junk and errors
         return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(payload))
 
     def end(self) -> bytes:
@@ -89,7 +98,7 @@ class TidyWatch(ChatWatch):
         return tidied
 
     def _flush(self) -> bytes:
-        """The finish of every choice, then the usage: nothing may stand behind them."""
+        """Write the finish of every choice, then the usage. No other chunk may follow."""
         out = b""
         finishes = [known.finish for known in self._choices.values() if known.finish is not None]
         if finishes:
@@ -145,7 +154,7 @@ def _split(parts: list[Any]) -> tuple[str, str]:
 
 
 def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
-    """Number calls from zero, and name each once."""
+    """Number calls from zero; keep id, type and name only in the first fragment of a call."""
     given, call_id = call.get("index"), call.get("id") or ""
     key = given if isinstance(given, int) else call_id
     index = known.slots.get(key) if key != "" else len(known.ids) - 1 if known.ids else None
@@ -161,5 +170,5 @@ def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
 
 
 def tidy(asked: Asked) -> TidyWatch:
-    """Make the lane of one stream that has to be put right."""
+    """Make the lane of one raw stream that has to be repaired."""
     return TidyWatch(asked.wants_usage)

@@ -1,4 +1,4 @@
-"""Tools and the choice among them, as Chat says them (TRANSLATION.md 5)."""
+"""Reads and writes the tools of Chat requests, and the choice among them (TRANSLATION.md 5)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +12,7 @@ from gateway.wire.translation.schema import is_strict, tool_parameters
 from gateway.wire.translation.tools import check_forced, check_number, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
-# OpenAI's limit; a longer list is refused here, with a clear message, as no other target would say it.
-# Chat has no tools that the provider runs, whatever the model could do elsewhere.
+# In Chat the provider runs no tools, even if the model's profile lists some: those are for Responses.
 _NO_HOSTED = Profile()
 
 
@@ -50,7 +49,7 @@ def _read_function(node: Node, cache: CacheMark | None = None) -> Tool:
 
 
 def read_cache(node: Node) -> CacheMark | None:
-    """A breakpoint of OpenAI's, or of Anthropic's as some servers take it in Chat."""
+    """Read a cache breakpoint: OpenAI's `prompt_cache_breakpoint`, or `cache_control`, which some Chat servers take."""
     if (mark := node.node("prompt_cache_breakpoint") or node.node("cache_control")) is None:
         return None
     return CacheMark(mark.text("ttl"))
@@ -87,7 +86,7 @@ def _read_allowed(choice: Node) -> ToolChoice:
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Write `tools`, `tool_choice` and `parallel_tool_calls`; nothing of it when there is no tool."""
+    """Write `tools`, `tool_choice` and `parallel_tool_calls`; no member if no tool can be offered. Raises CannotSay."""
     tools = offered(request, memo)
     written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
     check_forced(request, bool(written))

@@ -1,4 +1,4 @@
-"""Token counts as Chat says them, and the many places where compatible servers put them."""
+"""Reads and writes the token counts of Chat, also from the members where compatible servers put them."""
 
 from typing import Any
 
@@ -34,7 +34,10 @@ _NO_PROMPT, _NO_COMPLETION = _PromptDetails(), _CompletionDetails()
 
 
 def usage_of(payload: ChatUsage | None) -> Usage | None:
-    """Put the counts into disjoint parts (TRANSLATION.md 6.3); None when there are none."""
+    """Split the counts into the disjoint parts of the neutral Usage (TRANSLATION.md 6.3); None if there are no counts.
+
+    `prompt_tokens` includes the tokens that were read from and written to the cache; `Usage.input` does not.
+    """
     if payload is None or (payload.prompt_tokens is None and payload.completion_tokens is None):
         return None
     details = payload.prompt_tokens_details or _NO_PROMPT
@@ -54,7 +57,7 @@ def usage_of(payload: ChatUsage | None) -> Usage | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Write a `usage` object; what is unknown counts as nothing, as the SDKs want numbers."""
+    """Write a `usage` object. Unknown counts are written as 0, as the SDKs expect numbers."""
     prompt, output = usage.prompt or 0, usage.output or 0
     return {
         "prompt_tokens": prompt,
@@ -70,17 +73,17 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def read_usage(payload: Any) -> Usage | None:
-    """Read a decoded `usage` object whatever its numbers look like; None when it says nothing."""
+    """Read a decoded `usage` object, also if its numbers are strings or floats; None if it has no counts."""
     return usage_of(tidy_usage(payload))
 
 
 def tidy_usage(payload: Any) -> ChatUsage | None:
-    """Take the counts out of a decoded `usage` object; None when it is no object."""
+    """Take the counts out of a decoded `usage` object; None if it is not an object."""
     return msgspec.convert(_tidy(payload), ChatUsage) if isinstance(payload, dict) else None
 
 
 def _tidy(payload: dict[str, Any]) -> dict[str, Any]:
-    """Keep what is a count, or holds counts, and drop the rest."""
+    """Keep the members that are counts, and the `_details` that hold counts."""
     kept: dict[str, Any] = {}
     for name, value in payload.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How `/chat` says errors: flat, with a timestamp (the DeepSeek worker's dialect, seed 002)."""
+"""Writes the errors of `/chat`: a flat object with a timestamp (the DeepSeek worker's dialect, seed 002)."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 
-# The seed's words for each status; a status without a word of its own is an internal error.
+# The seed's word for each status; any other status is an `internal_error`.
 WORDS = {
     400: "invalid_request",
     401: "unauthorized",
@@ -24,7 +24,7 @@ WORDS = {
 
 
 def write_worker_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
-    """Write (status, body); a wrong method is a 404 here (PRODUCT.md section 3)."""
+    """Write (status, body). A wrong method (405) becomes a 404 here (PRODUCT.md section 3)."""
     status = 404 if error.status == 405 else error.status
     payload = {
         "error": WORDS.get(status, "internal_error"),

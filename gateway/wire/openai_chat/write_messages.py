@@ -136,7 +136,7 @@ class _Writer:
         return nine(call_id) if self.profile.nine_character_ids else safe_id(call_id)
 
     def _write_user(self, blocks: Sequence[Block]) -> None:
-        """Results first, each a message of its own; then everything else, with what results cannot hold."""
+        """Write each tool result as a message of its own, then one user message with everything else."""
         attached: list[Block] = []
         for block in blocks:
             if isinstance(block, ToolResult):
@@ -147,7 +147,11 @@ class _Writer:
             self.messages.append({"role": "user", "content": self._content(rest, "\n")})
 
     def _result_text(self, result: ToolResult, attached: list[Block]) -> str:
-        """The text of a result; pictures and files go behind it (Chat's tool messages take text only)."""
+        """Return the text of a tool result; append its pictures and files to `attached`.
+
+        Chat's tool messages take text only. `attached` goes into the user message behind the results, and a line
+        in the text points to each picture or file.
+        """
         lines: list[str] = []
         for block in result.blocks:
             match block:
@@ -169,7 +173,7 @@ class _Writer:
         return (ERROR_MARK if result.is_error else "") + "\n".join(lines)
 
     def _content(self, blocks: Sequence[Block], between: str) -> str | list[dict[str, Any]]:
-        """Plain text where that is all, else parts."""
+        """Return a string if there is only text without breakpoints, or if the server takes no parts; else parts."""
         keeps_marks = self.profile.cache_control or self.profile.cache_breakpoints
         has_mark = keeps_marks and any(getattr(block, "cache", None) for block in blocks)
         if self.profile.string_content or (all(isinstance(block, Text) for block in blocks) and not has_mark):
@@ -250,7 +254,7 @@ class _Writer:
 
 
 def format_of(origin: str) -> str:
-    """What OpenRouter's convention calls the maker of a piece of reasoning."""
+    """Return the `format` of an entry of `reasoning_details`: OpenRouter's word for the dialect that made it."""
     return _FORMAT_OF.get(origin, origin) or "unknown"
 
 
@@ -267,13 +271,13 @@ def details(block: Reasoning, index: int) -> Iterator[dict[str, Any]]:
 
 
 def document_text(document: Document, text: str | None = None) -> str:
-    """A text document in the conversation, under a small header."""
+    """Return the text of a document under a header line with its name and context."""
     text = media.text_in(document.source) if text is None else text
     heads = [head for head in (document.name, document.context) if head]
     return (f"[document: {' — '.join(heads)}]\n" if heads else "[document]\n") + (text or "")
 
 
 def _keep_latest(marked: Sequence[dict[str, Any]]) -> None:
-    """OpenAI takes four breakpoints; the latest are worth the most."""
+    """Remove all breakpoints but the last four: OpenAI takes no more, and the last ones cover the longest prefixes."""
     for part in marked[:-_MAX_BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]

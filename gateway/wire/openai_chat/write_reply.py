@@ -46,14 +46,15 @@ _FINISH = {
     StopReason.FILTERED: "content_filter",
     StopReason.PAUSED: "stop",
 }
+# Anthropic's tiers in OpenAI's words.
 _TIERS = {"standard": "default", "batch": "default"}
 _json = msgspec.json.Encoder().encode
-# Between two texts with a tool of the provider between them (TRANSLATION.md 7.10).
+# Put between two texts if a tool that the provider ran stands between them (TRANSLATION.md 7.10).
 _GAP = "\n\n"
 
 
 def reply_id(memo: Memo) -> str:
-    """The id of the reply: ours, whatever the upstream's is."""
+    """Make the id of the reply. The upstream's id is not sent to the client."""
     return mint("chatcmpl-", memo.seed)
 
 
@@ -100,7 +101,7 @@ def _message(reply: Reply, memo: Memo) -> dict[str, Any]:
 
 
 def _join(blocks: tuple[Block, ...]) -> tuple[str, list[dict[str, Any]]]:
-    """The texts in one, and what they cite; ranges are in code points (TRANSLATION.md 6.4)."""
+    """Join all texts; return (content, annotations). Ranges of annotations are in code points (TRANSLATION.md 6.4)."""
     joined, annotations, is_behind_tool = "", [], False
     for block in blocks:
         if isinstance(block, Opaque):
@@ -119,7 +120,7 @@ def _join(blocks: tuple[Block, ...]) -> tuple[str, list[dict[str, Any]]]:
 
 def _annotation(citation: Citation, start: int, end: int) -> dict[str, Any] | None:
     if citation.url is None:
-        return None  # places in documents mean nothing to Chat
+        return None  # Chat can cite URLs only, no places in documents
     cited = {"url": citation.url, "title": citation.title or "", "start_index": start, "end_index": end}
     return {"type": "url_citation", "url_citation": cited}
 
@@ -139,18 +140,24 @@ def _finish(stop: Stop, memo: Memo) -> dict[str, Any]:
 
 @define
 class ChatWriter:
-    """Writes events as chunks (SDK type ChatCompletionChunk). Blocks need not come one after the other."""
+    """Writes events as chunks (SDK type ChatCompletionChunk). Blocks may overlap.
+
+    Chat has no blocks. All texts are joined in `content` and all thoughts in `reasoning_content`; only calls and
+    entries of `reasoning_details` have an index. So the writer keeps the number that a call or a thought has among
+    those of its kind, and the place where each text begins in the joined content, because annotations give ranges
+    of the joined content. The first chunk carries the role, and the finish reason has a chunk of its own at the end.
+    """
 
     memo: Memo
     _head: bytes = field(init=False)
     _tail: bytes = field(init=False)
     _has_role: bool = field(default=False, init=False)
     _blocks: dict[int, Block] = field(factory=dict, init=False)
-    _numbers: dict[int, int] = field(factory=dict, init=False)  # of a block among those of its kind
+    _numbers: dict[int, int] = field(factory=dict, init=False)  # of a call or thought, among its kind
     _calls: int = field(default=0, init=False)
-    _called: set[int] = field(factory=set, init=False)  # calls that have arguments
+    _called: set[int] = field(factory=set, init=False)  # calls whose arguments have begun
     _thoughts: int = field(default=0, init=False)
-    _unformatted: set[int] = field(factory=set, init=False)  # thoughts whose maker has not been told yet
+    _unformatted: set[int] = field(factory=set, init=False)  # thoughts whose `format` was not sent yet
     _starts: dict[int, int] = field(factory=dict, init=False)  # where a text begins in the joined content
     _length: int = field(default=0, init=False)
     _cited: dict[int, list[Citation]] = field(factory=dict, init=False)
@@ -280,7 +287,10 @@ class ChatWriter:
         return self._chunk({"tool_calls": [{"index": number, **inner}]})
 
     def _state(self, event: StateSeen) -> bytes:
-        """What the provider wants back, once, in an entry of the same index: strings of an entry are joined."""
+        """Write the state that the provider wants back with a thought, in an entry of the thought's index.
+
+        Each of its strings is sent once, because clients join the strings of entries that have the same index.
+        """
         block = self._blocks[event.index]
         assert isinstance(block, Reasoning)
         entry: dict[str, Any] = {"index": self._numbers[event.index]}

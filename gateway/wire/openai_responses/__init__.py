@@ -1,4 +1,4 @@
-"""OpenAI Responses."""
+"""The dialect record of OpenAI Responses."""
 
 from collections.abc import Mapping
 
@@ -14,6 +14,7 @@ from gateway.wire.provider_error import read_declined
 
 __all__ = ["NAME", "OPENAI_RESPONSES", "SHEDS", "read_request"]
 
+# What a request loses on its way to a Responses upstream, by the client's dialect (`*`: any), for docs/crossings.md.
 SHEDS: Mapping[str, Mapping[str, str]] = {
     "*": {
         "stop sequences": "enforced by the gateway in what the model says",
@@ -36,6 +37,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
     },
 }
+# Members that a request can be sent again without, if the provider refuses them.
 OPTIONAL = frozenset(
     {
         "temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key",
@@ -55,6 +57,7 @@ OPENAI_RESPONSES = Dialect(
     watch=raw.watch,
     client=ClientSide(read_request, write_reply, ResponsesWriter),
     upstream=UpstreamSide(write_request, read_reply, ResponsesReader, SHEDS, OPTIONAL),
+    limit_class="responses",
     generates=True,
     probe={"input": "Say ok.", "max_output_tokens": 16},
 )

@@ -1,4 +1,4 @@
-"""Errors inside a Responses stream: one object in both shapes, then `response.failed` (TRANSLATION.md 7.8)."""
+"""Writes the end of a failed Responses stream: an `error` event, then `response.failed` (TRANSLATION.md 7.8)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gateway.errors import Declined, Fault, GatewayError
 from gateway.wire.codec.sse import write_event
 from gateway.wire.openai_error import describe
 
-# Codes to which Codex gives a meaning; anything else it tries again.
+# The error codes that Codex acts upon; after any other code it sends the request again.
 _CODES = {
     Fault.TOO_LONG: "context_length_exceeded",
     Fault.QUOTA: "insufficient_quota",
@@ -17,13 +17,18 @@ _CODES = {
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """`code` and `message` of a failed response (SDK type ResponseError)."""
+    """Return the `error` member of a failed response: `code` and `message` (SDK type ResponseError)."""
     code = _CODES.get(error.fault) if isinstance(error, Declined) else None
     return {"code": code or "server_error", "message": error.message}
 
 
 def write_stream_error(error: GatewayError, sequence: int, response: dict[str, Any] | None = None) -> bytes:
-    """Write the events that end a broken stream: the specification says flat, the real API nests, SDKs differ."""
+    """Write the two events that end a broken stream, numbered from `sequence`.
+
+    `response` is the response object so far, if there is one. The `error` event carries the error in two shapes: flat
+    beside `type`, as the specification has it, and nested under `error`, as the real API sends it. Some SDKs read the
+    one, some the other.
+    """
     payload = describe(error)
     flat = {"code": payload["code"], "message": payload["message"], "param": payload["param"]}
     event = {"type": "error", "sequence_number": sequence, **flat, "error": payload}

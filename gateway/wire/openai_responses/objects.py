@@ -1,4 +1,4 @@
-"""The objects that Responses clients are told: the response itself, ids of our own, calls of built-in tools."""
+"""Makes objects that Responses clients receive: the response, ids of our own, calls of built-in tools."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,18 +10,22 @@ from gateway.wire.neutral import ToolCall
 from gateway.wire.openai_responses.read_items import EMULATED
 from gateway.wire.translation.memo import Memo
 
-TIERS = {"standard": "default", "batch": "default"}  # other dialects' names of the usual tier
+TIERS = {"standard": "default", "batch": "default"}  # service tiers of other dialects -> OpenAI's name
 _BUILTIN = {name: kind for kind, name in EMULATED.items()}
 _PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
 
 
 def make_id(prefix: str, *parts: object) -> str:
-    """An id of our own: the prefix and 40 hexadecimal digits, a function of the parts."""
+    """Return an id of our own: `prefix` and 40 hexadecimal digits. The same parts give the same id."""
     return prefix + hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:40]
 
 
 def new_response(memo: Memo) -> dict[str, Any]:
-    """The response object before anything was said, as the request is in force: what was dropped is not echoed."""
+    """Return the response object with which a stream begins.
+
+    It echoes the members of the request except those that were dropped on the way upstream; `metadata`, which is the
+    client's own, is always echoed.
+    """
     lost = memo.drops.names
     echo = {name: value for name, value in memo.request.echo.items() if name not in lost or name == "metadata"}
     if isinstance(text := echo.get("text"), dict):
@@ -30,7 +34,11 @@ def new_response(memo: Memo) -> dict[str, Any]:
 
 
 def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) -> dict[str, Any]:
-    """A response object that echoes members of its request (SDK type Response)."""
+    """Return a response object in progress, without output (SDK type Response).
+
+    `echo` are the members of its request, `name` is its id, `now` the Unix time at which it was created. `store` is
+    false; the recorder of a stored response sets it to true.
+    """
     reasoning, text = (_mapping(echo.get(name)) for name in ("reasoning", "text"))
     return {
         "id": name,
@@ -75,7 +83,7 @@ def is_builtin(name: str) -> bool:
 
 
 def builtin_item(call: ToolCall, arguments: str) -> dict[str, Any] | None:
-    """The item of a call of a built-in tool, in progress; None when its arguments make no sense."""
+    """Return the item of a built-in tool's call, in progress; None if `arguments` is not valid for that tool."""
     kind = _BUILTIN[call.name]
     payload = _action(kind, arguments)
     if payload is None:
@@ -90,7 +98,7 @@ def builtin_item(call: ToolCall, arguments: str) -> dict[str, Any] | None:
 
 
 def _action(kind: str, text: str) -> dict[str, Any] | None:
-    """What a built-in tool's call says, from the arguments of the function that stood for it; None for nonsense."""
+    """Return the members that say what a call does, from the function's JSON arguments; None if these are invalid."""
     try:
         given = msgspec.json.decode(text or "{}", type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

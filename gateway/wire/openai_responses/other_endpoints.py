@@ -1,4 +1,4 @@
-"""What stands beside `/responses`: counts of its input, and conversations made short by who will go on with them."""
+"""The endpoints beside `/responses`: `/input_tokens` counts its input, `/compact` shortens a conversation."""
 
 from attrs import evolve
 
@@ -12,11 +12,12 @@ _COUNTED = frozenset(
 _SAID = {"object": "response.input_tokens"}  # SDK type InputTokenCountResponse
 
 INPUT_TOKENS = counting(OPENAI_RESPONSES, "openai_input_tokens", "/responses/input_tokens", _COUNTED, _SAID)
-# Carried, never crossed: what it returns is sealed.
+# Raw lane only: the compacted conversation is encrypted, so no other provider could continue it.
 COMPACT = evolve(
     OPENAI_RESPONSES,
     name="openai_compact",
     path="/responses/compact",
+    limit_class="default",
     client=None,
     upstream=None,
     generates=False,

@@ -1,4 +1,9 @@
-"""The raw lane of Responses: looks at what goes by, changes nothing."""
+"""The raw lane of Responses: the client and the upstream both speak this dialect.
+
+Replies pass byte for byte, except for frames that are not JSON and frames behind the terminal event. The gateway only
+reads them: for the first content, errors, the end and the usage. Of a request only `input` and `instructions` are
+edited here, by `add_members`, `unsealed` and `prefix`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,9 +25,11 @@ from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
 
+# How OpenAI writes a text delta. `passes` recognises a chunk that is one such frame without decoding it.
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
-# Ids that OpenAI refuses in a history, and what they and our envelopes begin with in JSON.
+# How item ids begin that OpenAI refuses in a history. _FOREIGN: how these ids and our envelopes begin in JSON; an input
+# that holds none of them is sent as it came, without decoding.
 _FOREIGN_IDS = ("item_", "chatcmpl-")
 _FOREIGN = (QUOTED, *(b'"' + name.encode() for name in _FOREIGN_IDS))
 MAX_ID = 64
@@ -44,7 +51,7 @@ class ResponsesWatch(Watch):
     """Watches a Responses stream: first content, errors, the terminal event, usage."""
 
     is_empty: bool = field(default=False, init=False)
-    _sequence: int = field(default=0, init=False)
+    _sequence: int = field(default=0, init=False)  # sequence_number of the next event, for an error written by `fail`
     _has_begun: bool = field(default=False, init=False)
     _junk: Junk = field(factory=Junk, init=False)
 
@@ -113,7 +120,10 @@ def glance(body: bytes) -> Glance:
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
-    """Take out of the history what OpenAI refuses: our envelopes, and ids of items that other programs have made up."""
+    """Remove what OpenAI refuses from `input`: reasoning in our envelopes, and item ids that other programs made up.
+
+    Return the new `input`, or nothing if it stays as it is. Removed reasoning is noted in `drops`.
+    """
     given = body.members.get("input")
     text = b"" if given is None else bytes(given)
     if not text.startswith(b"[") or all(text.rfind(word) < 0 for word in _FOREIGN):
@@ -126,7 +136,7 @@ def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, 
 
 
 def unsealed(body: JsonBody) -> JsonBody:
-    """A body without the reasoning that only its provider's own account can read."""
+    """Return the body without encrypted reasoning items, which only the account that made them can read."""
     given = body.members.get("input")
     if given is None or not bytes(given).startswith(b"["):
         return body
@@ -136,7 +146,7 @@ def unsealed(body: JsonBody) -> JsonBody:
 
 
 def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Put a text before the instructions, never twice."""
+    """Return `instructions` with `text` before it; return nothing if it begins with `text` already."""
     given = body.text("instructions") or ""
     if given.startswith(text):
         return {}
@@ -144,7 +154,7 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
 
 
 def _renamed(item: Any) -> Any:
-    """An item without an id that is none of OpenAI's (TRANSLATION.md 12.5)."""
+    """Return an item, without its `id` if that is not a valid id of OpenAI (TRANSLATION.md 12.5)."""
     name = item.get("id") if isinstance(item, dict) else None
     if not isinstance(name, str) or item.get("type") == "item_reference":
         return item

@@ -27,8 +27,9 @@ from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation import media
 from gateway.wire.translation.turn_order import ERROR_MARK
 
+# Sent in place of a compaction item: its content is encrypted for the provider that made it.
 COMPACTED = "(earlier conversation compacted)"
-# Tools that the client runs itself, and that other models are offered as functions: kind of call -> name.
+# OpenAI's built-in tools that the client runs; other models get them as functions. Type of the call -> function name.
 EMULATED = {"local_shell_call": "local_shell", "shell_call": "shell", "apply_patch_call": "apply_patch"}
 _OUTPUTS = frozenset(
     {
@@ -45,7 +46,7 @@ _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM,
 
 @define
 class Conversation:
-    """What has been read; `lost` are the kinds of items that mean nothing to other dialects."""
+    """The items read so far, as system texts and turns; `lost` names what cannot be sent in another dialect."""
 
     system: list[Text] = field(factory=list)
     lost: list[str] = field(factory=list)
@@ -53,11 +54,11 @@ class Conversation:
 
     @property
     def turns(self) -> list[Turn]:
-        """Items of one side that follow each other are one turn (5.2)."""
+        """The turns so far; consecutive items of one role are one turn (5.2)."""
         return [Turn(role, tuple(blocks)) for role, blocks in self._sides]
 
     def read(self, item: Node, raw: msgspec.Raw) -> None:
-        """Take the next item. Raises BadRequest with the place."""
+        """Add the next item; `raw` is its JSON. Raises BadRequest with the place."""
         kind = item.text("type") or ("message" if item.has("role") else "")
         match kind:
             case "message":
@@ -100,7 +101,7 @@ class Conversation:
             self.add(role, *blocks)
 
     def add(self, role: Role, *blocks: Block) -> None:
-        """Take what one side said."""
+        """Add blocks: to the last turn if it has this role, otherwise as a new turn."""
         if self._sides and self._sides[-1][0] is role:
             self._sides[-1][1].extend(blocks)
         else:
@@ -177,7 +178,7 @@ def _call(item: Node, kind: str) -> ToolCall:
 
 
 def _emulated(item: Node, kind: str) -> ToolCall:
-    """A call of a built-in tool as a call of the function that stands for it (5.5)."""
+    """Read a call of a built-in tool as a call of the function that other models get for it (5.5)."""
     name = "operation" if kind == "apply_patch_call" else "action"
     given = item.mapping(name) or {}
     arguments = {"operation": given} if name == "operation" else {k: v for k, v in given.items() if k != "type"}
@@ -207,7 +208,11 @@ def _thought(item: Node) -> Reasoning:
 
 
 def no_storage(body: Node) -> None:
-    """Refuse what would need stored responses. Raises BadRequest, in the words of the real API."""
+    """Refuse members that need stored responses or prompt templates.
+
+    Where the gateway stores responses, it has already joined the stored conversation and removed
+    `previous_response_id` and `background`. Raises BadRequest in the words of the real API, CannotSay for `prompt`.
+    """
     if (previous := body.text("previous_response_id")) is not None:
         if not previous.startswith("resp"):
             raise BadRequest(

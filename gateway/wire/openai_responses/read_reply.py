@@ -28,7 +28,7 @@ from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Memo
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
-_PROVIDERS_OWN = "provider_call"
+_PROVIDERS_OWN = "provider_call"  # the kind of a call that the provider has run itself: read as an Opaque block
 _LENGTH = frozenset({"max_output_tokens", "max_messages"})
 _STATUSES = {
     "response.failed": "failed",
@@ -40,27 +40,35 @@ _Said = Mapping[str, Any]
 
 @define
 class _Item:
-    """An output item that is coming in, told apart by its place: ids may change on the way."""
+    """An output item that is being streamed. It is known by its `output_index`: some servers change its id midway."""
 
     kind: str
-    parts: dict[int, int] = field(factory=dict)  # content or summary index -> block
-    block: int | None = None  # of a call, or of a reasoning item
-    emitted: int = 0  # characters of a call's arguments so far
-    payload: dict[int, int] = field(factory=dict)  # characters of each part so far
+    parts: dict[int, int] = field(factory=dict)  # content index -> block index
+    block: int | None = None  # block index of a call or of a reasoning item
+    emitted: int = 0  # characters of a call's arguments that were emitted
+    payload: dict[int, int] = field(factory=dict)  # content index -> characters of its text that were emitted
     phase: str | None = None
     id: str | None = None
 
 
 @define
 class ResponsesReader:
-    """The state of one reply."""
+    """Reads one reply: takes the events of a Responses stream, returns neutral events.
+
+    Each text or refusal part of a message becomes a block, and so does each call, each reasoning item and each item of
+    another kind. OpenAI sends every text several times: in deltas, in a `done` event, in the finished item and in the
+    finished response. Servers that imitate OpenAI leave some of these out: one sends the arguments of a call only with
+    `done`, another sends an item only with `response.output_item.done` or only in `response.completed`. The reader
+    therefore counts what it has emitted of each item. From every later event it emits the rest, so that nothing is lost
+    and nothing comes twice. An item whose kind is "closed" is complete.
+    """
 
     memo: Memo
     is_over: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
     _has_started: bool = field(default=False, init=False)
     _items: dict[int, _Item] = field(factory=dict, init=False)
-    _next: int = field(default=0, init=False)
+    _next: int = field(default=0, init=False)  # the index of the next block
     _calls: int = field(default=0, init=False)
     _junk: Junk = field(factory=Junk, init=False)
 
@@ -79,7 +87,7 @@ class ResponsesReader:
         kind, given = payload.get("type"), payload.get("output_index")
         if isinstance(given, int):
             index = given
-        else:  # some servers leave it out: items are counted as they begin
+        else:  # some servers omit it: `added` begins the next item, any other event belongs to the newest item
             index = len(self._items) - (0 if kind == "response.output_item.added" or not self._items else 1)
         match kind:
             case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
@@ -127,7 +135,7 @@ class ResponsesReader:
             yield from self._begin_call(index, item, payload)
 
     def _is_the_clients(self, payload: _Said) -> bool:
-        """Whether a call is for the client: xAI tells its own searches as calls of custom tools that nobody offered."""
+        """Return False for a call of a custom tool that the request does not offer: xAI reports its own searches so."""
         name = self.memo.names.original(str(payload.get("name") or "")).name
         return payload.get("type") != "custom_tool_call" or any(
             tool.kind == "custom" and tool.name == name for tool in self.memo.request.tools
@@ -185,7 +193,7 @@ class ResponsesReader:
             yield BlockDelta(item.block, text)
 
     def _complete(self, index: int, whole: Any) -> Iterator[Event]:
-        """Some servers send arguments only when they are done: tell what has not been told."""
+        """Emit the rest of a call's arguments from their whole text: some servers send them only when they are done."""
         item = self._items.get(index)
         if isinstance(whole, dict):
             whole = msgspec.json.encode(whole).decode()
@@ -199,7 +207,7 @@ class ResponsesReader:
             yield CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
 
     def _close(self, index: int, payload: Any) -> Iterator[Event]:
-        """The item as it is in the end: fills what was never streamed."""
+        """Take a finished item: emit what its deltas have left out, then end its blocks."""
         if not isinstance(payload, dict):
             return
         item = self._items.get(index)
@@ -246,7 +254,7 @@ class ResponsesReader:
             yield BlockEnded(block)
 
     def _close_thought(self, item: _Item, payload: _Said) -> Iterator[Event]:
-        """The encrypted content counts as it stands here: what came with `added` may have been partial."""
+        """Take the encrypted content from the finished item: in `output_item.added` it may be partial."""
         item.id = _text(payload.get("id")) or item.id
         if item.block is None:
             yield from self._read_thought(item, payload)
@@ -283,7 +291,7 @@ class ResponsesReader:
             raise Broke("The provider cancelled the response")
         if (usage := read_usage(response.get("usage"))) is not None:
             yield UsageSeen(usage)
-        for item in self._items.values():  # a stream that closes no item still closes its blocks
+        for item in self._items.values():  # blocks of items that the stream never closed
             if item.kind != "closed":
                 yield from map(BlockEnded, [*item.parts.values(), *([item.block] if item.block is not None else [])])
         self.is_over = self.is_finished = True
@@ -303,7 +311,7 @@ class ResponsesReader:
         return self._next - 1
 
     def read_whole(self, payload: _Said) -> Iterator[Event]:
-        """Read a whole response object."""
+        """Yield the events of a whole response object, as if it had been streamed."""
         yield from self._finish(payload, str(payload.get("status") or "completed"))
 
 

@@ -27,6 +27,7 @@ INCLUDABLE = frozenset(
 )  # fmt: skip
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 # Built-in tools that the client runs, as functions for models that do not know them (5.5).
+# Name -> (description, properties of the parameters, required ones).
 _BUILTIN: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "local_shell": (
         "Run a command on the user's machine",
@@ -66,7 +67,7 @@ def read_request(body: JsonBody) -> Request:
     if node.has("top_logprobs") or "message.output_text.logprobs" in (node.value("include") or ()):
         payload.lost.append("top_logprobs")
     if node.flag("store"):
-        payload.lost.append("store")  # kept nowhere yet: told in the reply as well
+        payload.lost.append("store")  # where the gateway stores the response, it has set this to false
     extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
     if node.value("truncation") == "auto":
         payload.lost.append("truncation")

@@ -1,4 +1,14 @@
-"""The replies of responses that are kept: under an id of the gateway's own, and told only once they are stored."""
+"""The stream of a response that the gateway stores: edited, remembered, and its last event held back.
+
+A stored response has an id of the gateway's own, whichever provider writes it. So every response object in the stream
+gets members of ours, the marks: `id`, `store`, `previous_response_id` and `background`. All other values keep
+the bytes that the inner lane wrote.
+
+A client that has read `response.completed` may refer to the response in its next request. So the client must not get
+that event before the store has the response: `RecordingLane` holds the event back until `end`, and its caller stores
+the finished response before sending the event. If storing fails, the caller sets `store` to false in it with `remark`.
+Nothing here writes to the store.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +26,7 @@ _MARK = b'"response":'
 _ITEM = b'"response.output_item.'
 _encode = msgspec.json.Encoder().encode
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-MAX_NUMBER = 2**53  # beyond it JSON's numbers are not whole any more
+MAX_NUMBER = 2**53  # not every larger whole number is exact in JavaScript
 
 
 class _Delta(msgspec.Struct):
@@ -29,18 +39,21 @@ _DELTA = msgspec.json.Decoder(_Delta)
 
 
 def marked(body: bytes | msgspec.Raw, marks: Mapping[str, bytes]) -> bytes:
-    """A response object with members of ours; everything else stays the bytes that it was."""
+    """Return the JSON of a response object with `marks` in it; all other values keep their bytes.
+
+    Raises MsgspecError if `body` is not a JSON object.
+    """
     return _encode(_MEMBERS.decode(body) | {name: msgspec.Raw(value) for name, value in marks.items()})
 
 
 def members_of(body: bytes, marks: Mapping[str, bytes] | None = None) -> dict[str, msgspec.Raw]:
-    """The members of a response object, with members of ours. Raises MsgspecError for what is no object."""
+    """Return the members of a response object, with `marks` among them. Raises MsgspecError if it is not an object."""
     return _MEMBERS.decode(body) | _raws(marks or {})
 
 
 @frozen
 class Final:
-    """The members of a response that has ended, and the number of the event that said so; -1 for none."""
+    """The members of a finished response, and the `sequence_number` of its last event (-1 if it has none)."""
 
     response: Mapping[str, msgspec.Raw]
     number: int = -1
@@ -48,22 +61,25 @@ class Final:
 
 @define
 class RecordingLane:
-    """Around another lane: puts `marks` into every response object, and holds the last one back until `end`.
+    """Wraps another lane: writes `marks` into every response object, and holds the last event back until `end`.
 
-    It remembers what was said, for a stream that breaks off: `begun` is the response object as it was last.
+    It remembers the output, so that a stream that breaks off can be stored as far as it came. `begun` is the newest
+    response object of the stream (JSON), `_items` are the finished items, `_payload` are the frames since the open item
+    began.
     """
 
     lane: Lane
     marks: Mapping[str, bytes]
     begun: bytes = b""
-    _held: bytes = field(default=b"", init=False)
+    final: Final | None = field(default=None, init=False)  # once the end has come
+    _held: bytes = field(default=b"", init=False)  # the event that ends the response
     _items: list[msgspec.Raw] = field(factory=list, init=False)
-    _open: msgspec.Raw | None = field(default=None, init=False)  # the item that is being said
-    _payload: list[bytes] = field(factory=list, init=False)  # what was said of it, looked at only if it breaks off
+    _open: msgspec.Raw | None = field(default=None, init=False)  # the item as it was added
+    _payload: list[bytes] = field(factory=list, init=False)  # decoded only if the stream breaks off
 
     @property
     def has_content(self) -> bool:
-        """Of the lane inside, like most others."""
+        """Whether the inner lane has content; most other properties are the inner lane's too."""
         return self.lane.has_content
 
     @property
@@ -100,13 +116,18 @@ class RecordingLane:
         return self.lane.proceed()
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
-        """The error as the lane inside says it, in a response that holds what was said before."""
+        """Write the error as the inner lane does, with the output so far and the marks in its response object."""
         marks = _raws(self.marks)
-        frames = _frames(self.lane.fail(error, request_id))
-        return b"".join(one.written({**self._so_far(), **one.response, **marks}) for one in frames)
+        out = []
+        for one in _frames(self.lane.fail(error, request_id)):
+            response = {**self._so_far(), **one.response, **marks}
+            out.append(one.written(response))
+            if one.is_final:
+                self.final = Final(_MEMBERS.decode(_encode(response)), one.number)
+        return b"".join(out)
 
     def so_far(self, status: str) -> bytes | None:
-        """The response object with what was said until now; None when nothing was."""
+        """Return the response object (JSON) with the output so far and this `status`; None if none has begun."""
         if not self.begun:
             return None
         return _encode({**self._so_far(), "status": status})
@@ -132,6 +153,7 @@ class RecordingLane:
             marked_frame = one.written(one.response | _raws(self.marks))
             if one.is_final:
                 self._held += marked_frame
+                self.final = Final(one.response | _raws(self.marks), one.number)
                 continue
             if one.response:
                 self.begun = _encode(one.response | _raws(self.marks))
@@ -142,7 +164,10 @@ class RecordingLane:
 
 
 def _half(item: msgspec.Raw, payload: bytes) -> dict[str, Any] | None:
-    """A message as far as its text was said; None for what makes no sense in half."""
+    """Return an unfinished message with its text so far; None if it has none.
+
+    Return None for other items too: half a call or half a reasoning item is of no use to anybody.
+    """
     whole: Any = msgspec.json.decode(item)
     if not isinstance(whole, dict) or whole.get("type") != "message":
         return None
@@ -162,18 +187,18 @@ def _half(item: msgspec.Raw, payload: bytes) -> dict[str, Any] | None:
 
 
 def remark(out: bytes, marks: Mapping[str, bytes]) -> bytes:
-    """Put `marks` into every response object of some whole frames."""
+    """Write `marks` into every response object in `out`, which is whole frames."""
     return b"".join(one.written(one.response | _raws(marks)) for one in _frames(out))
 
 
 def final_in(out: bytes) -> Final | None:
-    """The response object that ends some whole frames."""
+    """Return the finished response that is in `out`, which is whole frames; None if there is none."""
     return next((Final(one.response, one.number) for one in _frames(out) if one.is_final), None)
 
 
 @frozen
 class _Frame:
-    """A frame, and what of it is ours to look at. `response` is empty where it holds none."""
+    """A frame, decoded if it holds an item or a response object; `response` is empty if it holds none."""
 
     raw: bytes
     kind: str = ""
@@ -190,7 +215,7 @@ class _Frame:
         return self.members.get("item")
 
     def written(self, response: Mapping[str, Any]) -> bytes:
-        """The frame with this response object in it, where it had one."""
+        """Write the frame with `response` as its response object; as it came if it has no response object."""
         return write_event(self.kind, _encode(self.members | {"response": response})) if self.response else self.raw
 
 

@@ -1,4 +1,4 @@
-"""A stored response, told again as the stream that builds it (TRANSLATION.md 7.6)."""
+"""Writes a stored response as the stream of events that builds it (TRANSLATION.md 7.6)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +12,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def replay(response: bytes, after: int = -1, last: int = -1) -> Iterator[bytes]:
-    """Yield the events of a stored response, as if it were streamed now; those behind number `after`.
+    """Yield the events of a stored response whose numbers are above `after`, and always the last event.
 
-    `last` was the number of its last event when it was streamed first, in smaller pieces: whoever comes back with a
-    number of then gets all that may be missing, and always the end.
+    `last` is the number that the last event had in the first stream, -1 if that is unknown. The first stream had more
+    events than this one, because its texts came in many deltas; here each text is one delta. So the events are numbered
+    to end at `last` again. A client that resumes with a number from the first stream may get some events twice, but
+    misses none.
     """
     whole: dict[str, Any] = msgspec.json.decode(response)
     events = _Replay.of(whole)
@@ -35,7 +37,7 @@ class _Replay:
 
     @classmethod
     def of(cls, whole: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """(type, members) of each event."""
+        """Return (type, members) of each event, in order."""
         writer = cls()
         unsaid: dict[str, Any] = dict.fromkeys(("usage", "error", "incomplete_details"))
         begun = whole | unsaid | {"status": "in_progress", "output": []}

@@ -1,4 +1,4 @@
-"""Conversations that the gateway remembers: stored items and new ones in one input, and lists of them (12.2-12.5)."""
+"""Reads, joins and lists the items of stored conversations (12.2-12.5)."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import wrong_kind
 from gateway.wire.translation.envelope import is_envelope
 
-MAX_LISTED, USUALLY_LISTED = 100, 20
-MAX_ITEMS = 20_000  # of one request's input
+MAX_LISTED, USUALLY_LISTED = 100, 20  # items of a page: the most, and if the client names no number
+MAX_ITEMS = 20_000  # in one request's input
 REFERENCE = "item_reference"
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-# What ids of items begin with (SDK types); anything else gets the general one.
+# How the ids of items begin, by type of item (SDK types); ids of other types begin with `item_`.
 _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
-# Their ids mean nothing to a provider that has not stored them; the others' belong to what they hold.
+# Items whose id means nothing to a provider that has not stored them. The id of any other item belongs to its content.
 _NAMELESS = frozenset({"message", "function_call", "custom_tool_call"})
 _CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call"})
 
@@ -33,13 +33,13 @@ class _Head(msgspec.Struct):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
-# Ids of our own for items that have none: the response they are listed with, and their place in it.
+# Ids that `listed` makes for items without one: the digits of the response's id, `i`nput or `o`utput, and the index.
 _LISTED = re.compile(r"[a-z]+_([0-9a-f]{40})_[io][0-9]{1,5}")
 
 
 @frozen
 class Item:
-    """One item of a conversation, as JSON, with what decides about it."""
+    """One item of a conversation: its JSON, and the members that the gateway reads. `sealed` is encrypted content."""
 
     raw: msgspec.Raw
     kind: str
@@ -49,7 +49,7 @@ class Item:
 
     @classmethod
     def read(cls, raw: msgspec.Raw, path: str) -> "Item":
-        """Look at an item. Raises BadRequest when it is no object."""
+        """Read an item; `path` names its place. Raises BadRequest if it is not an object."""
         try:
             head = _HEAD.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -60,17 +60,17 @@ class Item:
         return cls(raw, kind, _text(head.id), _text(head.call_id), _text(head.encrypted_content))
 
     def alone(self) -> "Item":
-        """The same, without holding what it was read from in memory."""
+        """Return a copy with bytes of its own: `raw` is a view that keeps the whole array in memory."""
         return Item(msgspec.Raw(bytes(self.raw)), self.kind, self.id, self.call_id, self.sealed)
 
     @property
     def is_sealed(self) -> bool:
-        """Whether only the credential that has made it can read what it holds."""
+        """Whether only the credential that made this item can read it: encrypted, but not one of our envelopes."""
         return self.sealed is not None and not is_envelope(self.sealed)
 
 
 def read_items(body: JsonBody) -> list[Item]:
-    """The items of a request's `input`; a text becomes a message. Raises BadRequest with the place."""
+    """Return the items of a request's `input`; a string becomes a user message. Raises BadRequest with the place."""
     raw = body.members.get("input")
     if raw is None or bytes(raw) == b"null":
         return []
@@ -93,23 +93,26 @@ def stored_items(given: bytes) -> list[Item]:
 
 
 def read_output(raw: msgspec.Raw | None) -> tuple[bytes, list[Item]]:
-    """The output of a response object, as bytes and as items. Raises MsgspecError or BadRequest for what is none."""
+    """Return the `output` of a response object as JSON and as items; a missing one is empty.
+
+    Raises MsgspecError if it is not an array, BadRequest if an item is not an object.
+    """
     output = b"[]" if raw is None or bytes(raw) == b"null" else bytes(raw)
     return output, [Item.read(one, "output") for one in _ITEMS.decode(output)]
 
 
 def write_items(items: Sequence[Item]) -> bytes:
-    """A JSON array of them."""
+    """Write items as a JSON array."""
     return _encode([item.raw for item in items])
 
 
 def anonymous(items: Sequence[Item]) -> list[Item]:
-    """Items of the past as they are said again: the ids that only their store knows are taken off."""
+    """Return past items as they are sent again: without the ids that only the provider that stored them knows."""
     return [_unnamed(item) if item.kind in _NAMELESS and item.id is not None else item for item in items]
 
 
 def check_answered(items: Sequence[Item]) -> None:
-    """Raise BadRequest, as the real API does, when a call of the past has no output (EC 260)."""
+    """Raise BadRequest, in the words of the real API, if a call in the conversation has no output (EC 260)."""
     answered = {item.call_id for item in items if item.kind.endswith("_output")}
     for item in items:
         if item.kind in _CALLS and item.call_id not in answered:
@@ -118,7 +121,10 @@ def check_answered(items: Sequence[Item]) -> None:
 
 
 def listed(response: str, given: bytes, output: bytes) -> Iterator[tuple[str, Item]]:
-    """Every item of a response's input and output, with the id that it is listed by."""
+    """Yield (id, item) of every item in a response's input and output; an item without an id gets one of ours.
+
+    `response` is the id of the response, `given` and `output` are JSON arrays.
+    """
     name = response.removeprefix("resp_")
     for kind, array in (("i", given), ("o", output)):
         for index, item in enumerate(stored_items(array)):
@@ -126,13 +132,13 @@ def listed(response: str, given: bytes, output: bytes) -> Iterator[tuple[str, It
 
 
 def response_of(name: str) -> str | None:
-    """The response that an item with an id of ours is listed with."""
+    """Return the id of the response that an item's id names; None if `listed` did not make that id."""
     found = _LISTED.fullmatch(name)
     return None if found is None else f"resp_{found[1]}"
 
 
 def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
-    """Items by an id that is theirs alone: some providers and clients use one twice."""
+    """Return items by id. An id that comes again gets a number: some providers and clients use one twice."""
     found: dict[str, Item] = {}
     for name, item in items:
         count, unique = 1, name
@@ -144,7 +150,7 @@ def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
 
 
 def shown(name: str, item: Item) -> msgspec.Raw:
-    """An item as a list of them shows it: with its id, and a status."""
+    """Write an item as an entry of a list: with its id, a status, and a message's string content as a part."""
     payload = msgspec.json.decode(item.raw, type=dict[str, Any])
     payload.setdefault("type", item.kind)
     entry = {"id": name, **{key: value for key, value in payload.items() if key != "id"}}
@@ -157,7 +163,7 @@ def shown(name: str, item: Item) -> msgspec.Raw:
 
 
 def page(items: Mapping[str, Item], limit: int, *, is_rising: bool, after: str | None, before: str | None) -> bytes:
-    """One page of a list (SDK type ResponseItemList). Raises BadRequest for a cursor that is none of the items."""
+    """Write one page of a list (SDK type ResponseItemList). Raises BadRequest if a cursor is not the id of an item."""
     ordered = list(items) if is_rising else list(items)[::-1]
     for param, cursor in (("after", after), ("before", before)):
         if cursor is not None and cursor not in items:

@@ -1,4 +1,4 @@
-"""Tools and the choice among them, as Responses says them: flat, with more kinds (TRANSLATION.md 5)."""
+"""Writes tools and the tool choice for Responses upstreams: flat, and of more kinds than Chat's (TRANSLATION.md 5)."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_num
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Write `tools`, `tool_choice` and `parallel_tool_calls`; nothing of it when there is no tool."""
+    """Return `tools`, `tool_choice` and `parallel_tool_calls`; nothing if no tool can be sent.
+
+    Raises CannotSay if a call is forced and no tool can be sent, BadRequest if the choice allows no tool.
+    """
     learn(request, memo)
     written = [one for tool in request.tools if (one := _write_tool(tool, request, memo, profile)) is not None]
     check_forced(request, bool(written))
@@ -36,7 +39,7 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
             strict = bool(tool.strict) and is_strict(parameters)
             if tool.strict and not strict:
                 memo.drops.add("tools.strict")
-            # Left out, strict would be tried, and optional members become required (5.1).
+            # `strict` is always sent: without it OpenAI tries strict mode, and optional members become required (5.1).
             return {"type": "function", "name": name, **described, "parameters": parameters, "strict": strict}
         case "custom":
             form = {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else {}
@@ -48,7 +51,7 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
 
 
 def _options(raw: dict[str, Any], memo: Memo) -> dict[str, Any]:
-    """What the web search of other dialects and this one's tool have in common."""
+    """Return the options that another dialect's web search shares with this one's; note the lost ones in `memo`."""
     for name in ("max_uses", "blocked_domains"):
         if raw.get(name):
             memo.drops.add(f"tools.{name}")
@@ -80,5 +83,5 @@ def _write_choice(request: Request, memo: Memo) -> Any:
 
 
 def _named(kind: str, name: str) -> dict[str, str]:
-    """A tool in a choice: hosted ones go by their kind alone."""
+    """Name a tool in a choice: one that the provider runs is named by its kind alone."""
     return {"type": kind, "name": name} if kind in CLIENT_KINDS else {"type": kind}

@@ -1,4 +1,4 @@
-"""Token counts as Responses says them: Chat's arithmetic under other names (TRANSLATION.md 6.3)."""
+"""Reads and writes `usage` objects of Responses: counted as in Chat, with other names (TRANSLATION.md 6.3)."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from gateway.wire.neutral import Usage
 
 
 def read_usage(payload: Any) -> Usage | None:
-    """Read a `usage` object; None when it says nothing."""
+    """Read a `usage` object; None if it counts neither input nor output.
+
+    OpenAI's `input_tokens` include those read from a cache and those written to one; the neutral `input` does not.
+    """
     if not isinstance(payload, dict):
         return None
     given, made = count(payload.get("input_tokens")), count(payload.get("output_tokens"))
@@ -24,7 +27,7 @@ def _detail(payload: Any, name: str) -> int | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Write a `usage` object (SDK type ResponseUsage): every count has to be a number, Codex reads them all."""
+    """Write a `usage` object (SDK type ResponseUsage). Unknown counts are 0, because Codex needs every number."""
     prompt, output = usage.prompt or 0, usage.output or 0
     return {
         "input_tokens": prompt,

@@ -30,11 +30,14 @@ from gateway.wire.translation.names import safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
 
 NAME = "openai_responses"
-_MAX_BREAKPOINTS = 4
+_MAX_BREAKPOINTS = 4  # OpenAI takes no more of them in a request; the latest stay
 
 
 def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | None, list[dict[str, Any]]]:
-    """Write (`instructions`, `input`). Raises CannotSay for content that the upstream cannot take."""
+    """Return (`instructions`, `input`). Raises CannotSay for content that the upstream cannot take.
+
+    A single system text becomes `instructions`. Several, or one with a cache mark, become a developer message.
+    """
     writer = _Writer(memo, profile)
     system = [block for block in request.system if block.text and not block.text.startswith(ATTRIBUTION)]
     instructions = None
@@ -47,7 +50,7 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
     writer.custom |= {call.id for call in calls if call.kind == "custom"}
     for turn in turns:
         writer.write(turn)
-    if not writer.items:  # a conversation of system texts only: the last one asks (4.1)
+    if not writer.items:  # no messages: the instructions become the question (4.1)
         writer.write_message("user", [Text(instructions or "(empty)")])
         instructions = None
     for part in writer.marked[:-_MAX_BREAKPOINTS]:
@@ -57,6 +60,8 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
 
 @define
 class _Writer:
+    """Collects the items. `marked` are the parts that carry a cache breakpoint."""
+
     memo: Memo
     profile: Profile
     items: list[dict[str, Any]] = field(factory=list)
@@ -82,7 +87,7 @@ class _Writer:
             self.items.append({"type": "message", "role": role, "content": content})
 
     def _write_assistant(self, blocks: Sequence[Block]) -> None:
-        """Items in the order of the blocks; texts that follow each other are one message."""
+        """Write items in the order of the blocks; consecutive texts become one message."""
         message: dict[str, Any] | None = None
         for number, block in enumerate(blocks):
             if isinstance(block, Text | Refusal):
@@ -180,7 +185,7 @@ class _Writer:
 
 
 def _says_more(blocks: Sequence[Block]) -> bool:
-    """Whether anything stands behind a thought: OpenAI refuses one that is followed by nothing."""
+    """Whether a text or a call follows: OpenAI refuses a reasoning item that nothing follows."""
     return any(isinstance(block, ToolCall) or (isinstance(block, Text | Refusal) and block.text) for block in blocks)
 
 
@@ -191,7 +196,7 @@ def _said(block: Text | Refusal) -> dict[str, Any]:
 
 
 def _thought(block: Reasoning) -> dict[str, Any]:
-    """Replayed in front of what it belongs to; an id only when OpenAI gave one (4.5)."""
+    """Write a reasoning item, with its `id` only if OpenAI gave it one (4.5)."""
     item: dict[str, Any] = {"type": "reasoning"}
     if block.id and block.id.startswith("rs_"):
         item["id"] = block.id

@@ -47,7 +47,7 @@ _INCOMPLETE = {StopReason.LENGTH: "max_output_tokens", StopReason.FILTERED: "con
 
 
 def write_reply(reply: Reply, memo: Memo) -> bytes:
-    """Write a whole response: what its own stream would have built."""
+    """Write a whole response: run its events through a writer, and return the object that they build."""
     writer, sequencer = ResponsesWriter(memo), BlockSequencer()
     for event in unfold(reply):
         for ordered in sequencer.feed(event):
@@ -57,20 +57,28 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
 
 @define
 class ResponsesWriter:
-    """Writes events as OpenAI's (SDK type ResponseStreamEvent). Items come one after the other, ids never change."""
+    """Writes neutral events as OpenAI's stream events (SDK type ResponseStreamEvent).
+
+    A neutral block is not always one item: consecutive texts and refusals are parts of one message, which stays open
+    until a block of another kind begins or the reply ends. Every call and every reasoning block is an item of its own.
+    One item is open at a time, so that blocks must come in sequence (see `BlockSequencer`); ids never change.
+
+    `response` grows with the events. A finished item is appended to its output, and the last event carries the whole
+    object. A whole reply is the same object.
+    """
 
     memo: Memo
     response: dict[str, Any] = field(init=False)
     _number: int = field(default=0, init=False)
     _block: Block | None = field(default=None, init=False)
-    _item: dict[str, Any] | None = field(default=None, init=False)  # the open one
-    _texts: list[str] = field(factory=list, init=False)  # of the open part, or of a call's arguments
+    _item: dict[str, Any] | None = field(default=None, init=False)  # the open item
+    _texts: list[str] = field(factory=list, init=False)  # pieces of the open part, or of the open call's arguments
     _state: StateSeen | None = field(default=None, init=False)
     _citations: list[dict[str, Any]] = field(factory=list, init=False)
-    _length: int = field(default=0, init=False)  # of the open part, in code points
+    _length: int = field(default=0, init=False)  # of the open part in code points, where a citation ends
     _usage: Usage | None = field(default=None, init=False)
-    _head: bytes = field(default=b"", init=False)  # of the open block's deltas
-    _pending_head: bytes = field(default=b"", init=False)
+    _head: bytes = field(default=b"", init=False)  # how each delta of the open part begins, made by `_set_head`
+    _pending_head: bytes = field(default=b"", init=False)  # the event of the deltas of the item that opens next
 
     def __attrs_post_init__(self) -> None:
         self.response = new_response(self.memo)
@@ -124,7 +132,7 @@ class ResponsesWriter:
                     out += (self._end_part() if number else b"") + self._delta(part)
                 return out
             case ToolCall() if self._is_builtin(block):
-                self._head = b""  # told whole in the end, when it is known to be one
+                self._head = b""  # written by `_end_block`: only the whole arguments show whether they are valid
                 return self._close_message()
             case ToolCall():
                 out = self._close_message() + self._open(self._new_call(block))
@@ -134,7 +142,7 @@ class ResponsesWriter:
                 return self._close_message()
 
     def _start_part(self, block: Text | Refusal) -> bytes:
-        """Texts that follow each other are parts of one message."""
+        """Begin a content part; consecutive texts are parts of one message."""
         out = b""
         if self._item is None:
             message: dict[str, Any] = {
@@ -187,7 +195,10 @@ class ResponsesWriter:
         self._pending_head = event
 
     def _set_head(self, event: bytes, more: bytes = b"") -> None:
-        """All of a delta but its number and its text: written once, for the hot path."""
+        """Prepare the bytes of a delta event up to its text, with `%d` for its number.
+
+        A long part is thousands of deltas that differ only in number and text, so the rest is encoded once per part.
+        """
         if not event:
             self._head = b""
             return
@@ -200,7 +211,7 @@ class ResponsesWriter:
         )  # fmt: skip
 
     def _begin_part(self) -> bytes:
-        """A part of a summary, or the raw thoughts of an open model."""
+        """Begin a part of a reasoning item: of its summary, or of the raw reasoning of an open model."""
         assert self._item is not None
         if self._is_raw_thought():
             index = len(self._item.setdefault("content", []))
@@ -263,7 +274,7 @@ class ResponsesWriter:
         return b""
 
     def _end_text(self) -> bytes:
-        """The part is done; the message stays open for the next text."""
+        """End the part; the message stays open for the next text."""
         assert self._item is not None
         text, index = "".join(self._texts), len(self._item["content"])
         part = self._part(text)
@@ -303,7 +314,7 @@ class ResponsesWriter:
         return out + self._close()
 
     def _write_builtin(self, call: ToolCall) -> bytes:
-        """A built-in tool's call, or a plain function call when its arguments make no sense."""
+        """Write a built-in tool's call, or a plain function call if its arguments are not valid for that tool."""
         item = builtin_item(call, "".join(self._texts))
         if item is None:
             texts, out = self._texts, self._open(self._new_call(call))

@@ -1,4 +1,4 @@
-"""Writes Responses requests for upstreams that only take these, with the whole conversation in them."""
+"""Writes requests for Responses upstreams; each holds the whole conversation."""
 
 import re
 from typing import Any
@@ -11,19 +11,20 @@ from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
 from gateway.wire.translation.options import check_single, effort_of, write_identity, write_verbosity
 from gateway.wire.translation.schema import is_strict
 
-# OpenAI's least output cap.
+# OpenAI refuses a smaller `max_output_tokens`.
 MIN_OUTPUT = 16
 _BAD_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
-    """Write a request for a Responses upstream; what it cannot say is noted in the memo or refused.
+    """Write a request for a Responses upstream; losses are noted in `memo`. Raises CannotSay for what must not be lost.
 
-    Nothing is stored there: the conversation is ours, and encrypted reasoning travels in it.
+    The provider stores nothing (`store: false`): every request holds the whole conversation, with the provider's
+    encrypted reasoning in it.
     """
     check_single(request)
     profile = setting.profile
-    tools = write_tools(request, memo, profile)  # first: their names are what the items are written with
+    tools = write_tools(request, memo, profile)  # first: this settles the names that the items use
     instructions, items = write_input(request, memo, profile)
     members: dict[str, Any] = {"model": setting.model}
     if instructions is not None:
@@ -39,7 +40,7 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members |= write_identity(request, memo, profile)
     if request.metadata:
         members["metadata"] = request.metadata
-    memo.stops = tuple(request.stops)  # Responses has no stop sequences: they are looked for in what it says
+    memo.stops = tuple(request.stops)  # Responses has none: the gateway looks for them in the reply
     must_stream = not request.is_stream and (most or 0) > LONG_OUTPUT
     if request.is_stream or must_stream:
         members["stream"] = True

@@ -1,7 +1,11 @@
-"""Arguments of tool calls: text in OpenAI's dialects, an object in Anthropic's; and tools without arguments' form.
+"""Arguments of tool calls: JSON text in OpenAI's dialects, an object in Anthropic's, raw text for a freeform tool.
 
-The text of the model is kept as it was wherever it is a JSON object, so that large numbers and the order of
-members survive (TRANSLATION.md 5.2 and 5.4).
+If the model's text is a JSON object, it is kept character for character, so that large numbers and the order
+of members survive (TRANSLATION.md 5.2 and 5.4).
+
+A freeform (`custom`) tool takes raw text, such as a patch, which only some upstreams support. For the others
+the gateway offers a function with one string parameter, `input`, and describes the grammar in words. In the
+reply it takes the raw text out of `{"input": "..."}` again, while the text is streamed.
 """
 
 from collections.abc import Iterator
@@ -14,12 +18,12 @@ from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
 
 _EMPTY = msgspec.Raw(b"{}")
-_MAX_BEGINNING = 200  # deltas before `{"input":"` is there
+_MAX_BEGINNING = 200  # deltas that may come before `{"input":"` is complete
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def as_object(text: str, drops: Drops) -> msgspec.Raw:
-    """The arguments as a JSON object, whatever the model wrote; never raises."""
+    """Return arguments as a JSON object: wrapped, and noted as a loss, if they are not one. Never raises."""
     if not text.strip():
         return _EMPTY
     if is_object(text):
@@ -29,7 +33,7 @@ def as_object(text: str, drops: Drops) -> msgspec.Raw:
 
 
 def describe_freeform(tool: Tool) -> str:
-    """The description of a freeform tool that has to be offered as a function."""
+    """Write the description of the function that stands in for a freeform tool."""
     payload = f"{tool.description or ''}\n\nPass the complete raw text in `input`.".lstrip()
     if tool.grammar and isinstance(definition := tool.grammar.get("definition"), str):
         syntax = tool.grammar.get("syntax") or ""
@@ -46,15 +50,18 @@ FREEFORM_PARAMETERS = {
 
 
 def wrap_freeform(text: str) -> msgspec.Raw:
-    """The raw text of a freeform call as arguments of its stand-in function."""
+    """Write the raw text of a freeform call as the arguments of the stand-in function."""
     return msgspec.Raw(msgspec.json.encode({"input": text}))
 
 
 @define
 class FreeformDecoder:
-    """Takes the raw text out of `{"input": "…"}` while it comes.
+    """Takes the raw text out of streamed `{"input": "…"}`, and undoes its JSON escapes.
 
-    What has another form is held back and told as it is in the end.
+    The states: `before` waits for `{"input":"` (white space may stand between), `text` copies the string, `escape`
+    and `unicode` are inside an escape of it, which may be cut between deltas. `after` ignores what follows the
+    string. `other` holds back arguments of another form; `end` looks for `input` in them, and otherwise returns
+    them unchanged. The two escapes of a surrogate pair become one character.
     """
 
     _raw: list[str] = field(factory=list, init=False)
@@ -63,7 +70,7 @@ class FreeformDecoder:
     _high: int = field(default=0, init=False)  # the first half of a surrogate pair
 
     def feed(self, text: str) -> str:
-        """Take more arguments, return more raw text."""
+        """Take a fragment of the arguments, return the raw text that is certain."""
         self._raw.append(text)
         if self._state == "before":
             text = self._find_beginning()
@@ -72,7 +79,7 @@ class FreeformDecoder:
         return "".join(self._decode(text))
 
     def end(self) -> str:
-        """Return what was held back."""
+        """Return the raw text of arguments that were held back; empty if none were."""
         whole = "".join(self._raw)
         if self._state in ("before", "other"):
             try:

@@ -1,9 +1,14 @@
-"""Carries reasoning that is not a client's own through that client: signed, so that nobody can make it up.
+"""Envelopes: carry an upstream's reasoning through a client of another dialect, signed against forgery.
 
-An Anthropic client has a place for a signature, a Responses client one for encrypted content. When the
-upstream is another's, our envelope goes there, with everything that the upstream wants back; in history it is
-opened again (TRANSLATION.md 4.5). What is inside was shown or sealed by the provider: the envelope proves
-where it comes from and whose it is, it does not hide.
+A reasoning model wants its reasoning back in the next request, with a signature or sealed text of its provider.
+Clients keep the conversation, so the reasoning has to travel through the client. A Messages client stores one
+signature per thinking block, a Responses client one encrypted content per reasoning item; both return it
+unread. If the upstream speaks another dialect, the gateway puts an envelope in that place: all of the Reasoning
+block except a text that the client keeps anyway, compressed, behind a MAC. In the history of the next request
+the gateway opens the envelope and restores the block (TRANSLATION.md 4.5).
+
+The MAC covers the owner, so that an envelope opens only for the owner whose reply it was in. It does not
+encrypt: the content has either been shown to the client, or sealed by the provider.
 """
 
 import base64
@@ -23,12 +28,13 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 
 class _Said(msgspec.Struct):
-    o: str = ""
-    p: tuple[str, ...] | None = None
-    s: bool = False
-    g: str | None = None
-    e: str | None = None
-    i: str | None = None
+    # The members of a Reasoning under one letter each, because clients send envelopes with every request.
+    o: str = ""  # origin
+    p: tuple[str, ...] | None = None  # parts
+    s: bool = False  # is_summary
+    g: str | None = None  # signature
+    e: str | None = None  # sealed
+    i: str | None = None  # id
 
 
 _SAID = msgspec.json.Decoder(_Said)
@@ -36,7 +42,7 @@ _SAID = msgspec.json.Decoder(_Said)
 
 @frozen
 class Sealer:
-    """Seals for one owner: another's envelope, or a forged one, does not open."""
+    """Writes and opens the envelopes of one owner. An envelope of another owner, or a forged one, does not open."""
 
     secret: bytes
     owner: str
@@ -44,7 +50,7 @@ class Sealer:
     def seal(self, block: Reasoning) -> str:
         """Write an envelope. The same block gives the same text.
 
-        A single part is left out: it stands in the clear beside the envelope.
+        A single part is left out, because the client keeps it as plain text beside the envelope.
         """
         payload = {
             "o": block.origin,
@@ -58,9 +64,9 @@ class Sealer:
         return PREFIX + base64.urlsafe_b64encode(self._mac(packed) + packed).rstrip(b"=").decode()
 
     def open(self, text: str, visible: str) -> Reasoning | None:
-        """Read an envelope; None for one that is not ours, not this owner's, or damaged.
+        """Open an envelope; None if it is damaged, forged or another owner's.
 
-        `visible` is the text that stood beside it.
+        `visible` is the plain text beside the envelope.
         """
         encoded = text.removeprefix(PREFIX)
         try:
@@ -80,12 +86,12 @@ class Sealer:
 
 
 def is_envelope(text: str | None) -> bool:
-    """Whether a signature or sealed text is one of ours."""
+    """Return whether a signature or sealed text begins as an envelope: `gw1.`, or `gw0.`, which never opens."""
     return text is not None and text.startswith(("gw1.", "gw0."))
 
 
 def unseal(request: Request, sealer: Sealer) -> bool:
-    """Open every envelope in a request's history, in place; return whether one did not open and was taken out."""
+    """Open all envelopes in a request's history, in place. Return whether any did not open and was removed."""
     is_whole = True
     for index, turn in enumerate(request.turns):
         if any(_carried(block) for block in turn.blocks):

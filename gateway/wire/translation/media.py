@@ -1,4 +1,4 @@
-"""Pictures and files inside JSON: data URLs, bare base64, and what the bytes really are."""
+"""Pictures and files inside JSON: data URLs, bare base64, and the media type that the bytes show."""
 
 import base64
 import binascii
@@ -14,12 +14,12 @@ _MAGIC = (
     (b"GIF8", "image/gif"),
     (b"%PDF", "application/pdf"),
 )
-# What Anthropic takes (SDK type Base64ImageSourceParam); OpenAI takes the same.
+# The picture types that Anthropic takes (SDK type Base64ImageSourceParam); OpenAI takes the same.
 PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 def read_url(url: str) -> Source:
-    """Read what stands where a URL belongs: a data URL, a link, or bare base64. Raises ValueError."""
+    """Read the value of a URL member: an http(s) URL, a data URL or bare base64. Raises ValueError for others."""
     found = _DATA_URL.fullmatch(url)
     if found is not None:
         if ";base64" not in found[2].lower():
@@ -31,7 +31,7 @@ def read_url(url: str) -> Source:
 
 
 def read_base64(data: str, media_type: str) -> Source:
-    """Tidy base64 and look at what it is; the bytes win over what was declared. Raises ValueError."""
+    """Normalise base64. The media type that its bytes show wins over `media_type`. Raises ValueError."""
     tidy = _SPACE.sub("", data).replace("-", "+").replace("_", "/").rstrip("=")
     tidy += "=" * (-len(tidy) % 4)
     try:
@@ -42,21 +42,21 @@ def read_base64(data: str, media_type: str) -> Source:
 
 
 def sniff(head: bytes) -> str:
-    """The media type that the first bytes show, or an empty text."""
+    """Return the media type that the first bytes show, or an empty text."""
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
 
 
 def write_url(source: Source) -> str | None:
-    """A link, or a data URL; None for what is neither."""
+    """Write a source as a data URL or its URL; None if it has neither bytes nor a URL."""
     if source.data is not None:
         return f"data:{source.media_type or 'application/octet-stream'};base64,{source.data}"
     return source.url
 
 
 def text_in(source: Source) -> str | None:
-    """The text of a plain-text document, whatever form it came in."""
+    """Return the text of a plain-text document, given as text or as base64; None for any other document."""
     if source.text is not None:
         return source.text
     if source.data is not None and source.media_type.startswith("text/"):

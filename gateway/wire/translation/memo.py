@@ -1,4 +1,4 @@
-"""What the two sides of a crossing tell each other: what was lost, and what the way back needs."""
+"""What the writer of a translated request notes for its reply: what was lost, and what the reader needs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,8 @@ from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.names import SAFE_ID, ToolNames, mint, safe_id
 from gateway.wire.translation.tokens import countable
 
-# Longer streams are asked for as streams and put together, or the connection would sit silent for minutes.
+# Tokens. A longer whole reply is requested as a stream and put together here: otherwise the connection would be
+# silent for minutes.
 LONG_OUTPUT = 16_384
 # The first `anthropic-version` without sampling parameters (TRANSLATION.md section 0).
 NO_SAMPLING_SINCE = "2026-10-21"
@@ -19,7 +20,7 @@ NO_SAMPLING_SINCE = "2026-10-21"
 
 @frozen
 class Setting:
-    """Where a request goes. `version` is the `anthropic-version` that will be sent, for those who read one."""
+    """The target of a request. `version` is the `anthropic-version` to be sent, empty for other dialects."""
 
     model: str
     profile: Profile
@@ -28,23 +29,23 @@ class Setting:
 
 @define
 class Drops:
-    """What a request loses on its way into another dialect, in the words of its own."""
+    """The losses of one request: names of members or parts that its translation could not keep."""
 
     names: list[str] = field(factory=list)
 
     def add(self, name: str) -> None:
-        """Note that `name` could not be said, or only in part."""
+        """Note that `name` is lost, wholly or in part."""
         if name not in self.names:
             self.names.append(name)
 
 
 @define
 class Memo:
-    """What readers and writers of the way back need of the request.
+    """What the reader and the writer of a translated reply need from the request.
 
-    `seed` makes ids that no other reply has; `now` is Unix time. `stops` are enforced here because the
-    upstream cannot; `freeform` are the names of tools whose raw text goes out wrapped in a JSON object;
-    `prefill` is the beginning of the answer that the request has put into the model's mouth.
+    `seed` makes ids that no other reply has; `now` is Unix time. `stops` are the stop sequences that the gateway
+    enforces because the upstream cannot. `freeform` holds the names, as sent, of functions that stand in for
+    freeform tools. `prefill` is the beginning of the reply that the gateway has sent as an assistant turn.
     """
 
     request: Request
@@ -58,21 +59,24 @@ class Memo:
     stops: tuple[str, ...] = ()
     freeform: set[str] = field(factory=set)
     prefill: str = ""
-    forced_output: str | None = None  # the tool whose arguments are the structured answer
-    time: Callable[[], float] | None = None  # Unix time when it is asked for
-    first_index: int = 0  # of the blocks of the next leg, in a reply that pauses
+    forced_output: str | None = None  # the tool whose arguments are the structured reply
+    time: Callable[[], float] | None = None  # returns the current Unix time
+    first_index: int = 0  # index of the first block of the next segment, in a reply that has paused
     _estimate: int | None = field(default=None, init=False)
     _seen_calls: set[str] | None = field(default=None, init=False)
 
     @property
     def prompt_estimate(self) -> int:
-        """Input tokens, as long as no provider has said them."""
+        """An estimate of the input tokens, for use until the provider sends its count."""
         if self._estimate is None:
             self._estimate = countable(self.request).tokens()
         return self._estimate
 
     def call_id(self, upstream: str, number: int) -> str:
-        """The id of the reply's call `number`: the upstream's own, unless it is no id or was used before."""
+        """Return the id of the reply's call `number`: the upstream's id made safe, or a new one.
+
+        A new id is made if the upstream sent none, or one that a call of this conversation has already.
+        """
         if self._seen_calls is None:
             turns = self.request.turns
             self._seen_calls = {block.id for turn in turns for block in turn.blocks if isinstance(block, ToolCall)}
@@ -85,7 +89,10 @@ class Memo:
 
 @define
 class Written:
-    """A request in an upstream's dialect. `must_stream`: so long that it has to be asked for as a stream."""
+    """A request in an upstream's dialect. `must_stream`: a stream is requested though the client wants none.
+
+    The model may serve only streams, or the reply may be longer than LONG_OUTPUT.
+    """
 
     members: dict[str, Any]
     headers: dict[str, str] = field(factory=dict)

@@ -1,6 +1,6 @@
-"""Names and ids that another dialect's grammar would refuse: made safe, and back again.
+"""Makes tool names and ids safe for a dialect that would refuse them, and finds the originals again.
 
-Everything here is a function of its input alone: the same conversation gives the same bytes.
+All results depend on the input alone, so that the same conversation gives the same bytes and hits prompt caches.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @frozen
 class Named:
-    """A tool as its client knows it: the name, the namespace it lives in, and the kind of its calls."""
+    """A tool as its client names it. `kind` is the kind of its calls."""
 
     name: str
     namespace: str | None = None
@@ -24,13 +24,13 @@ class Named:
 
     @property
     def qualified(self) -> str:
-        """The name in one piece, for dialects without namespaces."""
+        """The namespace and the name in one, for dialects without namespaces."""
         return f"{self.namespace}__{self.name}" if self.namespace else self.name
 
 
 @define
 class ToolNames:
-    """A bijection between tools as the client names them and names as the upstream takes them."""
+    """A bijection between the client's names of tools and the names sent upstream, of at most `longest` characters."""
 
     longest: int = 64
     _to: dict[tuple[str, str | None], str] = field(factory=dict, init=False)
@@ -38,7 +38,7 @@ class ToolNames:
     _next: dict[str, int] = field(factory=dict, init=False)  # the suffix to try next for a tidied name
 
     def learn(self, tools: Iterable[Named]) -> None:
-        """Find a safe name for each; those that are safe already keep theirs."""
+        """Give each tool a safe name. Names that are safe already are kept, and therefore assigned first."""
         fresh = [tool for tool in dict.fromkeys(tools) if (tool.name, tool.namespace) not in self._to]
         for tool in fresh:
             if self._is_safe(tool.qualified) and tool.qualified not in self._back:
@@ -48,13 +48,13 @@ class ToolNames:
                 self._put(tool, self._free(self._tidy(tool.qualified)))
 
     def safe(self, name: str, namespace: str | None = None) -> str:
-        """The name to send."""
+        """Return the name to send."""
         if (name, namespace) not in self._to:
             self.learn([Named(name, namespace)])
         return self._to[name, namespace]
 
     def original(self, safe: str) -> Named:
-        """The tool that the client knows; a name that was never sent stays what it is."""
+        """Return the client's tool for a name in a reply; a name that was never sent is returned unchanged."""
         return self._back.get(safe) or Named(safe)
 
     def _is_safe(self, name: str) -> bool:
@@ -81,21 +81,21 @@ class ToolNames:
 
 
 def safe_id(text: str) -> str:
-    """A tool call's id within Anthropic's and OpenAI's grammar; the same text gives the same id."""
+    """Return a tool call's id that Anthropic and OpenAI accept; the same text gives the same id."""
     if SAFE_ID.fullmatch(text):
         return text
     return f"{_BAD.sub('_', text)[:47]}_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def nine(text: str) -> str:
-    """A tool call's id as Mistral wants it: nine letters and digits."""
+    """Return a tool call's id as Mistral requires it: nine letters and digits."""
     if len(text) == 9 and text.isascii() and text.isalnum():
         return text
     return _base62(text, 9)
 
 
 def mint(prefix: str, *parts: object) -> str:
-    """An id of our own: the prefix and 24 letters and digits, a function of the parts."""
+    """Make an id: the prefix, and 24 letters and digits that depend on the parts alone."""
     return prefix + _base62("\0".join(map(str, parts)), 24)
 
 

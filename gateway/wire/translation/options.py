@@ -1,4 +1,4 @@
-"""How much to think, who asks, at which price: what every dialect says in words of its own.
+"""Translates reasoning effort, the end user's identity, service tier and verbosity between dialects.
 
 Tables of TRANSLATION.md 3.6, 3.7 and 3.9.
 """
@@ -12,7 +12,7 @@ from gateway.wire.neutral import Request, Thinking
 from gateway.wire.profile import EFFORTS, Profile
 from gateway.wire.translation.memo import Memo
 
-# Effort for a thinking budget of at most so many tokens, and back.
+# The effort for a thinking budget of at most so many tokens (`xhigh` beyond the last), and the budget for an effort.
 _EFFORT_BY_BUDGET = ((1024, "low"), (4096, "low"), (12_000, "medium"), (28_000, "high"))
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 60_000}
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\+?[\d\s().-]{7,}")
@@ -21,17 +21,17 @@ _SESSION = re.compile(r"session_?(?:id)?[\"':=_\s]*([0-9a-fA-F-]{32,36})")
 
 
 def is_off(thinking: Thinking) -> bool:
-    """Whether the client wants no reasoning."""
+    """Return whether the client has switched reasoning off."""
     return thinking.mode == "off"
 
 
 def is_on(thinking: Thinking) -> bool:
-    """Whether the client wants some."""
+    """Return whether the client has left reasoning on; so also if it did not mention reasoning."""
     return not is_off(thinking)
 
 
 def effort_of(thinking: Thinking, profile: Profile, memo: Memo) -> str | None:
-    """The effort to ask for, in the words that the model takes; None when there is nothing to say."""
+    """Return the effort to send, one that the model takes; None to leave it to the model's default."""
     if is_off(thinking):
         wanted = "none"
     elif thinking.effort is not None:
@@ -47,7 +47,10 @@ def effort_of(thinking: Thinking, profile: Profile, memo: Memo) -> str | None:
 
 
 def nearest_effort(wanted: str, profile: Profile) -> str | None:
-    """The highest effort that the model takes and that is not above the wanted one, else its lowest."""
+    """Return the highest effort that the model takes and that is not above `wanted`, else its lowest.
+
+    For a word outside EFFORTS the model's highest. `none` is returned only if `wanted` or the only choice.
+    """
     taken = [effort for effort in EFFORTS if effort in profile.efforts]
     if wanted in taken or not taken:
         return wanted if taken else None
@@ -58,14 +61,14 @@ def nearest_effort(wanted: str, profile: Profile) -> str | None:
 
 
 def budget_of(thinking: Thinking) -> int | None:
-    """The tokens to think with, as said or as the effort means."""
+    """Return the thinking budget in tokens: the client's own, or that of its effort; None for neither."""
     if thinking.budget is not None:
         return thinking.budget
     return BUDGETS.get(thinking.effort or "")
 
 
 def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Who asks, for an upstream of OpenAI's family: user, cache key, tier."""
+    """Write the end user, the prompt cache key and the service tier for an upstream of OpenAI's family."""
     members: dict[str, Any] = {}
     user = request.user
     if user is not None:
@@ -89,26 +92,26 @@ def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, 
 
 
 def opaque_user(user: str) -> str:
-    """A name that Anthropic takes: mail addresses and telephone numbers are hashed."""
+    """Return a user id that Anthropic accepts: mail addresses, telephone numbers and long texts are hashed."""
     if len(user) > 256 or _PERSONAL.fullmatch(user.strip()):
         return hashlib.sha256(user.encode()).hexdigest()
     return user
 
 
 def check_single(request: Request) -> None:
-    """Raise CannotSay when several answers are wanted of a dialect that gives one."""
+    """Raise CannotSay if the client wants several choices: this upstream's dialect has only one."""
     if request.n > 1:
         raise CannotSay("This model gives one answer at a time: 'n' must be 1", param="n")
 
 
 def _session_in(user: str | None) -> str | None:
-    """The session that Claude Code writes into its user id: stable for a conversation."""
+    """Return the session id in Claude Code's user id, which is the same for a whole conversation."""
     found = _SESSION.search(user or "")
     return found[1] if found else None
 
 
 def write_verbosity(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """`verbosity` where the model takes it; the usual one is what it does anyway, so nothing is lost with it."""
+    """Write `verbosity` if the model takes it, else note the loss; `medium` is the default, so never a loss."""
     if request.verbosity is None:
         return {}
     if profile.verbosity:

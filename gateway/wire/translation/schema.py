@@ -1,4 +1,4 @@
-"""JSON schemas that another dialect's grammar would refuse: tool parameters and structured output."""
+"""Rewrites JSON schemas that another dialect would refuse: tool parameters and structured output."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.wire.neutral import Format
 
-# What Anthropic's own SDK keeps of a schema for structured output (anthropic.lib._parse._transform).
+# The keywords that Anthropic's own SDK keeps in a schema for structured output (anthropic.lib._parse._transform).
 _KEPT = frozenset(
     {
         "type",
@@ -28,7 +28,7 @@ _UNIONS = ("oneOf", "anyOf", "allOf")
 
 
 def tool_parameters(schema: Any) -> dict[str, Any]:
-    """A tool's parameters as every dialect takes them: an object with properties (TRANSLATION.md 5.1)."""
+    """Rewrite a tool's parameters as every dialect takes them: an object with properties (TRANSLATION.md 5.1)."""
     if not isinstance(schema, dict) or not schema:
         return {"type": "object", "properties": {}}
     tidy = {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
@@ -44,17 +44,17 @@ def tool_parameters(schema: Any) -> dict[str, Any]:
 
 
 def has_union(schema: Any) -> bool:
-    """Whether a schema has variants at its top, which Anthropic refuses."""
+    """Return whether a schema has oneOf, anyOf or allOf at its top level, which Anthropic refuses."""
     return isinstance(schema, dict) and any(union in schema for union in _UNIONS)
 
 
 def without_unions(schema: dict[str, Any]) -> dict[str, Any]:
-    """Take variants off the top of an object schema: the union of their properties, none required."""
+    """Replace variants at the top level of an object schema by the union of their properties, none required."""
     return _merge_variants(schema) if has_union(schema) else schema
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether OpenAI takes a schema as strict: every object closed, every property required."""
+    """Return whether OpenAI accepts a schema as strict: every object closed, every property required."""
     if isinstance(schema, list):
         return all(map(is_strict, schema))
     if not isinstance(schema, dict):
@@ -69,7 +69,7 @@ def is_strict(schema: Any) -> bool:
 
 
 def for_structured_output(schema: Any) -> Any:
-    """What Anthropic takes for structured output; what it does not is told in the description (3.5)."""
+    """Rewrite a schema for Anthropic's structured output; other constraints move into the description (3.5)."""
     if isinstance(schema, list):
         return [for_structured_output(one) for one in schema]
     if not isinstance(schema, dict):
@@ -100,7 +100,7 @@ def for_structured_output(schema: Any) -> Any:
 
 
 def json_instruction(form: Format) -> str:
-    """What the model is told where nothing else makes it answer in JSON."""
+    """Write the instruction to reply in JSON, for a model that no parameter makes do so."""
     if form.schema:
         schema = msgspec.json.encode(form.schema).decode()
         return f"Respond with a single JSON object that matches this JSON schema, and nothing else:\n{schema}"

@@ -1,8 +1,13 @@
-"""Tells the blocks of a reply one after the other, for dialects that have one block open at a time.
+"""Puts the blocks of a streamed reply one after the other, for dialects that have one block open at a time.
 
-Chat upstreams interleave the fragments of several calls, and some write reasoning and text in turns; here
-each block waits until the one before it is complete (TRANSLATION.md 7.9). Blocks that say nothing are never
-opened, and indices are dense.
+Chat upstreams interleave the fragments of several tool calls, and some alternate between reasoning and text. A
+Messages client accepts only one open block. So the first block is passed on as it comes, and the events of every
+other block wait in a list until the open one ends (TRANSLATION.md 7.9). Then the block that began next is opened,
+all its events are passed on, and it becomes the open one.
+
+Chat does not say when a call has ended before the whole reply ends. A call is therefore closed as soon as its
+arguments are a complete JSON object and another block waits: without this, all calls but the first would come
+at the very end. Blocks without content are left out, and the indices that the client sees are 0, 1, 2 and so on.
 """
 
 from collections.abc import Iterator
@@ -29,18 +34,18 @@ OfBlock = BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | 
 
 @define
 class BlockSequencer:
-    """Puts the events of blocks in order; all other events pass."""
+    """Reorders the events of blocks. Started and UsageSeen pass at once, Finished after all blocks have ended."""
 
     _next: int = field(default=0, init=False)  # the dense index of the next block
     _open: int | None = field(default=None, init=False)  # the upstream's index of the open block
-    _block: Block | None = field(default=None, init=False)  # what opened it, until it has been told
+    _block: Block | None = field(default=None, init=False)  # the open block, while its BlockStarted is still held back
     _is_call: bool = field(default=False, init=False)
-    _arguments: list[str] = field(factory=list, init=False)  # of the open call, not yet looked at
+    _arguments: list[str] = field(factory=list, init=False)  # of the open call, not yet fed to _prefix
     _prefix: JsonPrefix = field(factory=JsonPrefix, init=False)
     _waiting: dict[int, list[OfBlock]] = field(factory=dict, init=False)
 
     def feed(self, event: Event) -> list[Event]:
-        """Take the next event, return those that may be told now."""
+        """Take the next event, return the events that may be written now."""
         if isinstance(event, BlockDelta) and event.index == self._open:
             if self._is_call:
                 return list(self._feed_call(event))
@@ -73,7 +78,7 @@ class BlockSequencer:
             yield from self._drain()
 
     def _emit(self, event: OfBlock) -> Iterator[Event]:
-        """Tell an event of the open block, opening it with the first that says something."""
+        """Yield an event of the open block; before the first with content, yield the block's BlockStarted."""
         if isinstance(event, BlockEnded):
             yield from self._close(event)
             return
@@ -103,7 +108,7 @@ class BlockSequencer:
         self._open, self._block, self._is_call = None, None, False
 
     def _drain(self) -> Iterator[Event]:
-        """Open what waits, as long as nothing is open."""
+        """Open the waiting blocks in order, until one stays open."""
         while self._open is None and self._waiting:
             first, *more = self._waiting.pop(next(iter(self._waiting)))
             assert isinstance(first, BlockStarted)
@@ -114,14 +119,14 @@ class BlockSequencer:
                 yield from self._close()
 
     def _flush(self) -> Iterator[Event]:
-        """Tell all that is left: the reply has ended."""
+        """Yield all that is left, because the reply has ended."""
         while self._open is not None or self._waiting:
             if self._open is not None:
                 yield from self._close()
             yield from self._drain()
 
     def _is_complete(self) -> bool:
-        """Whether the arguments of the open call are a whole object."""
+        """Return whether the arguments of the open call are a complete JSON object."""
         for text in self._arguments:
             self._prefix.feed(text)
         self._arguments.clear()
@@ -129,7 +134,7 @@ class BlockSequencer:
 
 
 def _is_silent(block: Block) -> bool:
-    """Whether a block says nothing by having begun."""
+    """Return whether a block has no content when it begins, so that its BlockStarted can wait for content."""
     match block:
         case Text():
             return not block.text and not block.citations

@@ -1,4 +1,4 @@
-"""Enforces stop sequences where the upstream cannot: holds text back until no sequence can begin in it."""
+"""Enforces stop sequences that the upstream cannot: holds text back as long as it may begin a sequence."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,18 @@ from gateway.wire.neutral import Stop, StopReason, Text
 
 @define
 class StopFilter:
-    """Cuts the text before the first stop sequence, across the borders of deltas (TRANSLATION.md 7.9)."""
+    """Ends a reply before the first stop sequence in a text block, even one split between deltas (TRANSLATION.md 7.9).
+
+    `is_cut` is true once a sequence was found; `feed` has then returned a Finished that names it.
+    """
 
     stops: tuple[str, ...]
     is_cut: bool = field(default=False, init=False)
-    _texts: dict[int, str] = field(factory=dict, init=False)  # held back, by block
+    _texts: dict[int, str] = field(factory=dict, init=False)  # the end of each open text block that is held back
     _open: set[int] = field(factory=set, init=False)
 
     def feed(self, event: Event) -> list[Event]:
-        """Take the next event, return what may be told. After a match nothing but usage is."""
+        """Take the next event, return the events that may be written; none once a sequence was found."""
         return list(self._feed(event))
 
     def _feed(self, event: Event) -> Iterator[Event]:
@@ -62,7 +65,7 @@ class StopFilter:
         self._texts[index] = text[len(text) - keep :]
 
     def _longest_beginning(self, text: str) -> int:
-        """How many of the last characters may be the beginning of a stop sequence."""
+        """Return how many of the last characters may be the beginning of a stop sequence."""
         longest = max(map(len, self.stops)) - 1
         for length in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self.stops):

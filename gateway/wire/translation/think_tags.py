@@ -1,4 +1,4 @@
-"""Takes reasoning out of a text in which a model writes it as `<think>…</think>`."""
+"""Separates reasoning from text, for models that write it into the text as `<think>…</think>`."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ OPENING, CLOSING = "<think>", "</think>"
 
 @define
 class ThinkFilter:
-    """Splits a text that comes in pieces. Only a `<think>` at its very beginning counts."""
+    """Splits streamed text into reasoning and text. Only a `<think>` at its very beginning counts."""
 
     _state: str = field(default="start", init=False)  # start, thinking, text
     _held: str = field(default="", init=False)
 
     def feed(self, text: str) -> Iterator[tuple[bool, str]]:
-        """Yield (is reasoning, text) for what is certain."""
+        """Take a piece of text; yield (is reasoning, text), without an end that may be the beginning of a tag."""
         self._held += text
         if self._state == "start":
             tidy = self._held.lstrip()
@@ -39,12 +39,12 @@ class ThinkFilter:
             self._held = ""
 
     def end(self) -> Iterator[tuple[bool, str]]:
-        """Yield what was held back in doubt."""
+        """Yield the text that was held back."""
         if self._held:
             yield self._state == "thinking", self._held
             self._held = ""
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many of the last characters may be the beginning of `tag`."""
+    """Return how many of the last characters may be the beginning of `tag`."""
     return next((length for length in range(min(len(text), len(tag) - 1), 0, -1) if tag.startswith(text[-length:])), 0)

@@ -1,4 +1,4 @@
-"""What all dialects do with a request's tools before they write them in their own words."""
+"""What the writers of all dialects do with a request's tools before they write them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ CLIENT_KINDS = frozenset({"function", "custom"})
 
 
 def distinct(tools: Iterable[Tool]) -> list[Tool]:
-    """Of two tools of one name the later counts; a hosted tool and a client's own are not the same."""
+    """Keep the later of two tools with the same name. A hosted tool and a client's tool are never the same."""
 
     def place(tool: Tool) -> tuple[Any, ...]:
         kind = "client" if tool.kind in CLIENT_KINDS else tool.kind
@@ -24,7 +24,10 @@ def distinct(tools: Iterable[Tool]) -> list[Tool]:
 
 
 def offered(request: Request, memo: Memo) -> Sequence[Tool]:
-    """The tools to offer, narrowed where the choice allows only some; their names become known to the memo."""
+    """Return the tools to offer. A tool choice that allows only some of them narrows the list, and is noted as a loss.
+
+    The names of all tools become known to the memo.
+    """
     learn(request, memo)
     choice = request.choice
     if choice is None or choice.allowed is None:
@@ -34,16 +37,16 @@ def offered(request: Request, memo: Memo) -> Sequence[Tool]:
 
 
 def learn(request: Request, memo: Memo) -> None:
-    """Make the names of all tools, and of all calls of the history, known to the memo."""
+    """Make the names of all tools, and of all calls in the history, known to the memo."""
     calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
     memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools)
     memo.names.learn(Named(call.name, call.namespace, call.kind) for call in calls)
 
 
 def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bool:
-    """Whether a tool that the provider would have to run is run there; it is noted as lost otherwise.
+    """Return whether the provider runs a hosted tool; if not, note the tool as a loss.
 
-    Raises CannotSay when the request forces just that tool.
+    Raises CannotSay if the request forces the model to call a tool that the provider does not run.
     """
     if tool.kind in profile.hosted_tools:
         return True
@@ -55,7 +58,7 @@ def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bo
 
 
 def chosen_name(request: Request, memo: Memo) -> str:
-    """The name, as the upstream knows it, of the one tool that has to be called."""
+    """Return the name, as sent upstream, of the tool that the choice names. Raises BadRequest if there is none."""
     assert request.choice is not None
     wanted = request.choice.name or ""
     found = next((tool for tool in request.tools if is_named(tool, wanted)), None)
@@ -65,18 +68,18 @@ def chosen_name(request: Request, memo: Memo) -> str:
 
 
 def is_named(tool: Tool, wanted: str | None) -> bool:
-    """Whether a choice means this tool: by its name, or by its kind when its provider runs it."""
+    """Return whether a tool choice means this tool: by its name, or by its kind if the tool is hosted."""
     return tool.name == wanted or (tool.kind not in CLIENT_KINDS and tool.kind == wanted)
 
 
 def check_number(written: Sequence[object]) -> None:
-    """Refuse more tools than OpenAI's dialects take."""
+    """Raise CannotSay if there are more tools than OpenAI's dialects take."""
     if len(written) > MAX_TOOLS:
         raise CannotSay(f"{len(written)} tools are more than the {MAX_TOOLS} that this model takes", param="tools")
 
 
 def check_forced(request: Request, has_any: bool) -> None:
-    """Raise CannotSay when the model has to call a tool and none of them could be offered."""
+    """Raise CannotSay if the model has to call a tool and none of the request's tools could be offered."""
     is_forced = request.choice is not None and request.choice.mode in ("required", "named")
     if is_forced and request.tools and not has_any:
         raise CannotSay("None of the tools can be offered to this model", param="tool_choice")

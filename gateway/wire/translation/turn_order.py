@@ -1,7 +1,8 @@
-"""Puts a conversation into the order that upstreams insist on: each call answered at once, sides in turns.
+"""Puts a conversation into the order that upstreams require: alternating turns, and each call answered in the next.
 
-Clients abort calls, retry them, and say system texts wherever they like. Nothing of it is lost here, and the
-same beginning of a conversation always gives the same beginning (TRANSLATION.md 4.1 and 4.2).
+Clients abort calls, retry them, and put system texts anywhere. Only repeated results of one call are dropped
+here. The same beginning of a conversation always gives the same beginning, so that prompt caches match as the
+conversation grows (TRANSLATION.md 4.1 and 4.2).
 """
 
 from collections import Counter, deque
@@ -13,24 +14,25 @@ from gateway.wire.neutral import Block, Role, Text, ToolCall, ToolResult, Turn
 from gateway.wire.translation.memo import Drops
 
 SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
-# Stands before the text of a failed call's result, where a dialect has no flag for it.
+# Begins the text of a failed call's result, for a dialect that has no flag for failure.
 ERROR_MARK = "[tool error] "
-# Claude Code's first system text, which only Anthropic takes out again (TRANSLATION.md 4.1).
+# Begins Claude Code's first system text, which only Anthropic's servers remove again (TRANSLATION.md 4.1).
 ATTRIBUTION = "x-anthropic-billing-header:"
-# Stands before a system text that had to become the user's.
+# Begins a system text that had to become a user turn.
 SYSTEM_MARK = "[system message]\n"
 INTERRUPTED = ToolResult("", (Text("[no result: the call was interrupted]"),), is_error=True)
 
 
 def shape(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
-    """Merge neighbours of one side, answer every call in the next turn, keep what answers nothing as text."""
+    """Merge neighbouring turns of one role, answer each call in the next turn, make text of results without a call."""
     return _paired(_merged(_behind_results(turns)), drops)
 
 
 def system_as_user(turns: Sequence[Turn], may_stay: bool) -> list[Turn]:
-    """Turn system texts in the middle into the user's, except where Messages takes them.
+    """Make user turns of system turns in the middle; if `may_stay`, except where Messages takes system turns.
 
-    That is directly behind a user turn, at the end or before an assistant turn (SDK type SystemMessageParam).
+    Messages takes a system turn directly after a user turn if it is the last turn or an assistant turn follows
+    (SDK type SystemMessageParam).
     """
     out: list[Turn] = []
     for index, turn in enumerate(turns):
@@ -49,12 +51,12 @@ def _marked(block: Block) -> Block:
 
 
 def text_of(blocks: Iterable[Block], between: str = "\n") -> str:
-    """All plain text of some blocks."""
+    """Join the texts of all Text blocks."""
     return between.join(block.text for block in blocks if isinstance(block, Text))
 
 
 def _behind_results(turns: Sequence[Turn]) -> Iterator[Turn]:
-    """Move a system text that stands between calls and their results behind the results."""
+    """Move each system turn between calls and their results to after the results."""
     held: list[Turn] = []
     unanswered: set[str] = set()
     for turn in turns:
@@ -85,7 +87,7 @@ def _merged(turns: Iterable[Turn]) -> list[Turn]:
 
 
 def _paired(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
-    """Answer each call in the very next user turn, once; results of no call become text."""
+    """Answer each call exactly once, in the user turn right after it; results without a call become text."""
     out: list[Turn] = []
     used: dict[str, int] = {}  # id -> the number that its next use gets
     awaited: list[tuple[str, str]] = []  # (id in the history, id that is sent) of the last assistant turn
@@ -108,7 +110,7 @@ def _paired(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
 
 
 def _renumbered(turn: Turn, used: dict[str, int]) -> tuple[Turn, list[tuple[str, str]]]:
-    """Give calls whose id was used before another one."""
+    """Give a new id to each call whose id an earlier call has; return also the (old, new) ids of all calls."""
     blocks: list[Block] = []
     calls: list[tuple[str, str]] = []
     for block in turn.blocks:
@@ -127,7 +129,10 @@ def _renumbered(turn: Turn, used: dict[str, int]) -> tuple[Turn, list[tuple[str,
 
 
 def _answers(awaited: Sequence[tuple[str, str]], payload: Sequence[Block], drops: Drops) -> Turn:
-    """A user turn with the results first, in the order of the calls; the last result of an id counts."""
+    """Make a user turn: first one result per awaited call, in the order of the calls, then all other blocks.
+
+    If one call has several results, the last counts. A call without a result gets INTERRUPTED.
+    """
     results: dict[str, deque[ToolResult]] = {}
     for block in payload:
         if isinstance(block, ToolResult):
@@ -152,6 +157,6 @@ def _answers(awaited: Sequence[tuple[str, str]], payload: Sequence[Block], drops
 
 
 def _orphan(result: ToolResult) -> Iterator[Block]:
-    """A result that answers no call, as plain words: what the user gave is never dropped."""
+    """Make text of a result that answers no call, and keep its other blocks: the user's content is never dropped."""
     yield Text(f"[tool result {result.call_id}] {text_of(result.blocks)}".rstrip())
     yield from (block for block in result.blocks if not isinstance(block, Text))

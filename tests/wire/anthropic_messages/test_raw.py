@@ -27,7 +27,7 @@ def fed(stream: bytes) -> tuple[bytes, raw.MessagesWatch]:
 
 
 def test_a_good_stream_goes_through_unchanged() -> None:
-    """Comments, pings and unknown events included (213)."""
+    """A valid stream passes byte for byte, with comments, pings and unknown events. (EC-213)"""
     start, rest = STREAM.split(b"\n\n", 1)
     extra = b": c\n\n" + event("ping") + event("hologram", x=1)
     stream = start + b"\n\n" + extra + rest
@@ -38,6 +38,7 @@ def test_a_good_stream_goes_through_unchanged() -> None:
 
 
 def test_most_chunks_pass_at_once() -> None:
+    """After content a lone delta takes the fast path; pings and joined frames do not."""
     _, lane = fed(STREAM)
     delta = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'
     assert lane.passes(delta) and not lane.passes(delta * 2) and not lane.passes(event("ping"))
@@ -45,7 +46,7 @@ def test_most_chunks_pass_at_once() -> None:
 
 
 def test_what_is_mended() -> None:
-    """207, 210: a second beginning is taken out, a missing end put there, missing names of events too."""
+    """A second message_start is removed; missing message_stop and event names are added. (EC-207, EC-210)"""
     first = STREAM.split(b"\n\n")[0] + b"\n\n"
     assert fed(first + STREAM)[0] == STREAM
     assert fed(STREAM.replace(event("message_stop"), b""))[0] == STREAM.replace(
@@ -57,7 +58,10 @@ def test_what_is_mended() -> None:
 
 
 def test_streams_that_break() -> None:
-    """208, 211, 212."""
+    """A stream cut before its end, or restarted after content, raises Broke; an error raises Declined.
+
+    Invalid and endless frames raise Unreadable. (EC-208, EC-211, EC-212)
+    """
     with pytest.raises(Broke):
         fed(STREAM[: STREAM.index(b"event: message_delta")])
     with pytest.raises(Broke):
@@ -81,7 +85,7 @@ def test_streams_that_break() -> None:
 
 
 def test_emptiness() -> None:
-    """A refusal without blocks says something (204); a turn without blocks or tokens does not."""
+    """A turn without blocks and tokens is empty; a refusal without blocks is not. (EC-204)"""
     _, lane = fed(message(usage={"input_tokens": 1, "output_tokens": 0}))
     assert lane.is_empty
     out, lane = fed(message(stop="refusal"))
@@ -93,6 +97,7 @@ def test_emptiness() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"5"])
 def test_bodies_that_are_no_message(body: bytes) -> None:
+    """A body that is not a message or a count raises Unreadable; an error in a 200 raises Declined."""
     for look in (raw.glance, COUNT_TOKENS.glance):
         with pytest.raises(Unreadable):
             look(body)
@@ -111,7 +116,7 @@ def cleaned(profile: Profile, *content: dict[str, Any]) -> Any:
 
 
 def test_our_envelopes_never_reach_anthropic() -> None:
-    """132; and blocks that a compatible server refuses (98). Everything else stays the bytes that it was."""
+    """Our envelopes and blocks that the server refuses are removed; other bytes stay. (EC-98, EC-132)"""
     ours = {"type": "thinking", "thinking": "t", "signature": "gw1.x"}
     theirs = {"type": "thinking", "thinking": "t", "signature": "S"}
     text = {"type": "text", "text": "a"}
@@ -133,10 +138,12 @@ def test_our_envelopes_never_reach_anthropic() -> None:
      (503, "overloaded_error"), (504, "timeout_error"), (529, "overloaded_error")],
 )  # fmt: skip
 def test_types_follow_the_status(status: int, wanted: str) -> None:
+    """Each status has its error type of Anthropic."""
     assert type_of(status) == wanted
 
 
 def test_errors() -> None:
+    """Errors have Anthropic's envelope: a full gateway is a 529, and details carry an error_code."""
     status, body = write_error(Unavailable("full"), "req_1", 0)
     assert status == 529
     assert json.loads(body) == {
@@ -159,12 +166,13 @@ def test_errors() -> None:
     ],
 )
 def test_a_providers_own_words(body: bytes, is_verbatim: bool) -> None:
+    """A provider's error in Anthropic's envelope is returned verbatim; any other is rewritten."""
     error = Declined("m", Fault.CALLER, status=400, dialect="x", body=body)
     assert (write_error(error, "r", 0)[1] == body) is is_verbatim
 
 
 def test_usage() -> None:
-    """150; a turn in several iterations is their sum."""
+    """Usage is read in disjoint parts, and a turn of several iterations is their sum. (EC-150)"""
     said = {"input_tokens": 5, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 2, "output_tokens": 30}
     assert read_usage(said | {"output_tokens_details": {"thinking_tokens": 8}}) == Usage(5, 10, 2, 30, 8)
     twice = read_usage(said | {"iterations": [said, said]})

@@ -1,4 +1,4 @@
-"""The top level is known, the values stay bytes, and damage is always a 400."""
+"""The top-level members of a body are known, their values stay bytes, and an invalid body is always a 400."""
 
 import json
 
@@ -21,7 +21,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 @given(st.dictionaries(NAMES, VALUES, max_size=6), NAMES, VALUES)
 def test_an_edit_changes_only_its_member(body: dict[str, object], name: str, value: object) -> None:
-    """Every other member is the same bytes as before."""
+    """An edit leaves every other member the same bytes as before."""
     data = json.dumps(body, ensure_ascii=False).encode()
     before = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     after = msgspec.json.decode(JsonBody.read(data).edited(put={name: to_json(value)}), type=dict[str, msgspec.Raw])
@@ -39,7 +39,7 @@ def test_an_edit_changes_only_its_member(body: dict[str, object], name: str, val
     ],
 )  # fmt: skip
 def test_damage_is_a_bad_request(data: bytes) -> None:
-    """Never a 500, never a crash (edge cases 15 and 16)."""
+    """A body that is not a valid JSON object raises BadRequest `invalid_json`. (EC-15, EC-16)"""
     with pytest.raises(BadRequest) as caught:
         JsonBody.read(data)
     assert caught.value.code == "invalid_json"
@@ -49,7 +49,7 @@ def test_damage_is_a_bad_request(data: bytes) -> None:
     ("member", "words"), [(b"1", "a number"), (b'["x"]', "an array"), (b"{}", "an object"), (b"true", "a boolean")]
 )
 def test_a_wrong_kind_names_the_member_and_both_kinds(member: bytes, words: str) -> None:
-    """The message says what was expected and what was found."""
+    """A wrong type raises BadRequest with the member, the expected type and the found type."""
     body = JsonBody.read(b'{"model":' + member + b"}")
     with pytest.raises(BadRequest, match=f"'model' must be a string, not {words}") as caught:
         body.text("model")
@@ -57,7 +57,7 @@ def test_a_wrong_kind_names_the_member_and_both_kinds(member: bytes, words: str)
 
 
 def test_null_is_absent() -> None:
-    """`null` and a missing member mean the same to us."""
+    """A member that is `null` reads as a missing one."""
     body = JsonBody.read(b'{"model":null,"stream":null}')
     assert body.text("model") is None
     assert body.flag("stream") is False
@@ -66,12 +66,12 @@ def test_null_is_absent() -> None:
 
 
 def test_drop_comes_before_rename_and_put_last() -> None:
-    """A renamed member can be overwritten, a dropped one is gone."""
+    """Edits are applied as drop, rename, put: a renamed member can be overwritten, a dropped one is gone."""
     body = JsonBody.read(b'{"a":1,"b":2,"c":3}')
     assert body.edited({"z": b"9"}, ["a"], {"b": "z", "c": "y"}) == b'{"z":9,"y":3}'
 
 
 def test_half_a_surrogate_pair_is_called_so() -> None:
-    """146 of TRANSLATION.md: lone surrogates are a 400; the decoder calls them truncated input."""
+    """A lone surrogate is a 400 that names it; the decoder calls it truncated input. (EC-15)"""
     with pytest.raises(BadRequest, match="half of a surrogate pair"):
         JsonBody.read(b'{"model": "a\\ud800b"}')

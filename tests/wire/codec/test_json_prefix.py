@@ -24,7 +24,7 @@ OBJECTS = st.builds(
 
 @given(OBJECTS, st.integers(0, 300))
 def test_every_prefix_can_be_closed(text: str, cut: int) -> None:
-    """What was taken plus its closing is a JSON object."""
+    """Any prefix of an object plus its `closing` is a JSON object."""
     prefix = JsonPrefix()
     part = text[: cut % (len(text) + 1)]
     assert prefix.feed(part) == len(part)
@@ -33,7 +33,7 @@ def test_every_prefix_can_be_closed(text: str, cut: int) -> None:
 
 @given(OBJECTS, st.lists(st.integers(0, 300), max_size=5))
 def test_an_object_is_complete_at_its_last_character(text: str, cuts: list[int]) -> None:
-    """Not before, however it is cut."""
+    """An object is complete at its last character and not before, however it is cut."""
     prefix = JsonPrefix()
     for index, letter in enumerate(text):
         assert not prefix.is_complete
@@ -44,7 +44,7 @@ def test_an_object_is_complete_at_its_last_character(text: str, cuts: list[int])
 
 @given(st.text(alphabet='{}[]":,0123456789.eE+-truefalsn\\ u\n\x01x', max_size=30))
 def test_it_takes_what_a_parser_takes(text: str) -> None:
-    """Complete by the automaton means parsed by Python, and the other way round."""
+    """The automaton takes exactly the texts that Python's parser reads as an object."""
     try:
         parsed = isinstance(json.loads(text), dict)
     except ValueError:
@@ -57,13 +57,13 @@ def test_it_takes_what_a_parser_takes(text: str) -> None:
     ["", " ", "[1]", "null", "1", '{"a" 1}', "{a:1}", '{"a":01}', '{"a":1,}', '{"a":tru}', '{"a":"\x01"}', '{"a":1}x'],
 )
 def test_what_is_no_object_is_none(text: str) -> None:
-    """Also what follows one."""
+    """A text that is not a JSON object, or has more behind it, is not taken."""
     assert not is_object(text)
 
 
 @given(st.text(max_size=40), st.lists(st.integers(0, 40), max_size=4))
 def test_a_mended_stream_is_always_an_object(text: str, cuts: list[int]) -> None:
-    """Whatever the model wrote (edge case 206)."""
+    """Whatever the model wrote and however it is cut, the mended text is a JSON object or blank. (EC-206)"""
     mender = Mender()
     places = sorted({cut % (len(text) + 1) for cut in cuts} | {0, len(text)})
     out = "".join(mender.feed(text[start:stop]) for start, stop in itertools.pairwise(places)) + mender.end()
@@ -72,14 +72,14 @@ def test_a_mended_stream_is_always_an_object(text: str, cuts: list[int]) -> None
 
 @given(OBJECTS)
 def test_a_good_object_is_not_touched(text: str) -> None:
-    """Character for character."""
+    """A valid object comes out character for character."""
     mender = Mender()
     assert "".join(map(mender.feed, text)) + mender.end() == text
     assert not mender.has_mended
 
 
 def test_what_is_no_object_is_held_back_and_wrapped() -> None:
-    """Encoded twice: unwrapped; another value, or no JSON at all: told in an object (5.2)."""
+    """Twice-encoded JSON is unwrapped; any other text comes out inside an object (TRANSLATION.md 5.2)."""
     cases = {
         '"{\\"a\\":1}"': '{"a":1}',
         '"broken': '{"__invalid_json":"\\"broken"}',
@@ -94,7 +94,7 @@ def test_what_is_no_object_is_held_back_and_wrapped() -> None:
 
 
 def test_what_follows_the_object_is_dropped() -> None:
-    """Two objects in one call: the first counts."""
+    """Of two objects in one call the first counts."""
     mender = Mender()
     assert mender.feed('{"a":1}{"b":2}') == '{"a":1}'
     assert mender.end() == "" and mender.has_mended

@@ -1,4 +1,4 @@
-"""Forms: the fields are edited, the files are carried byte for byte."""
+"""Forms: fields are edited, files stay the same byte for byte."""
 
 import pytest
 from hypothesis import given
@@ -24,13 +24,13 @@ def file(content: bytes) -> bytes:
 
 @given(st.binary(max_size=200).filter(lambda data: b"--abc" not in data))
 def test_a_file_is_carried_whatever_is_in_it(content: bytes) -> None:
-    """Line ends and dashes in a file are the file's."""
+    """A file keeps its bytes, line ends and dashes included."""
     body = MultipartBody.read(form(plain("model", b"whisper"), file(content)), TYPE)
     assert body.edited(put={"model": b'"m"'}) == form(file(content), plain("model", b"m"))
 
 
 def test_fields_are_read_dropped_renamed_and_put() -> None:
-    """As the JSON body does it."""
+    """Fields are read, dropped, renamed and put as in a JSON body."""
     body = MultipartBody.read(
         form(plain("model", b"a"), plain("stream", b"true"), plain("x", b"1"), plain("y", b"2")), TYPE
     )
@@ -55,18 +55,18 @@ def test_fields_are_read_dropped_renamed_and_put() -> None:
     ],
 )
 def test_broken_framing_is_a_bad_request(data: bytes, kind: str) -> None:
-    """Nothing is guessed."""
+    """Invalid framing raises BadRequest: the reader does not guess."""
     with pytest.raises(BadRequest):
         MultipartBody.read(data, kind)
 
 
 def test_a_field_that_is_no_utf8_is_named() -> None:
-    """The model's name has to be text."""
+    """A field that is not UTF-8 raises BadRequest with the field's name."""
     with pytest.raises(BadRequest, match="'model' is not UTF-8"):
         MultipartBody.read(form(plain("model", b"\xff")), TYPE).text("model")
 
 
 def test_a_field_name_cannot_forge_a_head() -> None:
-    """What we write as a name stays a name."""
+    """A field name with quotes and line ends stays inside its header value."""
     body = MultipartBody.read(form(plain("a", b"1")), TYPE)
     assert b'name="x\\"y"' in body.edited(rename={"a": 'x"\r\ny'})

@@ -1,4 +1,4 @@
-"""Frames are cut the same wherever the socket cut the bytes, and keep their bytes."""
+"""Frames are the same wherever the socket cuts the bytes, and keep their bytes."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ STREAMS = st.lists(st.tuples(LINES, LINE_ENDS), max_size=25).map(lambda parts: b
 
 
 def cut_at(stream: bytes, cuts: list[int]) -> tuple[list[bytes], bytes]:
-    """Feed a stream cut at these places; return the frames and the end."""
+    """Feed a stream cut at these places; return (the frames, what `end` returns)."""
     cutter = FrameCutter()
     frames = []
     places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
@@ -30,13 +30,13 @@ def cut_at(stream: bytes, cuts: list[int]) -> tuple[list[bytes], bytes]:
 
 @given(STREAMS, st.lists(st.integers(0, 400), max_size=8))
 def test_any_chunking_gives_the_same_frames(stream: bytes, cuts: list[int]) -> None:
-    """The socket's cuts decide nothing."""
+    """The frames of a stream do not depend on where the socket cuts it."""
     assert cut_at(stream, cuts) == cut_at(stream, list(range(len(stream))))
 
 
 @given(STREAMS)
 def test_the_frames_joined_are_the_stream(stream: bytes) -> None:
-    """No byte is lost or made up; only the end of an unfinished last frame is completed."""
+    """No byte is lost or made up; only an unfinished last frame is completed."""
     frames, end = cut_at(stream, [])
     whole = b"".join(frames)
     assert stream.removeprefix(b"\xef\xbb\xbf").startswith(whole)
@@ -46,12 +46,12 @@ def test_the_frames_joined_are_the_stream(stream: bytes) -> None:
 
 @pytest.mark.parametrize("gap", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
 def test_an_empty_line_ends_a_frame_whatever_ends_a_line(gap: bytes) -> None:
-    """LF, CRLF and CR, also mixed."""
+    """An empty line ends a frame, with LF, CRLF or CR, also mixed."""
     assert cut_at(b"data: a" + gap + b"data: b" + gap + b"x", [])[0] == [b"data: a" + gap, b"data: b" + gap]
 
 
 def test_a_carriage_return_at_the_end_of_a_chunk_waits_for_its_line_feed() -> None:
-    """Half of CRLF is not a line end of its own."""
+    """A CR at the end of a chunk waits for its LF: half of a CRLF is not a line end."""
     cutter = FrameCutter()
     assert cutter.feed(b"data: a\r\n\r") == []
     assert cutter.feed(b"\ndata: b") == [b"data: a\r\n\r\n"]
@@ -59,7 +59,7 @@ def test_a_carriage_return_at_the_end_of_a_chunk_waits_for_its_line_feed() -> No
 
 
 def test_a_byte_order_mark_is_ignored_even_in_pieces() -> None:
-    """It may come byte by byte, and only at the start."""
+    """A byte order mark at the start is dropped, even in pieces; anywhere else it stays."""
     cutter = FrameCutter()
     assert cutter.feed(b"\xef") == []
     assert cutter.feed(b"\xbb\xbfdata: a\n\n") == [b"data: a\n\n"]
@@ -67,7 +67,7 @@ def test_a_byte_order_mark_is_ignored_even_in_pieces() -> None:
 
 
 def test_a_line_of_three_megabytes_is_a_frame_like_any_other() -> None:
-    """`response.completed` repeats everything (edge case 169)."""
+    """A line of three megabytes is one frame: `response.completed` repeats the whole reply. (EC-169)"""
     big = b"data: " + b"x" * 3_000_000 + b"\n\n"
     cutter = FrameCutter()
     frames = [frame for start in range(0, len(big), 65536) for frame in cutter.feed(big[start : start + 65536])]
@@ -75,7 +75,7 @@ def test_a_line_of_three_megabytes_is_a_frame_like_any_other() -> None:
 
 
 def test_an_endless_frame_is_refused() -> None:
-    """A provider cannot make us hold more than one event's bound."""
+    """A frame beyond the bound raises Unreadable, so that a provider cannot fill the memory."""
     cutter = FrameCutter(most=1000)
     with pytest.raises(Unreadable, match="larger than 1000"):
         for _ in range(100):
@@ -97,11 +97,11 @@ def test_an_endless_frame_is_refused() -> None:
     ],
 )
 def test_fields_are_read_as_the_standard_says(frame: bytes, event: str, data: bytes | None) -> None:
-    """One space after the colon is dropped, data lines are joined, the rest is ignored."""
+    """One space after the colon is dropped, data lines are joined, other fields are ignored."""
     assert read_frame(frame) == Frame(event, data)
 
 
 def test_what_is_written_is_read_back() -> None:
-    """Writing and reading are inverses."""
+    """A written frame is read back as its event and data."""
     assert read_frame(write_data(b'{"a":1}')) == Frame("", b'{"a":1}')
     assert read_frame(write_event("ping", b"{}")) == Frame("ping", b"{}")

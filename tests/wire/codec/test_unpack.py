@@ -1,4 +1,4 @@
-"""Compressed bodies are undone within a bound, whatever is in them."""
+"""Compressed bodies are unpacked within a bound, whatever is in them."""
 
 import gzip
 import zlib
@@ -23,13 +23,13 @@ PACKERS = {
 
 @given(st.binary(max_size=500), st.sampled_from(sorted(PACKERS)))
 def test_what_was_packed_is_unpacked(data: bytes, encoding: str) -> None:
-    """Every encoding that is accepted, both forms of deflate."""
+    """Every accepted encoding is unpacked, with both forms of deflate."""
     assert unpack(PACKERS[encoding](data), encoding, 1000) == data
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_too_large(encoding: str) -> None:
-    """The bound is on the unpacked size (edge case 11)."""
+    """A body beyond the bound raises TooLarge: the bound is on the unpacked size. (EC-11)"""
     with pytest.raises(TooLarge):
         unpack(PACKERS[encoding](b"a" * 20_000_000), encoding, 2_000_000)
 
@@ -37,14 +37,14 @@ def test_a_bomb_is_too_large(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: data + b"x", lambda data: b"\x00garbage" * 3])
 def test_damage_is_a_bad_request(encoding: str, damage: object) -> None:
-    """Truncated, trailing, garbage (edge case 10)."""
+    """A truncated body, trailing bytes and garbage raise BadRequest. (EC-10)"""
     assert callable(damage)
     with pytest.raises(BadRequest):
         unpack(damage(PACKERS[encoding](b"hello" * 50)), encoding, 1000)
 
 
 def test_a_large_window_is_refused() -> None:
-    """A frame may not make us allocate more than 8 MiB before its first byte."""
+    """A frame whose window is larger than 8 MiB raises BadRequest before it is allocated."""
     options: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
     packed = zstd.ZstdCompressor(options=options).compress(b"x" * 100) + b""
     engine = zstd.ZstdCompressor(options=options)
@@ -55,21 +55,21 @@ def test_a_large_window_is_refused() -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "foo", "gzip, zstd"])
 def test_an_unknown_encoding_is_415(encoding: str) -> None:
-    """Nothing is parsed that cannot be read (edge case 12)."""
+    """An unknown encoding, or a list of them, raises UnsupportedMedia. (EC-12)"""
     with pytest.raises(UnsupportedMedia):
         unpack(b"{}", encoding, 100)
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["gzip", "deflate", "zstd"]), st.integers(1, 50))
 def test_a_stream_is_unpacked_in_any_pieces(data: bytes, encoding: str, step: int) -> None:
-    """A provider that compresses its stream is read as it comes."""
+    """A compressed stream is unpacked in chunks of any size."""
     packed = PACKERS[encoding](data)
     engine = StreamUnpacker(encoding)
     assert b"".join(engine.feed(packed[at : at + step]) for at in range(0, len(packed), step)) == data
 
 
 def test_a_damaged_or_unknown_stream_is_unreadable() -> None:
-    """It is the provider's fault."""
+    """A provider's stream that is damaged, too large or in an unknown encoding raises Unreadable."""
     with pytest.raises(Unreadable):
         StreamUnpacker("br")
     with pytest.raises(Unreadable):

@@ -1,4 +1,4 @@
-"""The raw lane of Chat: what is looked for in frames and replies, and that nothing else is touched."""
+"""The raw lane of Chat: what it reads in frames and replies, and that it changes nothing else."""
 
 import json
 from typing import Any
@@ -35,13 +35,16 @@ def fed(*frames: bytes, wants_usage: bool = False) -> tuple[bytes, raw.ChatWatch
 
 
 def test_id_lines_are_taken_out() -> None:
-    """215: with one, openai-python breaks at the next comment; the text of an answer is no line."""
+    """`id:` lines are removed: with one, openai-python breaks at the next comment. (EC-215)
+
+    A text that looks like an id line inside a reply's JSON stays.
+    """
     out, _ = fed(ROLE, b"id: 5\n" + TEXT, frame(delta(content="\nid: 6")), STOP, DONE)
     assert out == ROLE + TEXT + frame(delta(content="\nid: 6")) + STOP + DONE
 
 
 def test_a_good_stream_goes_through_unchanged() -> None:
-    """Byte for byte, comments included."""
+    """A valid stream passes byte for byte, comments included."""
     stream = [b": hello\n\n", ROLE, TEXT, STOP, DONE]
     out, lane = fed(*stream)
     assert out == b"".join(stream)
@@ -49,7 +52,7 @@ def test_a_good_stream_goes_through_unchanged() -> None:
 
 
 def test_a_role_is_no_content_and_everything_else_is() -> None:
-    """Falling back is possible until something was said."""
+    """A role alone is not content, and any other delta is: until content the gateway can fall back."""
     lane = raw.ChatWatch(False)
     lane.feed(ROLE)
     lane.feed(frame())
@@ -70,7 +73,7 @@ def test_a_role_is_no_content_and_everything_else_is() -> None:
 
 
 def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
-    """Edge case 42: it is counted all the same."""
+    """The usage chunk is counted, and hidden unless the client requested it. (EC-42)"""
     usage = frame(usage=USAGE)
     assert fed(TEXT, STOP, usage, DONE)[0] == TEXT + STOP + DONE
     out, lane = fed(TEXT, STOP, usage, DONE, wants_usage=True)
@@ -79,7 +82,7 @@ def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
 
 
 def test_an_empty_choices_chunk_without_usage_is_kept() -> None:
-    """Azure's first chunk is part of its dialect."""
+    """A chunk with empty choices and no usage is kept: Azure's first chunk is part of its dialect."""
     first = frame(prompt_filter_results=[])
     assert fed(first, TEXT, STOP, DONE)[0].startswith(first)
 
@@ -89,19 +92,19 @@ def test_an_empty_choices_chunk_without_usage_is_kept() -> None:
     [[ROLE, TEXT], [ROLE, TEXT, DONE], [frame(delta(content="a")), frame(delta("stop", index=1, content="b"))], []],
 )
 def test_a_stream_without_a_finish_of_every_choice_is_broken(frames: list[bytes]) -> None:
-    """EOF or [DONE] alone is no end (edge cases 197, 199)."""
+    """EOF or [DONE] without a finish reason for every choice is Broke. (EC-197)"""
     with pytest.raises(Broke):
         fed(*frames)
 
 
 def test_a_missing_done_is_added() -> None:
-    """A finish reason is an end (edge case 198)."""
+    """A stream that has finished without [DONE] gets one. (EC-198)"""
     assert fed(TEXT, STOP)[0] == TEXT + STOP + DONE
 
 
 @pytest.mark.parametrize("finish", ["error", "network_error", "insufficient_system_resource"])
 def test_some_finishes_are_failures(finish: str) -> None:
-    """TRANSLATION.md 6.2."""
+    """Finish reasons that stand for an error raise Broke (TRANSLATION.md 6.2)."""
     with pytest.raises(Broke):
         fed(TEXT, frame(delta(finish)))
     with pytest.raises(Broke):
@@ -117,7 +120,7 @@ def test_some_finishes_are_failures(finish: str) -> None:
     ],
 )
 def test_errors_inside_a_stream_are_faults(bad: bytes) -> None:
-    """As an event, as an object, also beside choices (edge cases 195, 196)."""
+    """An error as an event, as an object or beside choices raises Declined. (EC-195, EC-196)"""
     lane = raw.ChatWatch(False)
     with pytest.raises(Declined) as caught:
         lane.feed(bad)
@@ -125,7 +128,10 @@ def test_errors_inside_a_stream_are_faults(bad: bytes) -> None:
 
 
 def test_junk_between_good_frames_is_dropped_and_three_in_a_row_are_a_fault() -> None:
-    """Edge case 172; an empty data line would kill OpenAI's SDKs."""
+    """Invalid frames are dropped; one at the start or three in a row raise Unreadable. (EC-172)
+
+    An empty data line, which is dropped too, would crash OpenAI's SDKs.
+    """
     junk = b"data: {not json\n\n"
     assert fed(ROLE, junk, TEXT, b"data: \n\n", STOP, DONE)[0] == ROLE + TEXT + STOP + DONE
     with pytest.raises(Unreadable):
@@ -135,12 +141,12 @@ def test_junk_between_good_frames_is_dropped_and_three_in_a_row_are_a_fault() ->
 
 
 def test_what_follows_done_is_ignored() -> None:
-    """`[DONE]` ends a chat stream, with or without the space."""
+    """Frames behind `[DONE]`, with or without the space, are left out."""
     assert fed(TEXT, STOP, b"data:[DONE]\n\n", TEXT)[0] == TEXT + STOP + b"data:[DONE]\n\n"
 
 
 def test_passes_only_what_decides_nothing() -> None:
-    """The short way of the hot loop and the long one agree."""
+    """After content `passes` is true only for frames that need no reading: the fast path misses nothing."""
     lane = raw.ChatWatch(False)
     assert not lane.passes(TEXT)
     lane.feed(TEXT)
@@ -172,19 +178,19 @@ def test_passes_only_what_decides_nothing() -> None:
     ],
 )
 def test_a_reply_that_says_nothing_is_noticed(reply: dict[str, Any], is_empty: bool) -> None:
-    """TRANSLATION.md 8.4."""
+    """A reply that stops without content, calls or counted output is empty (TRANSLATION.md 8.4)."""
     assert raw.glance(json.dumps(reply).encode()).is_empty is is_empty
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff"])
 def test_what_is_no_reply_is_unreadable(body: bytes) -> None:
-    """The next target is asked."""
+    """A body that is not a JSON object raises Unreadable, so that the next target is tried."""
     with pytest.raises(Unreadable):
         raw.glance(body)
 
 
 def test_odd_spellings_are_put_right() -> None:
-    """Counts as text, a delta that is a text, an index that is none."""
+    """Counts as text, a delta that is a text, and an invalid index are read."""
     lane = raw.ChatWatch(False)
     lane.feed(
         frame(
@@ -216,18 +222,18 @@ def test_odd_spellings_are_put_right() -> None:
     ],
 )
 def test_usage_is_read_from_where_servers_put_it(said: Any, usage: Usage | None) -> None:
-    """Edge cases 151-154: disjoint parts, never negative, xAI's reasoning added."""
+    """Usage is in disjoint parts, never negative, with xAI's reasoning added. (EC-151, EC-152, EC-153, EC-154)"""
     assert read_usage(said) == usage
 
 
 def test_usage_beside_the_choices_is_found() -> None:
-    """Groq's x_groq and Moonshot's choice (edge case 155)."""
+    """Usage is found in Groq's x_groq and in Moonshot's choice. (EC-155)"""
     assert fed(frame(delta("stop", content="x"), x_groq={"usage": USAGE}))[1].usage == Usage(input=10, output=5)
     assert fed(frame(delta("stop", content="x") | {"usage": USAGE}))[1].usage == Usage(input=10, output=5)
 
 
 def test_usage_is_asked_for_without_losing_other_options() -> None:
-    """The client's own options stay; a profile that refuses them is not asked."""
+    """include_usage joins the client's own stream_options, unless the profile refuses them."""
     body = JsonBody.read(b'{"stream":true,"stream_options":{"include_obfuscation":false}}')
     put = raw.add_members(body, Profile(), Drops())
     assert json.loads(put["stream_options"]) == {"include_obfuscation": False, "include_usage": True}
@@ -238,7 +244,7 @@ def test_usage_is_asked_for_without_losing_other_options() -> None:
 
 
 def test_a_broken_stream_ends_with_an_error_and_done() -> None:
-    """As seed 003 shows it."""
+    """A broken stream ends with the documented error frame, then [DONE]."""
     lane = raw.ChatWatch(False)
     assert lane.fail(TimedOut("idle", 60, "x.idle"), "r") == (
         b'data: {"error":{"message":"Upstream idle timeout after 60 s","type":"upstream_timeout","param":null,'
@@ -248,7 +254,7 @@ def test_a_broken_stream_ends_with_an_error_and_done() -> None:
 
 
 def test_azures_words_about_its_filter_are_kept() -> None:
-    """242: its error has no type, which an SDK wants; what else it says stays."""
+    """Azure's filter error gets the type that SDKs need, and keeps its other members. (EC-242)"""
     inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": True}}}
     said = {"error": {"code": "content_filter", "message": "m", "type": None, "status": 400, "innererror": inner}}
     error = Declined(

@@ -1,4 +1,4 @@
-"""A chat stream that is put right for its own dialect's strict SDKs. Numbers are those of the edge cases (I)."""
+"""A chat stream that is put right for its own dialect's strict SDKs."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def deltas(*frames: bytes) -> list[dict[str, Any]]:
 
 
 def test_roles_and_empty_first_chunks() -> None:
-    """173 to 175: once; what the first chunk said besides goes on with the next."""
+    """The role is sent once, and members of an empty first chunk join the next one. (EC-173, EC-174, EC-175)"""
     first = b'data: {"id":"","created":0,"choices":[],"prompt_filter_results":[1]}\n\n'
     said = fed(
         first,
@@ -49,7 +49,7 @@ def call(**more: Any) -> dict[str, Any]:
 
 
 def test_calls() -> None:
-    """176 to 181: ids and names once, indices dense."""
+    """Ids and names of calls are sent once, and indices are dense. (EC-176, EC-177, EC-179, EC-180, EC-181)"""
     found = deltas(
         chunk(tool_calls=[call(index=1, id="a", type="function", name="f", arguments="")]),
         chunk(tool_calls=[call(index=1, id="a", type="function", name="f", arguments="{}")]),
@@ -65,7 +65,7 @@ def test_calls() -> None:
 
 
 def test_the_end() -> None:
-    """186 to 189: one finish, behind all content, then the usage."""
+    """One finish stands behind all content, then the usage. (EC-186, EC-187, EC-188, EC-189)"""
     said = fed(
         chunk(content="a"),
         chunk("length"),
@@ -86,7 +86,7 @@ def test_the_end() -> None:
 
 
 def test_reasoning() -> None:
-    """140, 190, 194."""
+    """Reasoning in any shape becomes `reasoning_content`, and details get an index. (EC-140, EC-190, EC-194)"""
     thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}]
     found = deltas(
         chunk(reasoning="x"),
@@ -99,7 +99,7 @@ def test_reasoning() -> None:
 
 
 def test_several_choices_and_unknown_members() -> None:
-    """200: each for itself; nothing unknown is lost."""
+    """Each choice is put right for itself, and unknown members stay. (EC-200)"""
     two = {"id": "c", "provider": "p", "choices": [{"index": n, "delta": {"content": "a"}, "x": n} for n in (0, 1)]}
     end = {"id": "c", "choices": [{"index": n, "message": {}, "finish_reason": "stop"} for n in (0, 1)]}
     said = fed(*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (two, end)))
@@ -108,7 +108,7 @@ def test_several_choices_and_unknown_members() -> None:
 
 
 def test_faults_stay_faults() -> None:
-    """195, 197."""
+    """An error beside or between choices raises Declined, and a missing finish raises Broke. (EC-195, EC-197)"""
     with pytest.raises(Declined):
         fed(chunk(content="a"), b'data: {"error":{"message":"m"}}\n\n')
     with pytest.raises(Broke):
@@ -123,6 +123,7 @@ ODD = [one for one in ODD if "tool_use_failed" not in one.name and "snowflake" n
 @pytest.mark.skipif(not ODD, reason="set GATEWAY_CORPUS to the folder of recorded streams")
 @pytest.mark.parametrize("recording", ODD, ids=str)
 def test_recordings_keep_all_their_text(recording: Recording) -> None:
+    """Every recorded chat stream comes out with one role, and one finish at its end."""
     lane = tidy(Asked())
     frames = [
         one + b"\n\n"

@@ -1,4 +1,4 @@
-"""Responses clients on Chat and Messages upstreams, without storage. The numbers are those of the edge cases."""
+"""Responses clients on Chat and Messages upstreams, without storage."""
 
 import json
 import re
@@ -43,7 +43,10 @@ def told(stream: bytes, upstream: str, memo: Memo | None = None) -> Any:
 
 
 def test_input_of_every_kind() -> None:
-    """96, 97, 117, 118: one turn for what follows each other; unknown items do no harm from turn two on."""
+    """Items become turns; calls that follow each other share a turn, and unknown items do no harm.
+
+    (EC-96, EC-97, EC-117, EC-118)
+    """
     items = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "d"}]},
         USER,
@@ -68,6 +71,7 @@ def test_input_of_every_kind() -> None:
 
 
 def test_pictures_and_files() -> None:
+    """Pictures and files become Messages blocks; a file id raises CannotSay."""
     parts = [
         {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "low"},
         {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
@@ -80,7 +84,11 @@ def test_pictures_and_files() -> None:
 
 
 def test_tools_of_codex() -> None:
-    """113 to 116: built-ins become functions and come back; namespaces are flattened; hosted ones are dropped."""
+    """Codex's tools become functions, and their calls come back as their own items.
+
+    Namespaces are flattened and separated again; hosted tools are dropped, or refused if forced. (EC-113, EC-114,
+    EC-115, EC-116)
+    """
     tools = [
         {"type": "local_shell"},
         {"type": "apply_patch"},
@@ -127,13 +135,14 @@ def test_tools_of_codex() -> None:
 
 
 def test_reasoning_and_format() -> None:
+    """Effort and format reach the upstream; what a chat profile cannot take is noted as lost."""
     more: dict[str, Any] = {
         "reasoning": {"effort": "high"},
         "text": {"format": {"type": "json_schema", "name": "x", "schema": {}}},
     }
     adaptive = Profile(thinking="adaptive", sampling=False)
     out, _ = sent("anthropic_messages", adaptive, **more)
-    assert out["thinking"] == {"type": "adaptive", "display": "summarized"}  # 62
+    assert out["thinking"] == {"type": "adaptive", "display": "summarized"}  # EC-62
     assert out["output_config"]["effort"] == "high" and out["output_config"]["format"]["type"] == "json_schema"
     assert sent(reasoning={"effort": "none"}, text={"verbosity": "low"})[1] == ["reasoning_effort", "verbosity"]
 
@@ -146,7 +155,7 @@ def test_reasoning_and_format() -> None:
         ({"conversation": "c"}, "conversation", None),
         ({"background": True}, "background", "background_not_supported"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
-        ({"include": ["nonsense"]}, "include[0]", "invalid_value"),  # 45
+        ({"include": ["nonsense"]}, "include[0]", "invalid_value"),  # EC-45
         ({"input": None}, "input", "missing_required_parameter"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id", None),
         ({"input": [{"content": "x"}]}, "input[0].type", "missing_required_parameter"),
@@ -158,13 +167,17 @@ def test_reasoning_and_format() -> None:
     ],
 )
 def test_bad_input_is_named(said: dict[str, Any], place: str, code: str | None) -> None:
+    """An invalid member raises BadRequest with its path and code."""
     with pytest.raises(BadRequest) as raised:
         memo_of(**said)
     assert raised.value.param == place and (code is None or raised.value.code == code)
 
 
 def test_the_golden_transcript() -> None:
-    """Appendix A3; 156, 216, 217, 219, 220, 227."""
+    """The golden transcript of a Messages stream becomes a valid Responses stream, and its items go back.
+
+    (TRANSLATION.md Appendix A3; EC-130, EC-156, EC-216, EC-217, EC-219, EC-220, EC-227)
+    """
     memo = memo_of(include=["reasoning.encrypted_content"], tools=[TOOL], metadata={"k": "v"}, instructions="i")
     stream = message(
         {"type": "thinking", "thinking": "hm", "signature": "S"},
@@ -188,10 +201,11 @@ def test_the_golden_transcript() -> None:
     out, _ = sent(
         "anthropic_messages", Profile(thinking="adaptive"), input=[USER, *final["output"], result], tools=[TOOL]
     )
-    assert out["messages"][1]["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "S"}  # 130
+    assert out["messages"][1]["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "S"}  # EC-130
 
 
 def test_texts_and_thoughts_of_open_models() -> None:
+    """Unsigned reasoning is a reasoning_text in our envelope, and two text blocks are parts of one message."""
     said, final = told(
         chunk(reasoning_content="h") + chunk(reasoning_content="m") + chunk(content="a") + STOP, "openai_chat"
     )
@@ -206,7 +220,7 @@ def test_texts_and_thoughts_of_open_models() -> None:
     said, _ = told(
         message({"type": "redacted_thinking", "data": "D"}, {"type": "text", "text": "a"}), "anthropic_messages"
     )
-    assert said.kinds == ["reasoning", "message"] and said.signatures  # 137, 138
+    assert said.kinds == ["reasoning", "message"] and said.signatures  # EC-138
 
 
 @pytest.mark.parametrize(
@@ -218,7 +232,7 @@ def test_texts_and_thoughts_of_open_models() -> None:
     ],
 )
 def test_ends(finish: str, status: str, why: str | None) -> None:
-    """221: an event of its own for what is incomplete."""
+    """Each finish has its own last event: `response.completed` or `response.incomplete` with a reason. (EC-221)"""
     said, final = told(
         chunk(content="a") + chunk(finish) + usage_chunk(prompt_tokens=1, completion_tokens=1) + DONE, "openai_chat"
     )
@@ -229,7 +243,10 @@ def test_ends(finish: str, status: str, why: str | None) -> None:
 
 
 def test_broken_streams() -> None:
-    """222, 226, Appendix A4: the error in both shapes, then the failed response with what was said."""
+    """A stream that breaks ends with the combined error event, then the failed response with its output.
+
+    (EC-222, TRANSLATION.md Appendix A4)
+    """
     memo = memo_of()
     lane = crossing("openai_responses", "openai_chat", memo)
     begun = lane.feed(chunk(content="Hel"))
@@ -239,6 +256,7 @@ def test_broken_streams() -> None:
 
 
 def test_whole_replies_are_what_their_streams_build() -> None:
+    """A whole reply is the final object of the same reply as a stream."""
     assert RESPONSES.client is not None
     cited = Text("b", (Citation("x", {}, "https://x.example", "t"),))
     blocks = (
@@ -258,7 +276,7 @@ def test_whole_replies_are_what_their_streams_build() -> None:
 
 
 def test_what_is_dropped_is_not_echoed_as_in_force() -> None:
-    """The header says that it was dropped; the response must not say that it holds."""
+    """A dropped member is echoed with its default: the header reports it as dropped."""
     asked: dict[str, Any] = {
         "service_tier": "flex",
         "text": {"verbosity": "low"},
@@ -274,13 +292,13 @@ def test_what_is_dropped_is_not_echoed_as_in_force() -> None:
 
 
 def test_defaults_are_no_loss() -> None:
-    """Clients that always say the usual are served on strict routes, too."""
+    """A member with its default value is no loss, so that strict routes serve clients that always send it."""
     _, drops = sent(truncation="disabled", text={"verbosity": "medium"}, service_tier="auto", background=False)
     assert drops == []
 
 
 def test_a_function_called_web_search_is_one() -> None:
-    """A name says nothing about the kind: only what was declared built-in is."""
+    """A function named like a built-in tool is a function: only the declared type counts."""
     mine = {**TOOL, "name": "web_search"}
     out, drops = sent(tools=[mine, {"type": "web_search"}])
     assert [tool["function"]["name"] for tool in out["tools"]] == ["web_search"] and drops == ["tools.web_search"]
@@ -292,6 +310,7 @@ def test_a_function_called_web_search_is_one() -> None:
 
 
 def test_a_call_that_was_cut_is_incomplete() -> None:
+    """A call cut by the output cap is an incomplete item of an incomplete response."""
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a": '}}
     memo = memo_of(tools=[TOOL])
     write(memo, upstream="openai_chat")
@@ -301,7 +320,7 @@ def test_a_call_that_was_cut_is_incomplete() -> None:
 
 
 def test_ids_that_are_ours_can_be_sent_to_openai() -> None:
-    """124, 162: the prefixes that it wants, and not too long; the same ids for the same reply."""
+    """Our ids have OpenAI's prefixes and fit its length. (EC-124, EC-162)"""
     parallel = [
         {"index": number, "id": f"c{number}", "type": "function", "function": {"name": name, "arguments": "{}"}}
         for number, name in enumerate(("f", "p"))
@@ -318,7 +337,7 @@ def test_ids_that_are_ours_can_be_sent_to_openai() -> None:
 
 
 def test_usage_has_every_number() -> None:
-    """156, 227: also when the provider has told none of them."""
+    """Usage has every number, as zero if the provider has reported none. (EC-156, EC-227)"""
     _, final = told(chunk(content="a") + STOP, "openai_chat")
     usage = final["usage"]
     assert usage["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
@@ -327,7 +346,7 @@ def test_usage_has_every_number() -> None:
 
 
 def test_interleaved_calls_become_items_one_after_the_other() -> None:
-    """182: each with all of its own arguments."""
+    """Interleaved calls become items one after the other, each with its own arguments. (EC-182)"""
 
     def piece(number: int, text: str, **head: Any) -> bytes:
         return chunk(

@@ -1,4 +1,4 @@
-"""Responses upstreams behind clients of Chat and Messages. The numbers are those of the edge cases."""
+"""Responses upstreams behind clients of Chat and Messages."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ def openai(data: bytes, memo: Memo | None = None) -> Told:
 
 
 def test_the_request() -> None:
-    """Nothing is stored there, encrypted reasoning is asked for, small caps are raised to the least."""
+    """A request sets `store: false`, includes encrypted reasoning, and raises small caps to the least. (EC-29)"""
     system = {"role": "system", "content": "Be brief."}
     out, drops = sent(
         messages=[system, HI], max_tokens=5, temperature=0.5, stop=["X"], seed=3, verbosity="low", user="u"
@@ -61,7 +61,7 @@ def test_the_request() -> None:
 
 
 def test_tools() -> None:
-    """107: strict is said outright, or optional members would become required."""
+    """Functions have `strict: false` outright: without it their optional members would become required. (EC-107)"""
     out, _ = sent(
         tools=[TOOL, {"type": "custom", "custom": {"name": "p"}}], tool_choice="required", parallel_tool_calls=False
     )
@@ -87,7 +87,7 @@ def test_tools() -> None:
 
 
 def test_history() -> None:
-    """79, 125: pictures stay inside results; ids of items are never made up; empty calls are objects."""
+    """Pictures stay inside results, no item has an invented id, and call ids are made safe. (EC-79, EC-125)"""
     use = {"type": "tool_use", "id": "functions.x:0", "name": "f", "input": {"a": 1}}
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
     result = {
@@ -113,7 +113,7 @@ def test_history() -> None:
 
 
 def test_reasoning_goes_back_where_it_came_from() -> None:
-    """129: the item with its encrypted content, directly before what it belongs to; never alone."""
+    """The original reasoning item goes back, encrypted content included, directly before its call. (EC-129)"""
     memo = memo_of("anthropic_messages", messages_request(stream=True))
     told = claude(stream("thinking_tools"), memo)
     assert told.kinds == ["thinking", "tool_use"] and told.reasoning == "The user greets.\n\nI greet."
@@ -132,7 +132,7 @@ def test_reasoning_goes_back_where_it_came_from() -> None:
 
 
 def test_effort_and_format() -> None:
-    """A summary is asked for, so that there is something to show."""
+    """An effort requests a summary too, so that there is something to show; a format becomes `text.format`."""
     assert sent(reasoning_effort="high")[0]["reasoning"] == {"effort": "high", "summary": "auto"}
     assert sent(reasoning_effort="none")[0]["reasoning"] == {"effort": "none"}
     assert sent(reasoning_effort="max")[0]["reasoning"]["effort"] == "high"
@@ -154,11 +154,13 @@ def test_effort_and_format() -> None:
 
 @pytest.mark.parametrize("part", [{"type": "file", "file": {"file_id": "f"}}])
 def test_foreign_files_are_refused(part: dict[str, Any]) -> None:
+    """A file id of another provider raises CannotSay."""
     with pytest.raises(CannotSay):
         sent(messages=[{"role": "user", "content": [part]}])
 
 
 def test_content_parts() -> None:
+    """Every content part becomes its Responses part; unknown parts become text and are noted as lost."""
     parts = [
         {"type": "image_url", "image_url": {"url": "https://x.example/a.png", "detail": "low"}},
         {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
@@ -182,20 +184,21 @@ def test_content_parts() -> None:
 
 @pytest.mark.parametrize("read", [claude, openai])
 def test_replies(read: Any) -> None:
+    """Text, calls, reasoning and ends of a Responses stream reach Messages and Chat clients."""
     told = read(stream("text"))
     assert told.text == "Hello from the mock provider. You said: Hi"
     told = read(stream("parallel_tools"))
     assert [json.loads(arguments) for _, _, arguments in told.calls] == [{"city": "Paris"}, {"zone": "Europe/Paris"}]
     assert told.stop in ("tool_use", "tool_calls") and told.text == "Let me look."
     told = read(stream("reasoning"))
-    assert told.reasoning == "The user greets.\n\nI greet." and told.text  # 225
+    assert told.reasoning == "The user greets.\n\nI greet." and told.text  # EC-225
     assert read(stream("length")).stop in ("max_tokens", "length")
     assert read(stream("content_filter")).stop in ("refusal", "content_filter")
     assert read(stream("refusal")).stop in ("refusal", "stop")
 
 
 def test_a_whole_reply_is_the_same_as_a_streamed_one() -> None:
-    """224: also when everything comes at the end."""
+    """A whole reply, a stream, and a lone terminal event all give the same blocks. (EC-224)"""
     assert RESPONSES.upstream is not None
     for sample in ("text", "parallel_tools", "reasoning", "custom", "length", "refusal"):
         whole = json.dumps(responses.whole({"input": "Hi"}, sample, "")).encode()
@@ -207,7 +210,7 @@ def test_a_whole_reply_is_the_same_as_a_streamed_one() -> None:
 
 
 def test_ids_that_rotate_do_not_matter() -> None:
-    """218: items are told apart by their place."""
+    """Items whose ids change in each event are told apart by their output_index. (EC-218)"""
     data = stream("parallel_tools")
     for number in range(40):
         data = data.replace(b"fc_mock", b"fc_%d_" % number, 1)
@@ -215,7 +218,7 @@ def test_ids_that_rotate_do_not_matter() -> None:
 
 
 def test_errors_in_both_shapes() -> None:
-    """222, 223, 226: flat, nested, failed; a stream without its terminal event is cut."""
+    """Flat and nested errors raise; so does a stream without its terminal event. (EC-223, EC-226)"""
     begun = stream("text").split(b"event: response.output_text.done")[0]
     flat = b'event: error\ndata: {"type":"error","code":"rate_limit_exceeded","message":"m","param":null}\n\n'
     for frame in (flat, responses.error_event({"code": "rate_limit_exceeded", "message": "m"})):
@@ -237,7 +240,7 @@ def test_errors_in_both_shapes() -> None:
 
 
 def test_stops_are_enforced() -> None:
-    """34."""
+    """The gateway cuts the text before a stop sequence that Responses cannot take. (EC-34)"""
     _, memo = written(
         "anthropic_messages", messages_request(stream=True, stop_sequences=["mock"]), upstream="openai_responses"
     )
@@ -247,6 +250,7 @@ def test_stops_are_enforced() -> None:
 
 @pytest.mark.parametrize("odd", [None, True, 5, "x", [], {}, [[]], [5]], ids=repr)
 def test_odd_types_are_the_providers_fault(odd: Any) -> None:
+    """A frame with an odd type anywhere raises at most a GatewayError, never a bug's exception."""
     assert RESPONSES.upstream is not None
     kinds = ["output_item.added", "output_item.done", "output_text.delta", "completed", "reasoning_summary_text.delta"]
     kinds += ["function_call_arguments.done", "output_text.annotation.added", "reasoning_summary_part.added"]
@@ -264,7 +268,10 @@ def test_odd_types_are_the_providers_fault(odd: Any) -> None:
 
 
 def test_the_raw_lane() -> None:
-    """Byte for byte; first content, the end, errors before and after it."""
+    """The raw lane keeps every byte, and finds first content, the end, and errors.
+
+    An error after content is written as the error event, then `response.failed`. (EC-222)
+    """
     lane = raw.watch(Asked())
     frames = [one + b"\n\n" for one in stream("text").split(b"\n\n")[:-1]]
     assert b"".join([*map(lane.feed, frames), lane.end()]) == stream("text")
@@ -298,6 +305,7 @@ def test_the_raw_lane() -> None:
 
 
 def test_the_stop_of_a_reply() -> None:
+    """An incomplete reply with an unknown reason ends normally, and a cancelled one raises Broke."""
     assert RESPONSES.upstream is not None
     said = {"output": [], "status": "incomplete", "incomplete_details": {"reason": "steered"}}
     assert (
@@ -318,7 +326,10 @@ def test_the_kind_of_the_last_event_decides() -> None:
 
 
 def test_the_raw_lane_takes_out_what_openai_refuses() -> None:
-    """126, 132: ids that others have made up, and our envelopes; 97: everything else stays the bytes that it was."""
+    """The raw lane removes foreign ids and our envelopes; other bytes stay. (EC-97, EC-126)
+
+    An envelope of ours never reaches OpenAI, as none reaches Anthropic in EC-132.
+    """
     said = {"type": "message", "role": "assistant", "id": "msg_1", "content": "a", "phase": "commentary"}
     ours = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gw1.x"}
     theirs = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAA"}
