@@ -1,8 +1,8 @@
 """Every way an exchange can fail, whose fault it is, and which error is sent to the client.
 
-Status, type and code are OpenAI's words (TRANSLATION.md 8.2); a dialect with other words translates them in its
-`write_error`. A Refusal is the client's fault, an UpstreamFault the provider's, anything else the gateway's.
-Whether a target rests after a fault is decided in `policy/health.py`.
+Status, type and code are OpenAI's words (docs/wire/errors.md#statuses-and-types); a dialect with other words
+translates them in its `write_error`. A Refusal is the client's fault, an UpstreamFault the provider's, anything else
+the gateway's. Whether a target rests after a fault is decided in `policy/health.py`.
 """
 
 from collections.abc import Sequence
@@ -305,7 +305,8 @@ class Busy(UpstreamFault):
         super().__init__(f"All {limit} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
 
 
-# (status, type, code) for the client once no target is left (TRANSLATION.md 8.3). A provider's 401 about our credential
+# (status, type, code) for the client once no target is left (docs/wire/errors.md#when-no-target-is-left). A provider's
+# 401 about our credential
 # is sent as a 502: the client's own key is good.
 TOLD: dict[Fault, tuple[int, str, str | None]] = {
     Fault.LIMITED: (429, "requests", "rate_limit_exceeded"),

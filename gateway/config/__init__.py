@@ -1,1 +1,9 @@
-"""Reads providers.yaml into frozen values, and reports every problem with its place."""
+"""providers.yaml: its shape, its reading, its problems.
+
+- **schema**: the shape, as frozen values; each field carries the sentence that docs/reference.md shows.
+- **load**: YAML text to a configuration, or every problem with its place; `structure`, `scalars`, `yaml_marks`,
+  `route_targets` and `checks` are its steps.
+- **files**: the only module here that opens anything: the file itself, secrets, packaged data, the state directory.
+
+May import `wire` (for the names of dialects) and `store.schemes` (for the kinds of stores).
+"""

@@ -1,1 +1,4 @@
-"""A scripted provider, for the demo, for tests and for users' own CI. Imports nothing of the gateway."""
+"""The scripted provider behind `gateway mock`, the demo route and the tests (docs/mock.md).
+
+Imports nothing of ours, so that a bug of the gateway cannot cancel itself out in its own tests.
+"""

@@ -48,7 +48,7 @@ class Consequence:
     rest: float = 0.0
 
 
-# One row for each fault (TRANSLATION.md 9.1, RELIABILITY.md rules 6-7).
+# One row for each fault (docs/wire/retries.md#by-failure, docs/reliability.md R6, R7).
 CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.CONNECT: Consequence(may_repeat=True, counts=True),
     Fault.TRANSIENT: Consequence(may_repeat=True, counts=True),
@@ -144,6 +144,11 @@ class Health:
     def credential_rests(self, credential: str, now: float) -> bool:
         """Whether a credential rests at all targets: the provider refused it, or its account has no money."""
         return self._credentials.get(("", credential), 0.0) > now
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many targets, credentials and latencies are remembered."""
+        return len(self._targets), len(self._credentials), len(self._latency)
 
     def note_latency(self, target: str, seconds: float) -> None:
         """Add one measurement, in seconds from request to first content, to a target's moving average."""

@@ -54,6 +54,10 @@ class Buckets:
 
     _full_at: dict[str, float] = field(factory=dict, init=False)
 
+    def __len__(self) -> int:
+        """Return the number of buckets that are not full."""
+        return len(self._full_at)
+
     def take(self, charges: Sequence[Bucket], now: float, cost: float = 1.0) -> Verdict:
         """Take `cost` from every bucket in `charges`, at least one, or from none. Atomic: nothing is awaited."""
         verdict = self.peek(charges, now, cost)
@@ -96,6 +100,10 @@ class ChargeBook:
     limits: Limits
     _made: dict[tuple[str, str, str], Sequence[Bucket]] = field(factory=dict, init=False)
 
+    def __len__(self) -> int:
+        """Return the number of entries that were made."""
+        return len(self._made)
+
     def charges(self, key_name: str, key: Key | None, address: str, endpoint_class: str) -> Sequence[Bucket]:
         """Return the request buckets of a key (None: a client without one) and an address, for an endpoint class."""
         place = (key_name, address, endpoint_class)
@@ -128,7 +136,9 @@ def _request_bucket(kind: str, name: str, classes: LimitClasses, endpoint_class:
 
 
 def write_headers(verdict: Verdict, unix_now: float, *, is_anthropic: bool = False) -> dict[str, str]:
-    """Write the limit in force as headers: `X-RateLimit-*`, and those of OpenAI or Anthropic (PRODUCT.md section 9).
+    """Write the limit in force as headers: `X-RateLimit-*`, and those of OpenAI or Anthropic.
+
+    See docs/endpoints.md#rate-limit-headers.
 
     Anthropic's reset is an RFC 3339 time, OpenAI's a duration; `X-RateLimit-Reset` is in Unix seconds.
     """

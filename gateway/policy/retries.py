@@ -1,7 +1,7 @@
 """Decides which target is tried next, and which fault is sent to the client when none is left. Pure.
 
 All targets are tried first, in their order, without a pause. When the list is used up, one target whose fault
-allows it is tried once more, if the wait is short (RELIABILITY.md 5-8, TRANSLATION.md 9.1).
+allows it is tried once more, if the wait is short (docs/reliability.md P5 to P8, docs/wire/retries.md#by-failure).
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
 from gateway.policy.health import CONSEQUENCES
 
 # Seconds. The pause before a repeat is random in [0, FIRST_DELAY), or the Retry-After if that is longer; a repeat that
-# would have to wait for more than MAX_PAUSE is not made (TRANSLATION.md 9.2).
+# would have to wait for more than MAX_PAUSE is not made (docs/wire/retries.md#delays).
 FIRST_DELAY = 0.5
 MAX_PAUSE = 5.0
 # Faults of our account, configuration or connection, and empty replies: `verdict` prefers any other fault, which
@@ -62,7 +62,7 @@ class Schedule:
         if self.targets:
             return NextAttempt(self.targets.popleft())
         if not self._has_started and self._resting:
-            # All targets rest: try the one with the shortest rest left rather than none (RELIABILITY.md 9).
+            # All targets rest: try the one with the shortest rest left rather than none (docs/reliability.md P9).
             least_bad = min(self._resting, key=lambda entry: entry[0])[1]
             self._resting.clear()
             return NextAttempt(least_bad, is_forced=True)
@@ -133,8 +133,9 @@ def is_pointless(error: GatewayError) -> bool:
 class RetryBudget:
     """Bounds the repeats at one provider, so that retries do not multiply the load on a provider in trouble.
 
-    A token bucket in units of retries: each attempt adds a fifth, and each second adds one, so that a provider
-    with few requests can be retried as well (RELIABILITY.md 8, TRANSLATION.md 9.2). `level` is what is left now.
+    A token bucket in units of retries: each attempt adds a fifth, and each second adds one, so that a provider with
+    few requests can be retried as well (docs/reliability.md P8, docs/wire/retries.md#delays). `level` is what is left
+    now.
     """
 
     level: float = 10.0

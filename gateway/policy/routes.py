@@ -48,7 +48,7 @@ class Table:
         return list(self._exact)
 
     def resolve(self, name: str) -> Resolved:
-        """Resolve a model name (PRODUCT.md section 4). Raises UnknownModel.
+        """Resolve a model name (docs/endpoints.md#model-names). Raises UnknownModel.
 
         The first of these wins: an exact alias; `provider:model` in one of its spellings; a glob, the longest first;
         the default provider. After a leading `!` the globs are left out.

@@ -27,7 +27,7 @@ from gateway.upstream.client import Deadline, UpstreamReply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.lane import Lane
 
-# Seconds. After the finish reason only the usage and the end can follow (TRANSLATION.md 7.7).
+# Seconds. After the finish reason only the usage and the end can follow (docs/wire/streaming.md#ending-a-stream).
 AFTER_FINISH_S = 5.0
 # Seconds to wait for the end of a body whose last frame has come: without it the connection cannot be used again.
 FOR_END_S = 0.05

@@ -94,7 +94,7 @@ class ResponseRecorder:
         return self._lane.so_far(status) if self._lane is not None else None
 
     async def store_partial(self) -> None:
-        """Store what was sent to a client that has left in the middle (TRANSLATION.md 7.12)."""
+        """Store what was sent to a client that has left in the middle (docs/wire/streaming.md#client-disconnect)."""
         if (body := self.so_far("incomplete")) is not None:
             await self._store_once(Final(members_of(body)))
 

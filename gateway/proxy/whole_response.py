@@ -1,7 +1,7 @@
 """A finished answer: head and body in one write, without the header objects that aiohttp builds for it.
 
-It saves an eighth of an exchange's CPU (PERFORMANCE.md: 78 to 60 us). Everything that is not a whole reply
-to a model call is an ordinary `web.Response`.
+It saves an eighth of an exchange's CPU (docs/design.md#what-costs-what: 78 to 60 us). Everything that is not a whole
+reply to a model call is an ordinary `web.Response`.
 """
 
 import time

@@ -16,7 +16,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 async def hold_continue(request: web.Request) -> web.StreamResponse | None:
     """Expect handler of every route: says nothing yet. `read_raw` says 100 when the body is wanted.
 
-    aiohttp's own would invite the body before any check (RELIABILITY.md 19).
+    aiohttp's own would invite the body before any check (docs/reliability.md P19).
     """
     return None
 

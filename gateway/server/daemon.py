@@ -32,10 +32,10 @@ except ImportError:  # pragma: no cover - there is none for this platform; async
     uvloop = None  # type: ignore[assignment]
 
 # Streams allocate much and free it at once: Python's collector would run far too often
-# (PERFORMANCE.md: 156 to 139 us a request; freezing alone does nothing).
+# (docs/design.md#what-costs-what: 156 to 139 us a request; freezing alone does nothing).
 GC_THRESHOLD = 50_000
 EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 78
-# An accept loop without descriptors complains at every turn (RELIABILITY.md 20).
+# An accept loop without descriptors complains at every turn (docs/reliability.md P20).
 COMPLAIN_EVERY_S = 5.0
 # Between "not ready" and the end of listening, so that a load balancer has seen it.
 STEP_ASIDE_S = 0.2

@@ -176,7 +176,7 @@ def handed_over(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def check_parser() -> bool:
-    """Whether aiohttp's compiled, strict HTTP parser is in use (RELIABILITY.md 22)."""
+    """Whether aiohttp's compiled, strict HTTP parser is in use (docs/reliability.md P22)."""
     return aiohttp.http_parser.HttpRequestParser is not aiohttp.http_parser.HttpRequestParserPy
 
 

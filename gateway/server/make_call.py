@@ -19,10 +19,10 @@ from gateway.upstream.client import Deadline
 from gateway.wire.codec.json_body import Body
 from gateway.wire.dialect import Dialect
 
-# Claude Code takes the long context of a model by this end of its name (TRANSLATION.md 2.7).
+# Claude Code takes the long context of a model by this end of its name (docs/wire/http.md#model-names).
 LONG_CONTEXT_SUFFIX = "[1m]"
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
-# Headers in which the SDKs say how long they will wait, in seconds (TRANSLATION.md 2.5).
+# Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
 

@@ -18,7 +18,7 @@ from gateway.upstream.credentials import Credential
 
 TTL = 3600.0
 FAILED_TTL = 30.0
-# Claude Code waits three seconds for a model list (TRANSLATION.md 2.1).
+# Claude Code waits three seconds for a model list (docs/wire/http.md#paths).
 PATIENCE = 2.5
 MAX_BYTES = 8 * 1024 * 1024
 FILE = "models.json"

@@ -30,6 +30,10 @@ class MemoryResponses:
         """Make an empty store."""
         return cls()
 
+    def __len__(self) -> int:
+        """Return the number of responses, those that are hidden included."""
+        return sum(map(len, self._kept.values()))
+
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         owner, key = stored.owner, (stored.owner, stored.id)
         mine = self._kept.setdefault(owner, OrderedDict())

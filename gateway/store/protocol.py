@@ -10,7 +10,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-MAX_LINKS = 1000  # responses in one chain (TRANSLATION.md 12.2)
+MAX_LINKS = 1000  # responses in one chain (docs/wire/responses.md#chaining)
 RUNNING = ("queued", "in_progress")
 
 

@@ -81,7 +81,7 @@ class SqliteResponses:
     """Responses in a file that this process alone has open."""
 
     path: Path
-    _writing: sqlite3.Connection
+    writing: sqlite3.Connection
     _reading: sqlite3.Connection
     _lock: int  # the descriptor of the lock file; open for as long as we hold the lock
     _inode: int
@@ -145,7 +145,7 @@ class SqliteResponses:
         while self._committing is not None:
             await asyncio.wait({self._committing})
         await self._ask(self._reader, self._reading.close)
-        await self._ask(self._writer, self._writing.close)
+        await self._ask(self._writer, self.writing.close)
         self._reader.shutdown()
         self._writer.shutdown()
         os.close(self._lock)
@@ -198,12 +198,12 @@ class SqliteResponses:
             self._check_room()
             if len(rows) == 1 and rows[0][2] is None:
                 return [self._insert_one(rows[0])]  # one statement commits by itself
-            self._writing.execute("BEGIN IMMEDIATE")
+            self.writing.execute("BEGIN IMMEDIATE")
             answers: list[bool | StoreDown] = [self._insert_one(row) for row in rows]
-            self._writing.execute("COMMIT")
+            self.writing.execute("COMMIT")
         except (sqlite3.Error, StoreDown, ValueError, OverflowError) as error:  # the last two: a value is not storable
-            if self._writing.in_transaction:
-                self._writing.execute("ROLLBACK")
+            if self.writing.in_transaction:
+                self.writing.execute("ROLLBACK")
             if len(rows) > 1:
                 return [answer for row in rows for answer in self._insert([row])]
             if isinstance(error, StoreDown):
@@ -213,9 +213,9 @@ class SqliteResponses:
 
     def _insert_one(self, row: _Row) -> bool:
         owner, _, previous, *_ = row
-        if previous is not None and self._writing.execute(_IS_THERE, (owner, previous)).fetchone() is None:
+        if previous is not None and self.writing.execute(_IS_THERE, (owner, previous)).fetchone() is None:
             return False
-        self._writing.execute(_PUT, row)
+        self.writing.execute(_PUT, row)
         return True
 
     def _replace(self, row: _Row) -> bool:
@@ -254,24 +254,24 @@ class SqliteResponses:
             self._reading.execute("COMMIT")
 
     def _change(self, statement: str, given: Any) -> int:
-        return self._writing.execute(statement, given).rowcount
+        return self.writing.execute(statement, given).rowcount
 
     def _delete(self, owner: str, name: str, now: float) -> bool:
         """Delete a response and the hidden ones before it that no other needs; or hide it, if a later one needs it."""
         given = (owner, name, now)
         if self._change(_HIDE, given) > 0:
             return True
-        self._writing.execute("BEGIN IMMEDIATE")
+        self.writing.execute("BEGIN IMMEDIATE")
         try:
-            row = self._writing.execute(_PREVIOUS, (owner, name)).fetchone()
+            row = self.writing.execute(_PREVIOUS, (owner, name)).fetchone()
             is_gone = self._change(_DELETE, given) > 0
             while is_gone and row is not None and row[0] is not None:
                 name = row[0]
-                row = self._writing.execute(_PREVIOUS, (owner, name)).fetchone()
+                row = self.writing.execute(_PREVIOUS, (owner, name)).fetchone()
                 if self._change(_DELETE_HIDDEN, (owner, name)) == 0:
                     break
         finally:
-            self._writing.execute("COMMIT")
+            self.writing.execute("COMMIT")
         return is_gone
 
     def _fault(self, error: Exception) -> StoreDown:

@@ -207,6 +207,10 @@ class Upstream:
             raise Unreadable("The token endpoint's answer is not a JSON object") from None
         return found
 
+    def in_use(self, provider: str) -> int:
+        """Return the number of requests in flight at a provider."""
+        return self._in_use.get(provider, 0)
+
     def leave(self, provider: str) -> None:
         """Count a request to `provider` as over."""
         self._in_use[provider] -= 1

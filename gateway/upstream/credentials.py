@@ -81,7 +81,7 @@ def hash_id(value: str) -> str:
 def pass_through(
     provider: Provider, headers: Mapping[str, str], native: str, wanted: str, spent: Collection[str]
 ) -> Credential:
-    """Take the client's own provider key (PRODUCT.md section 5). Raises Unauthorized when there is none.
+    """Take the client's own provider key (docs/endpoints.md#keys). Raises Unauthorized when there is none.
 
     The key is in `x-provider-key`, else in the header that is not `native`, else in `native`. `native` is the
     credential header of the client's dialect, `wanted` that of the upstream's. `spent` are the headers that hold a

@@ -1,7 +1,7 @@
 """Keeps the bearer token of a credentials file valid: refreshes it before it expires, and after a 401.
 
 All requests share one refresh at a time. The new token is written back: the file is replaced atomically with mode
-0600, and members that the gateway does not know are kept (PRODUCT.md section 6). Another process may use and
+0600, and members that the gateway does not know are kept (docs/endpoints.md#modes). Another process may use and
 refresh the same file, so the file is read again before each refresh.
 """
 

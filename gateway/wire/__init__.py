@@ -1,4 +1,14 @@
-"""All wire formats by name. A further dialect is one line in `DIALECTS`."""
+"""All wire formats by name, pure: bytes in, bytes out. One more dialect is one more line here.
+
+- A **dialect** is a record of functions: how a format is spoken with clients, with upstreams, and how its errors look.
+- The **neutral** model is a union of what the dialects can say: requests, replies, blocks; **events** are a reply as
+  it comes. `fold` and `unfold` go between events and whole replies.
+- A **lane** stands between the frames of an upstream and the client: raw if both speak one dialect, else translated.
+- A **profile** says what a model can do; a **memo** carries from a request what its reply needs.
+- `codec/` cuts and reads bytes; `translation/` is what all dialects share; each dialect is a folder of its own.
+
+May import `errors`.
+"""
 
 from attrs import evolve
 
@@ -43,7 +53,7 @@ def _read_input(body: JsonBody) -> Request:
     return evolve(openai_responses.read_request(without), wants_usage=wants_usage)
 
 
-# Some editors send a Responses body to Chat's path (TRANSLATION.md 13.3, Cursor).
+# Some editors send a Responses body to Chat's path (docs/wire/clients.md#other-clients, Cursor).
 assert OPENAI_CHAT.client is not None
 CHAT_WITH_INPUT = evolve(
     OPENAI_CHAT, name="openai_chat_with_input", client=evolve(OPENAI_CHAT.client, read_request=_read_input)

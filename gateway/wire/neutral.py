@@ -281,7 +281,7 @@ class Request:
 class Usage:
     """Token counts of one reply in disjoint parts; None is unknown, never zero.
 
-    `input` excludes what was read from or written to a cache (TRANSLATION.md 6.3); `reasoning` is a
+    `input` excludes what was read from or written to a cache (docs/wire/replies.md#usage); `reasoning` is a
     part of `output`. `is_estimated`: the gateway has estimated a count that the provider did not send.
     """
 

@@ -54,7 +54,7 @@ def _conforms(body: bytes) -> bool:
 
 
 def describe(error: GatewayError) -> dict[str, Any]:
-    """Return the members of the `error` object (TRANSLATION.md 8.1, PRODUCT.md section 3)."""
+    """Return the members of the `error` object (docs/wire/errors.md#shapes, docs/endpoints.md)."""
     payload: dict[str, Any] = {
         "message": error.message,
         "type": error.type,
@@ -69,7 +69,10 @@ def describe(error: GatewayError) -> dict[str, Any]:
 
 
 def write_stream_error(error: GatewayError) -> bytes:
-    """Write the error frame of a broken chat stream, and `[DONE]` after it (TRANSLATION.md 7.8, seed 003)."""
+    """Write the error frame of a broken chat stream, and `[DONE]` after it.
+
+    See docs/wire/streaming.md#errors-inside-a-stream.
+    """
     payload = describe(error)
     if isinstance(error, TimedOut):
         payload |= {"type": "upstream_timeout", "code": "read_timeout"}

@@ -1,7 +1,7 @@
 """What a model and its server can do, as data: no writer of requests ever looks at a model's name.
 
 `capabilities.py` makes profiles from data/models.yaml, the preset and providers.yaml. The defaults suit an
-unknown server that copies another provider's API (TRANSLATION.md section 15).
+unknown server that copies another provider's API (docs/wire/providers.md#capability-profile).
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reads a provider's error in any known shape (TRANSLATION.md 8.1), and classifies it as a Fault.
+"""Reads a provider's error in any known shape (docs/wire/errors.md#shapes), and classifies it as a Fault.
 
 All dialects share this reader: compatible servers send errors in each other's shapes, so the dialect of the
 request does not tell the shape of the error.
@@ -165,7 +165,7 @@ def _classify(status: int, payload: Said) -> Fault:
 def _payload(decoded: Any, default: str = "The provider reported an error") -> Said:
     """Read the members of decoded JSON.
 
-    The message is the first of (order of TRANSLATION.md 8.1): error.message, error, message, detail,
+    The message is the first of (order of docs/wire/errors.md#shapes): error.message, error, message, detail,
     error.metadata.raw.
     """
     while isinstance(decoded, list) and decoded:

@@ -1,4 +1,4 @@
-"""Makes the dialects of token counts, for which some APIs have a separate path (TRANSLATION.md 11)."""
+"""Makes the dialects of token counts, for which some APIs have a separate path (docs/wire/token-counting.md)."""
 
 from collections.abc import Callable, Set
 from functools import partial

@@ -32,7 +32,8 @@ from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
 from gateway.wire.translation.tokens import estimate
 
-# Most requests that continue one reply whose model pauses for tools of its provider (TRANSLATION.md 6.2).
+# Most requests that continue one reply whose model pauses for tools of its provider
+# (docs/wire/replies.md#stop-reasons).
 MAX_PAUSES = 8
 Resume = Callable[[Sequence[Block]], bytes]
 Read = TypeVar("Read")
@@ -298,7 +299,10 @@ def says_nothing(reply: Reply) -> bool:
 
 
 def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:
-    """Write a whole reply as a stream, for a client that asked for one (TRANSLATION.md 7.1.8)."""
+    """Write a whole reply as a stream, for a client that asked for one.
+
+    See docs/wire/streaming.md#reading-sse-from-upstreams.
+    """
     writer = client.stream_writer(memo)
     sequencer = BlockSequencer() if client.is_sequential else None
     out = []

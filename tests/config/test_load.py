@@ -229,7 +229,7 @@ def test_marks_count_from_one_and_merges_point_to_their_anchor() -> None:
 
 
 def test_the_example_of_the_product_page_holds() -> None:
-    """The example of PRODUCT.md loads, but for the keys that are not built yet."""
+    """The example configuration loads, but for the keys that are not built yet."""
     text = Path(__file__).with_name("product.yaml").read_text()
     config = read(
         text,

@@ -1,5 +1,10 @@
 """Four routes through the gateway, all to one mock: two client dialects times two upstream dialects."""
 
+from typing import Any
+
+from tests.conftest import Running
+from tests.wire.crossings import messages_request
+
 PAIRS = """
 server: {listen: ["127.0.0.1:0"]}
 store: {url: "memory:"}
@@ -28,3 +33,10 @@ routes:
 """
 # Route -> provider. The model's name picks the route; the route's provider fixes the upstream dialect of the pair.
 UPSTREAMS = {"chat": "oai", "claude": "ant"}
+
+
+async def ask(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, Any, Any]:
+    """Request a whole Messages reply; return (status, JSON, headers)."""
+    headers = more.pop("headers", {})
+    async with running.post(path, messages_request(model=model) | more, headers=headers) as answer:
+        return answer.status, await answer.json(), answer.headers

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from tests.conftest import Provider, Start
-from tests.flows.test_responses_flow import CONFIG
+from tests.flows.responses import CONFIG
 
 agents = pytest.importorskip("agents", reason="openai-agents is not installed")
 Providers = Callable[[str], Provider]

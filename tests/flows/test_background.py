@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -9,13 +10,19 @@ import pytest
 
 from gateway.server import housekeeping
 from gateway.server.responses import background, stored
+from gateway.store import watched
 from gateway.store.memory import MemoryResponses
 from gateway.store.protocol import StoreDown
 from tests.conftest import Running, Start, eventually
-from tests.flows.test_stored import CONFIG, KEYS, MODELS, A, B, Providers, ask, call, running
+from tests.flows.stored import CONFIG, KEYS, MODELS, STORES, A, B, Providers, ask, call
 from tests.wire.grammar import read_responses
 
 __all__ = ["running"]
+
+
+@pytest.fixture(params=STORES)
+async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:
+    return await start(CONFIG.replace("STORE", request.param), state_dir=str(tmp_path))
 
 
 async def ended(running: Running, name: str) -> dict[str, Any]:
@@ -69,7 +76,7 @@ async def test_a_background_run_is_cancelled(running: Running, provider: Provide
     """Cancelling a run closes its upstream at once, and the response stays cancelled."""
     provider("oai").will(latency=30)
     _, said = await ask(running, "chat", background=True)
-    await asyncio.sleep(0.1)
+    await eventually(lambda: len(provider("oai").seen) == 1)
     status, final = await call(running, "POST", f"{said['id']}/cancel")
     assert status == 200 and final["status"] == "cancelled"
     await eventually(lambda: not running.gateway.lifecycle.exchanges)
@@ -151,7 +158,7 @@ async def test_what_has_ended_is_let_go_of(running: Running, monkeypatch: pytest
         names.append(said["id"])
     await eventually(lambda: runs.running == 0)
     run = runs.get("anonymous", names[0])
-    assert run is not None and run._work is None and run.event_log.size < 400_000
+    assert run is not None and run.ended is not None and run.event_log.size < 400_000
     monkeypatch.setattr(background, "MAX_KEPT", run.event_log.size)
     runs.forget()
     assert [runs.get("anonymous", name) is not None for name in names] == [False, False, True]
@@ -191,7 +198,7 @@ async def test_the_end_is_always_told(running: Running, provider: Providers) -> 
         assert [event["type"] for event in await events(running, said["id"], f"&starting_after={after}")] == [
             "response.completed"
         ]
-    running.app[background.RUNS]._runs.clear()  # as at another gateway
+    running.app[background.RUNS].forget_all()  # as at another gateway
     for after in (5, len(live) - 3, len(live) - 2, len(live) - 1, 99_999):
         rest = await events(running, said["id"], f"&starting_after={after}")
         assert rest[-1]["type"] == "response.completed"
@@ -309,7 +316,7 @@ async def test_what_was_said_before_a_cancel_is_kept(running: Running, provider:
     _, said = await ask(running, model, background=True)
     run = running.app[background.RUNS].get("anonymous", said["id"])
     assert run is not None
-    await eventually(lambda: b"output_text.delta" in b"".join(frame for _, frame in run.event_log._frames))
+    await eventually(lambda: b"output_text.delta" in run.event_log.data)
     status, final = await call(running, "POST", f"{said['id']}/cancel")
     assert (status, final["status"]) == (200, "cancelled")
     assert final["output"][0]["content"][0]["text"].startswith("one")
@@ -327,7 +334,7 @@ async def test_a_client_that_leaves_too_early_leaves_nothing(running: Running) -
     running.gateway.responses.store = slow
     body = {"model": "chat", "input": "Hi", "background": True}
     with pytest.raises(TimeoutError):
-        async with running.post("/v1/responses", body, timeout=aiohttp.ClientTimeout(total=0.1)):
+        async with running.post("/v1/responses", body, timeout=aiohttp.ClientTimeout(total=0.02)):
             pass
     await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert runs.running == 0
@@ -339,7 +346,7 @@ class _Slow:
         self.store = store
 
     async def put(self, *given: Any, **more: Any) -> Any:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
         return await self.store.put(*given, **more)
 
 
@@ -347,6 +354,7 @@ async def test_an_outage_longer_than_the_lease(
     start: Start, provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an outage longer than a lease no other gateway takes the run for dead before it could renew."""
+    monkeypatch.setattr(watched, "REST_S", 0.02)
     monkeypatch.setattr(background, "LEASE_S", 0.05)
     monkeypatch.setattr(background, "AGAIN_S", 10.0)  # it has not renewed its lease when the other gateway looks
     text = CONFIG.replace("STORE", "memory:")
@@ -361,7 +369,7 @@ async def test_an_outage_longer_than_the_lease(
     await eventually(lambda: broken.asked > 0, 5)
     assert (await call(two, "GET", said["id"]))[0] == 503
     one.gateway.responses.store = two.gateway.responses.store = store
-    await asyncio.sleep(1.1)  # the gateway leaves a failed store alone for a second
+    await asyncio.sleep(0.05)  # the gateway leaves a failed store alone for REST_S
     status, found = await call(two, "GET", said["id"])
     assert status == 200 and found["status"] in ("queued", "in_progress")
     assert (await ended(one, said["id"]))["status"] == "completed"
@@ -380,12 +388,13 @@ async def test_a_run_shows_that_it_lives(
     pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run renews its lease: at another gateway it is in progress long after the first lease."""
-    monkeypatch.setattr(background, "LEASE_S", 0.2)
-    monkeypatch.setattr(background, "RENEW_S", 0.05)
+    monkeypatch.setattr(background, "LEASE_S", 0.04)
+    monkeypatch.setattr(background, "RENEW_S", 0.01)
     one, two = pair
-    provider("oai").will(latency=1)
+    provider("oai").will(latency=0.5)
     _, said = await ask(one, "chat", background=True)
-    await asyncio.sleep(0.6)
+    await eventually(lambda: len(provider("oai").seen) == 1)
+    await asyncio.sleep(0.05)
     assert (await call(two, "GET", said["id"]))[1]["status"] == "in_progress"
     assert (await ended(two, said["id"]))["status"] == "completed"
 
@@ -411,14 +420,14 @@ async def test_a_follower_waits_for_a_store_that_is_away(
     pair: tuple[Running, Running], provider: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A follower's stream stays open while the store is away, and ends as the run does."""
-    monkeypatch.setattr(stored, "POLL_S", 0.05)
+    monkeypatch.setattr(stored, "POLL_S", 0.01)
     one, two = pair
-    provider("oai").will(latency=1)
+    provider("oai").will(latency=0.3)
     _, said = await ask(one, "chat", background=True)
     async with two.session.get(f"{two.url}/v1/responses/{said['id']}?stream=true") as answer:
         assert (await answer.content.readuntil(b"\n\n")).startswith(b":")
         whole, two.gateway.responses.store = two.gateway.responses.store, _broken()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
         two.gateway.responses.store = whole
         rest = await answer.read()
     assert b"event: response.completed" in rest and b"event: error" not in rest
@@ -439,4 +448,4 @@ async def test_an_idle_gateway_lets_go_as_well(start: Start, monkeypatch: pytest
     runs = running.app[background.RUNS]
     await eventually(lambda: runs.get("anonymous", said["id"]) is None)
     assert (await call(running, "GET", said["id"]))[1]["status"] == "completed"
-    await eventually(lambda: not store._kept, 5)
+    await eventually(lambda: len(store) == 0, 5)

@@ -154,7 +154,7 @@ async def test_provider_narrows_and_a_header_beats_the_query(start: Start) -> No
     ],
 )
 async def test_the_shape_follows_the_client(start: Start, path: str, headers: dict[str, str], shape: str) -> None:
-    """`format`, or else the client's headers, selects OpenAI's or Anthropic's shape (PRODUCT.md section 7). (EC-8)"""
+    """`format`, or else the client's headers, selects OpenAI's or Anthropic's shape (docs/endpoints.md#model-lists). (EC-8)"""
     running = await start(LISTED)
     status, said = await get(running, path, **headers)
     assert status == 200

@@ -49,7 +49,7 @@ async def test_the_upstream_is_closed_at_once(
     line = running.exchanges[-1]
     assert (line["status"], line["outcome"]) == (499, "abandoned")
     assert not running.gateway.lifecycle.exchanges
-    assert running.gateway.upstream._in_use["one"] == 0
+    assert running.gateway.upstream.in_use("one") == 0
     assert len(provider("one").seen) == 1
 
 
@@ -76,6 +76,7 @@ async def test_a_half_open_probe_is_released_when_its_client_leaves(
     assert (await running.chat())[0] == 200
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_slows_the_provider(start: Start, provider: Callable[[str], Provider]) -> None:
     """The gateway stops reading from the provider while the client does not read: nothing is queued between."""
     running = await start(

@@ -89,7 +89,10 @@ async def test_the_breaker_leaves_a_sick_target_out_and_finds_it_again(
     for _ in range(5):
         assert (await running.chat())[0] == 200
     assert len(provider("one").seen) == 2
-    assert 'gateway_target_state{state="resting",target="one:m"} 1.0' in running.gateway.telemetry.metrics.expose().decode()
+    assert (
+        'gateway_target_state{state="resting",target="one:m"} 1.0'
+        in running.gateway.telemetry.metrics.expose().decode()
+    )
     async with running.session.get(f"{running.url}/health?format=json") as answer:
         report = await answer.json()
     assert report["status"] == "degraded" and list(report["resting"]) == ["one:m"]

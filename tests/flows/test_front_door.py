@@ -161,7 +161,7 @@ async def test_unknown_paths_and_methods_are_said_in_json(
     ],
 )
 async def test_what_is_no_http_is_refused_in_json(running: Running, data: bytes) -> None:
-    """Invalid HTTP is a 400 in JSON that echoes nothing and closes the connection (RELIABILITY.md 22)."""
+    """Invalid HTTP is a 400 in JSON that echoes nothing and closes the connection (docs/reliability.md P22)."""
     raw = await send(running, data)
     assert b" 400 " in raw.split(b"\r\n")[0]
     assert envelope(raw)["code"] == "invalid_http"
@@ -177,6 +177,7 @@ async def test_a_head_that_does_not_come_is_given_up(start: Start, data: bytes) 
     assert envelope(raw)["code"] == "request_timeout"
 
 
+@pytest.mark.slow
 async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) -> None:
     """On a kept connection the timer starts with the first byte of the next head, not while it is idle."""
     running = await start(SMALL)
@@ -206,7 +207,7 @@ async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
 
 @pytest.mark.slow
 async def test_100_continue_is_said_only_to_who_may_come_in(start: Start) -> None:
-    """Only a client with a valid key gets 100 Continue; any other gets its 401 first (RELIABILITY.md 19)."""
+    """Only a client with a valid key gets 100 Continue; any other gets its 401 first (docs/reliability.md P19)."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n"
     running = await start(SMALL + "keys: {a: {secret: {env: KEY}}}\n")
     raw = await send(running, head % (len(BODY), b""))

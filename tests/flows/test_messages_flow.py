@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from gateway.mock import chat, messages
 from gateway.server.report import write_route
 from tests.conftest import Provider, Running, Start, eventually
-from tests.flows.pairs import PAIRS
+from tests.flows.pairs import PAIRS, ask
 from tests.wire.crossings import PIXEL, message, messages_request
 from tests.wire.grammar import read_chat, read_messages
 
@@ -32,13 +33,6 @@ FAULTS: list[dict[str, Any]] = [
 @pytest.fixture
 async def running(start: Start) -> Running:
     return await start(PAIRS)
-
-
-async def ask(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, Any, Any]:
-    """Request a whole Messages reply; return (status, JSON, headers)."""
-    headers = more.pop("headers", {})
-    async with running.post(path, messages_request(model=model) | more, headers=headers) as answer:
-        return answer.status, await answer.json(), answer.headers
 
 
 async def stream(running: Running, model: str, path: str = "/v1/messages", **more: Any) -> tuple[int, bytes]:
@@ -318,7 +312,10 @@ async def test_a_bad_call_is_tried_again_once(running: Running, provider: Provid
 
 
 async def test_threads_are_refused_where_they_cannot_be_continued(running: Running) -> None:
-    """A thread on a chat upstream is a 400 whose code makes the SDK send the whole conversation (CLIENTS.md)."""
+    """A thread on a chat upstream is a 400 whose code makes the SDK send the whole conversation.
+
+    See docs/wire/clients.md#seen-on-the-wire.
+    """
     status, said, _ = await ask(running, "chat", thread={"type": "create"})
     assert status == 400 and said["error"]["details"]["error_code"] == "thread_unsupported_request"
 
@@ -541,17 +538,15 @@ async def test_counting_with_the_vocabulary(running: Running) -> None:
     path, text = "/v1/messages/count_tokens", [{"role": "user", "content": "hello world " * 100}]
     _, said, _ = await ask(running, "chat", path, messages=text)
     assert 200 <= said["input_tokens"] <= 260
-    pool = running.gateway.tokenizer._pool
-    assert pool is not None
-    for process in list(pool._processes.values()):
-        process.kill()
-        process.join()
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join()
     status, said, _ = await ask(running, "chat", path, messages=text)
     assert status == 200 and said["input_tokens"] > 200 and running.gateway.tokenizer is None
 
 
 async def test_claude_code_on_an_openai_provider(running: Running, provider: Providers) -> None:
-    """Two turns as Claude Code sends them (CLIENTS.md), the second with a tool's picture, work on a chat upstream."""
+    """Two turns as Claude Code sends them (docs/wire/clients.md#seen-on-the-wire), the second with a tool's picture, work on a chat upstream."""
     tools: list[dict[str, Any]] = [
         {
             "name": name,

@@ -13,8 +13,7 @@ from aiohttp.test_utils import TestServer
 from attrs import define, field
 
 from tests.conftest import FakeClock, Provider, Running, Start
-from tests.flows.pairs import PAIRS
-from tests.flows.test_messages_flow import ask
+from tests.flows.pairs import PAIRS, ask
 
 Providers = Callable[[str], Provider]
 WRONG_MODE = (

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import Provider, Running, Start
-from tests.flows.test_responses_flow import CONFIG, ROUTES, TOOLS, UPSTREAMS
+from tests.flows.responses import CONFIG, ROUTES, TOOLS, UPSTREAMS
 
 Providers = Callable[[str], Provider]
 pytestmark = pytest.mark.sdk

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.mock.responses import SEALED
 from tests.conftest import Provider, Running, Start
-from tests.flows.test_stored import ask, ask_stream, turns
+from tests.flows.stored import ask, ask_stream, turns
 
 Providers = Callable[[str], Provider]
 CONFIG = """
@@ -148,7 +148,7 @@ async def test_include_has_to_be_an_array(running: Running) -> None:
 
 
 async def test_the_system_prefix_stands_before_the_instructions(start: Start, provider: Providers) -> None:
-    """`system_prefix` stands before the instructions, never twice (PRODUCT.md section 6)."""
+    """`system_prefix` stands before the instructions, never twice (docs/endpoints.md#modes)."""
     running = await start(CONFIG.replace('MOCK/two/v1"', 'MOCK/two/v1", system_prefix: "You are ours."'))
     for instructions in (None, "Be brief.", "You are ours. And brief."):
         await ask(running, "other", instructions=instructions, store=False)
@@ -157,6 +157,6 @@ async def test_the_system_prefix_stands_before_the_instructions(start: Start, pr
 
 
 async def test_a_warm_up_needs_no_upstream_that_does_not_know_it(running: Running, provider: Providers) -> None:
-    """`generate: false` on a Messages upstream is an empty response without a call (TRANSLATION.md 13.2)."""
+    """`generate: false` on a Messages upstream is an empty response without a call (docs/wire/clients.md#codex)."""
     _, final = await ask_stream(running, "claude", generate=False, store=False)
     assert final["status"] == "completed" and final["output"] == [] and not provider("ant").seen

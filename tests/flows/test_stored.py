@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,58 +11,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.mock import responses
-from tests.conftest import FakeClock, Provider, Running, Start, eventually
+from tests.conftest import FakeClock, Running, Start, eventually
+from tests.flows.stored import CONFIG, KEYS, MODELS, STORES, A, B, Providers, ask, ask_stream, call, turns
 from tests.wire.grammar import read_responses
 
-Providers = Callable[[str], Provider]
-CONFIG = """
-server: {listen: ["127.0.0.1:0"]}
-store: {url: "STORE"}
-providers:
-  oai: {base_url: "MOCK/oai/v1", speaks: [openai_chat]}
-  ant: {base_url: "MOCK/ant/v1", speaks: [anthropic_messages]}
-  rsp: {base_url: "MOCK/rsp/v1", speaks: [openai_responses]}
-routes: {chat: "oai:m", claude: "ant:m", native: "rsp:m"}
-"""
-KEYS = """
-keys:
-  a: {secret: {env: KEY}}
-  b: {secret: {env: OTHER}}
-"""
-MODELS = {"chat": "oai", "claude": "ant", "native": "rsp"}
-A, B = {"Authorization": "Bearer gwk_client-key"}, {"Authorization": "Bearer gwk_other-key"}
 
-
-@pytest.fixture(params=["sqlite:state.db", pytest.param("memory:", marks=pytest.mark.slow)])
+@pytest.fixture(params=STORES)
 async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:
     return await start(CONFIG.replace("STORE", request.param), state_dir=str(tmp_path))
-
-
-async def ask(running: Running, model: str = "chat", said: Any = "Hi", **more: Any) -> tuple[int, Any]:
-    headers = more.pop("headers", {})
-    async with running.post("/v1/responses", {"model": model, "input": said} | more, headers=headers) as answer:
-        return answer.status, await answer.json()
-
-
-async def ask_stream(running: Running, model: str, **more: Any) -> Any:
-    """Request a stream and check its grammar; return (what it told, the final response)."""
-    async with running.post("/v1/responses", {"model": model, "input": "Hi", "stream": True} | more) as answer:
-        assert answer.status == 200
-        return read_responses(await answer.read())
-
-
-async def call(running: Running, method: str, path: str, **more: Any) -> tuple[int, Any]:
-    async with running.session.request(method, f"{running.url}/v1/responses/{path}", **more) as answer:
-        return answer.status, await answer.json()
-
-
-def turns(sent: dict[str, Any]) -> list[str]:
-    """Return the texts that an upstream was sent, in order."""
-    found = []
-    for message in sent.get("messages") or sent["input"]:
-        content = message["content"]
-        found.append(content if isinstance(content, str) else content[0]["text"])
-    return found
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -319,7 +274,10 @@ async def test_ids_that_repeat_are_paged_all_the_same(running: Running) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_what_a_client_did_not_wait_for_is_kept(running: Running, provider: Providers, model: str) -> None:
-    """A stream whose client leaves is stored as incomplete, as far as it went (TRANSLATION.md 7.12)."""
+    """A stream whose client leaves is stored as incomplete, as far as it went.
+
+    See docs/wire/streaming.md#client-disconnect.
+    """
     provider(MODELS[model]).will(reply="parallel_tools", pace=0.03)
     body = {"model": model, "input": "Hi", "stream": True}
     async with running.post("/v1/responses", body) as answer:

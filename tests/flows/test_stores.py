@@ -18,7 +18,7 @@ from gateway.store.protocol import StoreState
 from gateway.store.sqlite import SqliteResponses
 from tests.conftest import Provider, Start, eventually
 from tests.flows.processes import Run, free_port
-from tests.flows.test_stored import CONFIG, ask, call, turns
+from tests.flows.stored import CONFIG, ask, call, turns
 from tests.store.redis_server import Redis, server, with_redis
 
 __all__ = ["server"]
@@ -36,14 +36,14 @@ async def test_a_full_disk_costs_the_storing_only(
     watched = running.gateway.responses
     store = watched.store
     assert isinstance(store, SqliteResponses)
-    await store._write(store._change, "PRAGMA max_page_count=1", ())
+    store.writing.execute("PRAGMA max_page_count=1")
     big = "x" * 100_000
     status, error = await ask(running, said=big, store=True)
     assert (status, error["error"]["code"]) == (507, "insufficient_storage")
     status, said = await ask(running, said=big)
     assert status == 200 and said["store"] is False
     asked = len(provider("oai").seen)
-    await store._write(store._change, "PRAGMA max_page_count=1", ())
+    store.writing.execute("PRAGMA max_page_count=1")
     monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
     await asyncio.sleep(watched_store.REST_S + 0.1)
     status, error = await ask(running, said=big, store=True)
@@ -54,7 +54,7 @@ async def test_a_full_disk_costs_the_storing_only(
     async with running.post("/v1/responses", {"model": "chat", "input": big, "stream": True}) as answer:
         assert b'"store":false' in (await answer.read()).split(b"\n\n")[-2]
     assert (await call(running, "GET", kept["id"]))[0] == 200
-    await store._write(store._change, "PRAGMA max_page_count=1000000", ())
+    store.writing.execute("PRAGMA max_page_count=1000000")
     await _until_ok(lambda: ask(running, said=big, store=True))
     assert [line["state"] for line in running.log if line["event"] == "store"] == ["full", "ok"]
 

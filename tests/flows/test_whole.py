@@ -134,7 +134,10 @@ async def test_usage_is_counted_in_disjoint_parts(running: Running) -> None:
     line = running.exchanges[-1]
     assert (line["input"], line["cache_read"], line["output"]) == (8, 4, 9)
     assert line["alias"] == "both" and line["provider"] == "one" and line["outcome"] == "ok"
-    assert 'gateway_tokens_total{part="cache_read",provider="one"} 4.0' in running.gateway.telemetry.metrics.expose().decode()
+    assert (
+        'gateway_tokens_total{part="cache_read",provider="one"} 4.0'
+        in running.gateway.telemetry.metrics.expose().decode()
+    )
 
 
 async def test_an_empty_reply_is_asked_of_another_target_once(

@@ -74,11 +74,14 @@ def test_full_buckets_are_forgotten() -> None:
     buckets = Buckets()
     for number in range(SWEEP_AT + 1):
         buckets.take([Bucket(f"b{number}", 100.0, 10, 10)], float(number))
-    assert len(buckets._full_at) < SWEEP_AT
+    assert len(buckets) < SWEEP_AT
 
 
 def test_a_class_replaces_the_default_and_a_keys_limits_the_common_ones() -> None:
-    """A class replaces the default, and a key's limits replace the common ones (PRODUCT.md sections 4 and 9)."""
+    """A class replaces the default, and a key's limits replace the common ones.
+
+    See docs/endpoints.md#model-names and docs/endpoints.md#rate-limit-headers.
+    """
     common = {"default": Limit(Rate(60, 60.0), burst=10), "chat": Limit(Rate(20, 60.0))}
     own = {"default": Limit(Rate(5, 1.0))}
     book = ChargeBook(Limits(key=common, address=common))
@@ -101,7 +104,7 @@ def test_a_limit_without_requests_charges_nothing() -> None:
     book = ChargeBook(Limits(address={"default": Limit()}))
     for number in range(SWEEP_AT + 10):
         assert not book.charges("", None, str(number), "chat")
-    assert len(book._made) <= SWEEP_AT
+    assert len(book) <= SWEEP_AT
 
 
 def test_headers_say_the_limit_in_both_vocabularies() -> None:
@@ -121,7 +124,7 @@ def test_headers_say_the_limit_in_both_vocabularies() -> None:
     ("seconds", "text"), [(0.0, "0ms"), (0.0115, "12ms"), (1.0, "1s"), (59.2, "1m0s"), (360, "6m0s"), (3661, "1h1m1s")]
 )
 def test_durations_are_written_as_openai_does(seconds: float, text: str) -> None:
-    """Durations are written like `1s`, `6m0s` and `12ms` (TRANSLATION.md section 10)."""
+    """Durations are written like `1s`, `6m0s` and `12ms` (docs/wire/rate-limits.md)."""
     assert write_duration(seconds) == text
 
 

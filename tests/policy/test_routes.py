@@ -1,4 +1,4 @@
-"""Resolving a model's name to its targets, in the order of PRODUCT.md section 4."""
+"""Resolving a model's name to its targets, in the order of docs/endpoints.md#model-names."""
 
 from collections import Counter
 from random import Random

@@ -48,7 +48,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept == [2, 3, 4]
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     reasoning_memory.remember("a", 0.0, [ToolCall("big", "f", "")], [Reasoning(("x" * 200,))])
-    assert reasoning_memory._size == 0 and not reasoning_memory._entries
+    assert reasoning_memory.size == 0 and len(reasoning_memory) == 0
 
 
 def declined(message: str, param: str | None = None, fault: Fault = Fault.CALLER) -> Declined:

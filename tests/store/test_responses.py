@@ -148,9 +148,9 @@ async def test_a_chain_is_bounded(store: Any) -> None:
     for number in range(MAX_LINKS + 1):  # each stays hidden until the last one is deleted
         assert await store.delete("a", f"resp_n{number}", 1001)
     if isinstance(store, MemoryResponses):
-        assert list(store._kept["a"]) == ["resp_1", "resp_2"]
+        assert len(store) == 2
     if isinstance(store, SqliteResponses):
-        assert await store._read("SELECT count(*) FROM responses", ()) == [(2,)]
+        assert store.writing.execute("SELECT count(*) FROM responses").fetchone() == (2,)
 
 
 async def test_nothing_stands_on_what_is_gone(store: Any) -> None:
@@ -201,6 +201,7 @@ async def test_the_oldest_of_who_has_most_go_first() -> None:
     assert await store.get("a", "resp_big", 1001) is not None, "the newest is always kept"
 
 
+@pytest.mark.slow
 @with_redis
 async def test_items_live_as_long_as_their_response(opened: Open, server: Redis) -> None:
     """In Redis items expire with their response, and an expired child does not keep its deleted parent."""

@@ -137,7 +137,7 @@ async def test_a_late_head_is_a_timeout(client: HttpClient, serve: Callable[[Scr
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
         if number == 1:
-            await asyncio.sleep(0.3)
+            await reader.read()  # until the client has closed the connection
         writer.write(OK)
 
     url = await serve(script)
@@ -237,7 +237,7 @@ async def test_an_answer_before_the_request_was_sent_ends_the_connection(
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         await writer.drain()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.05)
 
     url = await serve(script)
     reply = await ask(client, url, b"x" * 30_000_000)

@@ -47,7 +47,7 @@ def frames_of(stream: bytes) -> list[tuple[str, str]]:
 
 
 def read_chat(stream: bytes, wants_usage: bool = False) -> Told:
-    """Read a chat stream; assert the rules of TRANSLATION.md 7.4."""
+    """Read a chat stream; assert the rules of docs/wire/streaming.md#chat-writer-event-order."""
     told, frames = Told(), frames_of(stream)
     assert frames and frames[-1] == ("", "[DONE]")
     arguments: list[list[str]] = []
@@ -111,7 +111,7 @@ _DELTAS |= {"tool_use": {"input_json_delta"}}
 
 
 def read_messages(stream: bytes) -> Told:
-    """Read a Messages stream; assert the rules of TRANSLATION.md 7.5."""
+    """Read a Messages stream; assert the rules of docs/wire/streaming.md#messages-writer-event-order."""
     told, frames = Told(), frames_of(stream)
     events = []
     for event, data in frames:
@@ -186,7 +186,8 @@ def _end_block(opened: dict[str, Any], told: Told) -> None:
 
 
 def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
-    """Read a Responses stream; return (its content, the final object). Assert TRANSLATION.md 7.6.
+    """Read a Responses stream; return (its content, the final object). Assert
+    docs/wire/streaming.md#responses-writer-event-order.
 
     `response.created` comes first and all events have one response id (EC-216); a part is added before its text
     (EC-217); an item keeps its call_id (EC-219); output indices are dense and the final output is the items that were

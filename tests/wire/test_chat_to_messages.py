@@ -561,7 +561,10 @@ def test_deep_nesting_is_refused_not_a_crash() -> None:
 
 
 def test_a_prefill_and_thinking_do_not_go_together() -> None:
-    """A prefill drops the thinking, and ours is not added behind the client's (TRANSLATION.md 4.2 step 7)."""
+    """A prefill drops the thinking, and ours is not added behind the client's.
+
+    See docs/wire/conversation.md#turn-order step 7.
+    """
     begun = [HI, {"role": "assistant", "content": "Sure:"}]
     out, drops = sent(CLAUDE_45, messages=begun, reasoning_effort="high")
     assert "thinking" not in out and "thinking" in drops

@@ -53,7 +53,7 @@ def fragment(arguments: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def test_the_golden_transcript_of_interleaved_calls() -> None:
-    """Interleaved calls become blocks one after the other (TRANSLATION.md Appendix A1). (EC-182)"""
+    """Interleaved calls become blocks one after the other (docs/wire/transcripts.md). (EC-182)"""
     told = claude(
         chunk(role="assistant", content="Let me check."),
         tools(fragment("", index=0, id="call_a", name="f")),
@@ -77,7 +77,7 @@ def test_the_golden_transcript_of_interleaved_calls() -> None:
 
 
 def test_the_golden_transcript_of_thinking() -> None:
-    """Thinking, text, a call and their usage reach a chat client (TRANSLATION.md Appendix A2). (EC-150)"""
+    """Thinking, text, a call and their usage reach a chat client (docs/wire/transcripts.md). (EC-150)"""
     usage: dict[str, Any] = {
         "input_tokens": 5,
         "cache_read_input_tokens": 10,
@@ -717,7 +717,7 @@ def test_odd_types_are_the_providers_fault(odd: Any) -> None:
 
 
 def test_an_error_beside_choices_is_an_error() -> None:
-    """An `error` beside choices of a whole reply raises Declined (TRANSLATION.md 8.4)."""
+    """An `error` beside choices of a whole reply raises Declined (docs/wire/errors.md#errors-inside-http-200)."""
     assert CHAT.upstream is not None
     said = {"choices": [{"message": None}], "error": {"message": "m", "code": 429}}
     with pytest.raises(Declined) as raised:
@@ -737,7 +737,7 @@ def test_numbers_of_a_whole_reply_stay_as_they_were() -> None:
 
 
 def test_only_the_first_choice_of_several() -> None:
-    """Of several choices only the one with index 0 is used, in any order (TRANSLATION.md 6.1)."""
+    """Of several choices only the one with index 0 is used, in any order (docs/wire/replies.md#content)."""
     two = {"choices": [{"index": 1, "delta": {"content": "B"}}, {"index": 0, "delta": {"content": "A"}}]}
     assert claude(b"data: " + json.dumps(two).encode() + b"\n\n", STOP).text == "A"
     assert CHAT.upstream is not None

@@ -71,7 +71,7 @@ REPLIES = st.builds(
 
 @given(REPLIES)
 def test_folding_is_unfolding_backwards(reply: Reply) -> None:
-    """Folding the events of a reply gives the same reply (HOUSE.md section 5)."""
+    """Folding the events of a reply gives the same reply (docs/design.md#the-fold-law)."""
     assert fold(unfold(reply)) == reply
 
 

@@ -115,7 +115,7 @@ def test_effort(more: dict[str, Any], wanted: str | None) -> None:
     ],
 )
 def test_knobs(knob: str, on: dict[str, Any], off: dict[str, Any]) -> None:
-    """Thinking on and off is written with the profile's own member (TRANSLATION.md 3.6). (EC-61)"""
+    """Thinking on and off is written with the profile's own member (docs/wire/requests.md#reasoning-controls). (EC-61)"""
     profile = Profile(knob=knob)
     base = set(sent(profile)[0])
     for thinking, wanted in (({"type": "enabled", "budget_tokens": 2000}, on), ({"type": "disabled"}, off)):

@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_message_is_found_in_every_shape(name: str) -> None:
-    """The message is found in every known shape of an error (TRANSLATION.md 8.1). (EC-243, EC-244)"""
+    """The message is found in every known shape of an error (docs/wire/errors.md#shapes). (EC-243, EC-244)"""
     body, message = SHAPES[name]
     assert said_in(msgspec.json.encode(body), 500).message == message
 
@@ -78,7 +78,7 @@ def test_a_plain_text_is_quoted_up_to_a_bound() -> None:
     ],
 )
 def test_status_and_words_decide_the_fault(status: int, error: dict[str, Any], fault: Fault) -> None:
-    """The status, code and words of an error decide its fault (TRANSLATION.md 9.1, first column)."""
+    """The status, code and words of an error decide its fault (docs/wire/retries.md#by-failure, first column)."""
     body = msgspec.json.encode({"error": error})
     assert read_declined("openai_chat", status, {}, body, NOW).fault is fault
 
@@ -95,7 +95,10 @@ def test_status_and_words_decide_the_fault(status: int, error: dict[str, Any], f
     ],
 )
 def test_an_error_inside_a_200_has_the_status_that_it_names(error: Any, status: int) -> None:
-    """An error in a 200 has the status that its code or type stands for (TRANSLATION.md 8.4)."""
+    """An error in a 200 has the status that its code or type stands for.
+
+    See docs/wire/errors.md#errors-inside-http-200.
+    """
     assert read_inner("openai_chat", error).status == status
 
 

@@ -49,7 +49,7 @@ def make_plan(
 
 
 def _needs_other(source: SourceRequest, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
-    """Whether a model refuses in Chat what it takes in Responses (TRANSLATION.md section 0, 2)."""
+    """Whether a model refuses in Chat what it takes in Responses (docs/wire/pitfalls.md, docs/wire/http.md)."""
     is_fixed = not source.mode.translates or source.dialect.client is None
     if is_fixed or _LEFT_FOR[upstream.name] not in provider.speaks:
         return False

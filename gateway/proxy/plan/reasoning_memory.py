@@ -1,7 +1,7 @@
 """Remembers for an hour what a provider wants back with a tool call, for clients that do not send it.
 
 Plain loops over Chat drop reasoning; Claude, Gemini and DeepSeek refuse the next turn without it
-(TRANSLATION.md 4.5). Bounded in entries and in bytes; the oldest go first.
+(docs/wire/conversation.md#reasoning-round-trip). Bounded in entries and in bytes; the oldest go first.
 """
 
 from collections import OrderedDict
@@ -30,7 +30,11 @@ class ReasoningMemory:
     """By (owner, id of the call): one client's calls are nobody else's."""
 
     _entries: OrderedDict[tuple[str, str], _Entry] = field(factory=OrderedDict, init=False)
-    _size: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+
+    def __len__(self) -> int:
+        """Return the number of calls that are remembered."""
+        return len(self._entries)
 
     def remember(self, owner: str, now: float, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
         """Remember the thoughts that stood before `calls`."""
@@ -39,8 +43,8 @@ class ReasoningMemory:
         for call in calls:
             self._drop((owner, call.id))
             self._entries[owner, call.id] = _Entry(now + TTL, kept, call.extra, size + 200)
-            self._size += size + 200
-        while self._entries and (len(self._entries) > MAX_ENTRIES or self._size > MAX_BYTES):
+            self.size += size + 200
+        while self._entries and (len(self._entries) > MAX_ENTRIES or self.size > MAX_BYTES):
             self._drop(next(iter(self._entries)))
 
     def restore(self, owner: str, now: float, request: Request) -> None:
@@ -64,4 +68,4 @@ class ReasoningMemory:
 
     def _drop(self, place: tuple[str, str]) -> None:
         if (entry := self._entries.pop(place, None)) is not None:
-            self._size -= entry.size
+            self.size -= entry.size

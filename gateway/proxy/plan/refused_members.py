@@ -1,7 +1,7 @@
 """Learns which optional members a model refuses: one repaired retry, remembered for an hour.
 
 Only members that the gateway put there or may leave out, never what changes the meaning of the answer
-(TRANSLATION.md 15).
+(docs/wire/providers.md#capability-profile).
 """
 
 import re

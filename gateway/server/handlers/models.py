@@ -32,7 +32,7 @@ class Listing:
     display_name: str
 
     def openai(self) -> dict[str, Any]:
-        """OpenAI's shape, with what seeds 000 and 001 add to it."""
+        """OpenAI's shape, with `context_length`, `capabilities` and the older `permission`, `root`, `parent`."""
         return {
             "id": self.id,
             "object": "model",
@@ -186,7 +186,7 @@ def _unix(text: Any) -> int:
 
 
 def _shape(request: web.Request) -> str:
-    """PRODUCT.md section 7: the query, the path, then the signs of an Anthropic SDK."""
+    """docs/endpoints.md#model-lists: the query, the path, then the signs of an Anthropic SDK."""
     shape = request.query.get("format")
     if shape is not None:
         if shape not in FORMATS:

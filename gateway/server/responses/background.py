@@ -1,4 +1,4 @@
-"""Responses that run on without their client: started, followed, cancelled (TRANSLATION.md 12.6).
+"""Responses that run on without their client: started, followed, cancelled (docs/wire/responses.md#background).
 
 A run is an exchange of its own whose stream goes into an event log that clients follow. Whether it still runs is
 what its row in the store says: a *lease*, a moment until which somebody has promised to be at work. The gateway

@@ -35,6 +35,11 @@ class EventLog:
     _more: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     @property
+    def data(self) -> bytes:
+        """All frames so far."""
+        return b"".join(frame for _, frame in self._frames)
+
+    @property
     def is_begun(self) -> bool:
         """Whether anything was said."""
         return bool(self._frames)

@@ -1,4 +1,4 @@
-"""Writes errors in the format of Messages: the type follows from the status, overload is 529 (TRANSLATION.md 8)."""
+"""Writes errors in the format of Messages: the type follows from the status, overload is 529 (docs/wire/errors.md)."""
 
 from typing import Any
 

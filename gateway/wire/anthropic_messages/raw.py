@@ -54,7 +54,9 @@ _SAID = msgspec.json.Decoder(_Said)
 
 @define
 class MessagesWatch(Watch):
-    """Watches a Messages stream, and holds its beginning: some upstreams begin twice (7.10).
+    """Watches a Messages stream, and holds its beginning: some upstreams begin twice.
+
+    See docs/wire/streaming.md#reading-a-messages-stream.
 
     Such an upstream sends `message_start`, and then a second one with the reply. Anthropic's Node SDK raises at the
     second. So `feed` returns nothing until the first content or a stop reason has come: it keeps the frames. A second

@@ -1,4 +1,4 @@
-"""Reads the conversation of a Messages request (TRANSLATION.md 4)."""
+"""Reads the conversation of a Messages request (docs/wire/conversation.md)."""
 
 from collections.abc import Collection, Iterator
 

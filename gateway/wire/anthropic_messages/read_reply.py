@@ -1,4 +1,4 @@
-"""Reads replies of Messages upstreams, whole and streamed (TRANSLATION.md 7.10)."""
+"""Reads replies of Messages upstreams, whole and streamed (docs/wire/streaming.md#reading-a-messages-stream)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

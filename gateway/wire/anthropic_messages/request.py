@@ -1,4 +1,4 @@
-"""Messages requests: read from a client, written for an upstream (TRANSLATION.md 3)."""
+"""Messages requests: read from a client, written for an upstream (docs/wire/requests.md)."""
 
 from typing import Any
 
@@ -132,7 +132,9 @@ def _instruction(form: Format) -> Text:
 def _write_format(
     request: Request, tools: dict[str, Any], thinks: bool, memo: Memo, profile: Profile
 ) -> dict[str, Any]:
-    """Write structured output: by schema, by a forced tool on old models, else by an instruction (3.5).
+    """Write structured output: by schema, by a forced tool on old models, else by an instruction.
+
+    See docs/wire/requests.md#structured-output.
 
     Returns the members of `output_config`. `write_request` takes three others out of them: `instruct` (an
     instruction is added to the system texts), `prefill` (the beginning of the answer) and `tools` (the members that
@@ -159,7 +161,10 @@ def _write_format(
 
 
 def _write_sampling(request: Request, setting: Setting, thinks: bool, memo: Memo) -> dict[str, Any]:
-    """Write temperature, top_p and top_k if the model and the `anthropic-version` still take them (3.2)."""
+    """Write temperature, top_p and top_k if the model and the `anthropic-version` still take them.
+
+    See docs/wire/requests.md#sampling.
+    """
     sampling = request.sampling
     given = {
         name: value for name in ("temperature", "top_p", "top_k") if (value := getattr(sampling, name)) is not None
@@ -187,7 +192,10 @@ def _is_taken_thinking(name: str, value: float) -> bool:
 
 
 def _write_stops(request: Request, memo: Memo) -> dict[str, Any]:
-    """Write the stop sequences, without those of white space only, which Anthropic refuses (3.3)."""
+    """Write the stop sequences, without those of white space only, which Anthropic refuses.
+
+    See docs/wire/requests.md#stop-sequences.
+    """
     stops = [stop for stop in request.stops if stop.strip()]
     if len(stops) < len(request.stops):
         memo.drops.add("stop")
@@ -211,7 +219,7 @@ def _write_identity(request: Request, memo: Memo) -> dict[str, Any]:
 def _write_cache(
     request: Request, payload: Conversation, tools: dict[str, Any], memo: Memo, profile: Profile
 ) -> dict[str, Any]:
-    """Keep the last four cache breakpoints, as Anthropic takes no more (3.8).
+    """Keep the last four cache breakpoints, as Anthropic takes no more (docs/wire/requests.md#prompt-caching).
 
     If there are none and the profile allows it, return a `cache_control` for the top of the request: Anthropic then
     sets a breakpoint itself.

@@ -1,4 +1,7 @@
-"""Reads and writes the reasoning controls of Messages: budgets, adaptive thinking, effort (TRANSLATION.md 3.6)."""
+"""Reads and writes the reasoning controls of Messages: budgets, adaptive thinking, effort.
+
+See docs/wire/requests.md#reasoning-controls.
+"""
 
 from collections.abc import Mapping
 from typing import Any

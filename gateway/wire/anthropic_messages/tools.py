@@ -1,4 +1,4 @@
-"""Reads and writes the tools of Messages requests, and the choice among them (TRANSLATION.md 5)."""
+"""Reads and writes the tools of Messages requests, and the choice among them (docs/wire/tools.md)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -141,7 +141,10 @@ def _write_search(tool: Tool) -> dict[str, Any]:
 
 
 def write_cache(ttl: str | None) -> dict[str, Any]:
-    """Write a cache breakpoint. OpenAI's times become the nearest that Anthropic has (TRANSLATION.md 3.8)."""
+    """Write a cache breakpoint. OpenAI's times become the nearest that Anthropic has.
+
+    See docs/wire/requests.md#prompt-caching.
+    """
     found = {"1h": "1h", "12h": "1h", "5m": "5m"}.get(ttl or "")
     return {"type": "ephemeral", **({"ttl": found} if found else {})}
 

@@ -1,4 +1,4 @@
-"""Reads and writes the token counts of Messages, whose parts are disjoint as in Usage (TRANSLATION.md 6.3)."""
+"""Reads and writes the token counts of Messages, whose parts are disjoint as in Usage (docs/wire/replies.md#usage)."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Writes a neutral conversation as `system` and `messages` (TRANSLATION.md 4.1 and 4.2)."""
+"""Writes a neutral conversation as `system` and `messages`.
+
+See docs/wire/conversation.md#system-and-developer-text, docs/wire/conversation.md#turn-order.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Writes replies for Messages clients: whole, and as the events of a stream (TRANSLATION.md 6 and 7.5)."""
+"""Writes replies for Messages clients: whole, and as the events of a stream.
+
+See docs/wire/replies.md, docs/wire/streaming.md#messages-writer-event-order.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,1 +1,4 @@
-"""Reads and writes bytes: JSON bodies, forms, SSE frames, compression. Knows no dialect's requests or replies."""
+"""Bytes: JSON bodies with members edited in place, multipart, event streams, compression, lenient JSON.
+
+Knows no dialect and nothing of models. May import `errors`.
+"""

@@ -2,7 +2,7 @@
 
 The arguments of a tool call are streamed as fragments of JSON text. The sequencer has to know when the
 arguments of a call are complete, and Anthropic's SDKs raise if all fragments together are not a JSON object
-(TRANSLATION.md 7.5).
+(docs/wire/streaming.md#messages-writer-event-order).
 """
 
 from enum import Enum

@@ -12,7 +12,7 @@ from attrs import define, field
 from gateway.errors import Unreadable
 from gateway.wire.codec.sse import read_frame
 
-# So many unreadable frames in a row end the stream with an error (TRANSLATION.md 7.1.7).
+# So many unreadable frames in a row end the stream with an error (docs/wire/streaming.md#reading-sse-from-upstreams).
 MAX_JUNK = 3
 _QUIET = (b"", b"[DONE]")
 

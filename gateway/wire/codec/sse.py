@@ -1,7 +1,8 @@
 """Server-sent events: cuts bytes into whole frames, reads a frame and writes one.
 
-A frame is the bytes of one event with the empty line that ends it, so that a frame is forwarded byte for byte.
-Rules: the HTML standard's event stream format, and TRANSLATION.md 7.1 for how providers deviate from it.
+A frame is the bytes of one event with the empty line that ends it, so that a frame is forwarded byte for byte. Rules:
+the HTML standard's event stream format, and docs/wire/streaming.md#reading-sse-from-upstreams for how providers
+deviate from it.
 """
 
 import re

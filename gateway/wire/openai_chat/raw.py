@@ -107,8 +107,9 @@ def _delta_oddly(payload: Any) -> Delta | None:
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Return the members of a raw request that the gateway replaces.
 
-    A stream has to send its usage, because the gateway counts tokens (TRANSLATION.md 3.4). Reasoning members are taken
-    out of the history if the upstream forbids them: the gateway added them to earlier replies.
+    A stream has to send its usage, because the gateway counts tokens (docs/wire/requests.md#streaming-flags).
+    Reasoning members are taken out of the history if the upstream forbids them: the gateway added them to earlier
+    replies.
     """
     members: dict[str, bytes] = {}
     if profile.stream_options and body.flag("stream"):
@@ -207,7 +208,7 @@ class ChatWatch(Watch):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the finished reply says nothing at all (TRANSLATION.md 8.4)."""
+        """Whether the finished reply says nothing at all (docs/wire/errors.md#errors-inside-http-200)."""
         return not self.has_content and self._last_finish == "stop" and not (self.usage and self.usage.output)
 
     def passes(self, chunk: bytes) -> bool:
@@ -278,7 +279,10 @@ class ChatWatch(Watch):
 
 
 def _without_id(frame: bytes) -> bytes:
-    """Take the `id:` lines out of a frame: with one, openai-python breaks at the next comment (7.3)."""
+    """Take the `id:` lines out of a frame: with one, openai-python breaks at the next comment.
+
+    See docs/wire/streaming.md#what-the-official-sdk-helpers-require.
+    """
     lines = frame.splitlines(keepends=True)
     if not any(line.startswith(b"id:") for line in lines):
         return frame

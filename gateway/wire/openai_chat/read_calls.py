@@ -1,4 +1,6 @@
-"""Tells the tool calls of a Chat stream apart: by index, by id, or by neither (TRANSLATION.md 7.9).
+"""Tells the tool calls of a Chat stream apart: by index, by id, or by neither.
+
+See docs/wire/streaming.md#reading-a-chat-stream.
 
 A stream sends a tool call in fragments. OpenAI gives each call an `index`, and every fragment repeats it. Some
 compatible servers give all calls the index 0, some send an id only, some neither. So there is one slot for each call,

@@ -1,4 +1,4 @@
-"""Reads the conversation of a Chat request (TRANSLATION.md 4)."""
+"""Reads the conversation of a Chat request (docs/wire/conversation.md)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,7 @@
-"""Reads replies of Chat upstreams, whole and streamed, with the oddities of compatible servers (7.9)."""
+"""Reads replies of Chat upstreams, whole and streamed, with the oddities of compatible servers.
+
+See docs/wire/streaming.md#reading-a-chat-stream.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Chat requests: read from a client, written for an upstream (TRANSLATION.md 3)."""
+"""Chat requests: read from a client, written for an upstream (docs/wire/requests.md)."""
 
 import re
 from collections.abc import Mapping
@@ -213,7 +213,10 @@ def _write_format(request: Request, members: Mapping[str, Any], memo: Memo, prof
 
 
 def _write_thinking(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
-    """Write the reasoning setting into the member that the server has for it (TRANSLATION.md 3.6)."""
+    """Write the reasoning setting into the member that the server has for it.
+
+    See docs/wire/requests.md#reasoning-controls.
+    """
     thinking = request.thinking
     if thinking.mode is None and thinking.effort is None:
         return {}

@@ -1,7 +1,8 @@
 """Repairs a raw Chat stream for strict Chat clients, and keeps everything else in it.
 
-For servers whose presets say so (`normalize`): OpenRouter, Azure, Mistral and others repeat roles and ids, send
-their usage early, number calls from one, or write lists where SDKs want text (TRANSLATION.md 7.3 and 17).
+For servers whose presets say so (`normalize`): OpenRouter, Azure, Mistral and others repeat roles and ids, send their
+usage early, number calls from one, or write lists where SDKs want text
+(docs/wire/streaming.md#what-the-official-sdk-helpers-require, docs/wire/directions.md).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Reads and writes the tools of Chat requests, and the choice among them (TRANSLATION.md 5)."""
+"""Reads and writes the tools of Chat requests, and the choice among them (docs/wire/tools.md)."""
 
 from collections.abc import Iterator
 from typing import Any

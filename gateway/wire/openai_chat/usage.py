@@ -34,7 +34,9 @@ _NO_PROMPT, _NO_COMPLETION = _PromptDetails(), _CompletionDetails()
 
 
 def usage_of(payload: ChatUsage | None) -> Usage | None:
-    """Split the counts into the disjoint parts of the neutral Usage (TRANSLATION.md 6.3); None if there are no counts.
+    """Split the counts into the disjoint parts of the neutral Usage; None if there are no counts.
+
+    See docs/wire/replies.md#usage.
 
     `prompt_tokens` includes the tokens that were read from and written to the cache; `Usage.input` does not.
     """

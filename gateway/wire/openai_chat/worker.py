@@ -1,4 +1,4 @@
-"""Writes the errors of `/chat`: a flat object with a timestamp (the DeepSeek worker's dialect, seed 002)."""
+"""Writes the errors of `/chat`: a flat object with a timestamp (docs/endpoints.md#the-worker-path)."""
 
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ WORDS = {
 
 
 def write_worker_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
-    """Write (status, body). A wrong method (405) becomes a 404 here (PRODUCT.md section 3)."""
+    """Write (status, body). A wrong method (405) becomes a 404 here (docs/endpoints.md)."""
     status = 404 if error.status == 405 else error.status
     payload = {
         "error": WORDS.get(status, "internal_error"),

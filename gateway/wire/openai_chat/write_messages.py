@@ -1,4 +1,4 @@
-"""Writes a neutral conversation as Chat messages (TRANSLATION.md 4)."""
+"""Writes a neutral conversation as Chat messages (docs/wire/conversation.md)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Writes replies for Chat clients: whole, and as the chunks of a stream (TRANSLATION.md 6 and 7.4)."""
+"""Writes replies for Chat clients: whole, and as the chunks of a stream.
+
+See docs/wire/replies.md, docs/wire/streaming.md#chat-writer-event-order.
+"""
 
 from typing import Any
 
@@ -49,7 +52,8 @@ _FINISH = {
 # Anthropic's tiers in OpenAI's words.
 _TIERS = {"standard": "default", "batch": "default"}
 _json = msgspec.json.Encoder().encode
-# Put between two texts if a tool that the provider ran stands between them (TRANSLATION.md 7.10).
+# Put between two texts if a tool that the provider ran stands between them
+# (docs/wire/streaming.md#reading-a-messages-stream).
 _GAP = "\n\n"
 
 
@@ -101,7 +105,10 @@ def _message(reply: Reply, memo: Memo) -> dict[str, Any]:
 
 
 def _join(blocks: tuple[Block, ...]) -> tuple[str, list[dict[str, Any]]]:
-    """Join all texts; return (content, annotations). Ranges of annotations are in code points (TRANSLATION.md 6.4)."""
+    """Join all texts; return (content, annotations). Ranges of annotations are in code points.
+
+    See docs/wire/replies.md#citations.
+    """
     joined, annotations, is_behind_tool = "", [], False
     for block in blocks:
         if isinstance(block, Opaque):

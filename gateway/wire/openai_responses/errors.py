@@ -1,4 +1,7 @@
-"""Writes the end of a failed Responses stream: an `error` event, then `response.failed` (TRANSLATION.md 7.8)."""
+"""Writes the end of a failed Responses stream: an `error` event, then `response.failed`.
+
+See docs/wire/streaming.md#errors-inside-a-stream.
+"""
 
 from typing import Any
 

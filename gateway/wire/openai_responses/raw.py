@@ -154,7 +154,10 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
 
 
 def _renamed(item: Any) -> Any:
-    """Return an item, without its `id` if that is not a valid id of OpenAI (TRANSLATION.md 12.5)."""
+    """Return an item, without its `id` if that is not a valid id of OpenAI.
+
+    See docs/wire/responses.md#input-normalisation.
+    """
     name = item.get("id") if isinstance(item, dict) else None
     if not isinstance(name, str) or item.get("type") == "item_reference":
         return item

@@ -1,4 +1,7 @@
-"""Reads the items of a Responses request as a neutral conversation (TRANSLATION.md 4, 5.5 and 12.5)."""
+"""Reads the items of a Responses request as a neutral conversation.
+
+See docs/wire/conversation.md, docs/wire/tools.md#codex-built-ins, docs/wire/responses.md#input-normalisation.
+"""
 
 from collections.abc import Iterator
 
@@ -54,7 +57,7 @@ class Conversation:
 
     @property
     def turns(self) -> list[Turn]:
-        """The turns so far; consecutive items of one role are one turn (5.2)."""
+        """The turns so far; consecutive items of one role are one turn (docs/wire/tools.md#calls-in-history)."""
         return [Turn(role, tuple(blocks)) for role, blocks in self._sides]
 
     def read(self, item: Node, raw: msgspec.Raw) -> None:
@@ -178,7 +181,10 @@ def _call(item: Node, kind: str) -> ToolCall:
 
 
 def _emulated(item: Node, kind: str) -> ToolCall:
-    """Read a call of a built-in tool as a call of the function that other models get for it (5.5)."""
+    """Read a call of a built-in tool as a call of the function that other models get for it.
+
+    See docs/wire/tools.md#codex-built-ins.
+    """
     name = "operation" if kind == "apply_patch_call" else "action"
     given = item.mapping(name) or {}
     arguments = {"operation": given} if name == "operation" else {k: v for k, v in given.items() if k != "type"}

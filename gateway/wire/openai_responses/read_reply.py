@@ -1,4 +1,4 @@
-"""Reads replies of Responses upstreams, whole and streamed (TRANSLATION.md 7.11)."""
+"""Reads replies of Responses upstreams, whole and streamed (docs/wire/streaming.md#reading-a-responses-stream)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

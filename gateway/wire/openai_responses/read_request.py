@@ -1,4 +1,4 @@
-"""Reads Responses requests from clients (TRANSLATION.md 3)."""
+"""Reads Responses requests from clients (docs/wire/requests.md)."""
 
 from typing import Any
 
@@ -26,7 +26,8 @@ INCLUDABLE = frozenset(
     }
 )  # fmt: skip
 _STRINGS = {"type": "array", "items": {"type": "string"}}
-# Built-in tools that the client runs, as functions for models that do not know them (5.5).
+# Built-in tools that the client runs, as functions for models that do not know them
+# (docs/wire/tools.md#codex-built-ins).
 # Name -> (description, properties of the parameters, required ones).
 _BUILTIN: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "local_shell": (

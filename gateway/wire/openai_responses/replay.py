@@ -1,4 +1,7 @@
-"""Writes a stored response as the stream of events that builds it (TRANSLATION.md 7.6)."""
+"""Writes a stored response as the stream of events that builds it.
+
+See docs/wire/streaming.md#responses-writer-event-order.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +34,7 @@ def replay(response: bytes, after: int = -1, last: int = -1) -> Iterator[bytes]:
 
 @define
 class _Replay:
-    """The events that build a response, in the order of TRANSLATION.md 7.6."""
+    """The events that build a response, in the order of docs/wire/streaming.md#responses-writer-event-order."""
 
     events: list[tuple[str, dict[str, Any]]] = field(factory=list, init=False)
 

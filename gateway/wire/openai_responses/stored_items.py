@@ -112,7 +112,7 @@ def anonymous(items: Sequence[Item]) -> list[Item]:
 
 
 def check_answered(items: Sequence[Item]) -> None:
-    """Raise BadRequest, in the words of the real API, if a call in the conversation has no output (EC 260)."""
+    """Raise BadRequest, in the words of the real API, if a call in the conversation has no output (EC-260)."""
     answered = {item.call_id for item in items if item.kind.endswith("_output")}
     for item in items:
         if item.kind in _CALLS and item.call_id not in answered:

@@ -1,4 +1,7 @@
-"""Writes tools and the tool choice for Responses upstreams: flat, and of more kinds than Chat's (TRANSLATION.md 5)."""
+"""Writes tools and the tool choice for Responses upstreams: flat, and of more kinds than Chat's.
+
+See docs/wire/tools.md.
+"""
 
 from typing import Any
 
@@ -39,7 +42,8 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
             strict = bool(tool.strict) and is_strict(parameters)
             if tool.strict and not strict:
                 memo.drops.add("tools.strict")
-            # `strict` is always sent: without it OpenAI tries strict mode, and optional members become required (5.1).
+            # `strict` is always sent: without it OpenAI tries strict mode, and optional members become required
+            # (docs/wire/tools.md#definitions).
             return {"type": "function", "name": name, **described, "parameters": parameters, "strict": strict}
         case "custom":
             form = {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else {}

@@ -1,4 +1,4 @@
-"""Reads and writes `usage` objects of Responses: counted as in Chat, with other names (TRANSLATION.md 6.3)."""
+"""Reads and writes `usage` objects of Responses: counted as in Chat, with other names (docs/wire/replies.md#usage)."""
 
 from typing import Any
 

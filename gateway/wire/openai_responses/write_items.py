@@ -1,4 +1,4 @@
-"""Writes a neutral conversation as Responses items (TRANSLATION.md 4 and 5.2)."""
+"""Writes a neutral conversation as Responses items (docs/wire/conversation.md, docs/wire/tools.md#calls-in-history)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -50,7 +50,9 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
     writer.custom |= {call.id for call in calls if call.kind == "custom"}
     for turn in turns:
         writer.write(turn)
-    if not writer.items:  # no messages: the instructions become the question (4.1)
+    if (
+        not writer.items
+    ):  # no messages: the instructions become the question (docs/wire/conversation.md#system-and-developer-text)
         writer.write_message("user", [Text(instructions or "(empty)")])
         instructions = None
     for part in writer.marked[:-_MAX_BREAKPOINTS]:
@@ -196,7 +198,10 @@ def _said(block: Text | Refusal) -> dict[str, Any]:
 
 
 def _thought(block: Reasoning) -> dict[str, Any]:
-    """Write a reasoning item, with its `id` only if OpenAI gave it one (4.5)."""
+    """Write a reasoning item, with its `id` only if OpenAI gave it one.
+
+    See docs/wire/conversation.md#reasoning-round-trip.
+    """
     item: dict[str, Any] = {"type": "reasoning"}
     if block.id and block.id.startswith("rs_"):
         item["id"] = block.id

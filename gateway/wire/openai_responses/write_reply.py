@@ -1,4 +1,7 @@
-"""Writes replies for Responses clients: the events of a stream, and the whole object they build (7.6)."""
+"""Writes replies for Responses clients: the events of a stream, and the whole object they build.
+
+See docs/wire/streaming.md#responses-writer-event-order.
+"""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Arguments of tool calls: JSON text in OpenAI's dialects, an object in Anthropic's, raw text for a freeform tool.
 
 If the model's text is a JSON object, it is kept character for character, so that large numbers and the order
-of members survive (TRANSLATION.md 5.2 and 5.4).
+of members survive (docs/wire/tools.md#calls-in-history, docs/wire/tools.md#freeform-tools).
 
 A freeform (`custom`) tool takes raw text, such as a patch, which only some upstreams support. For the others
 the gateway offers a function with one string parameter, `input`, and describes the grammar in words. In the

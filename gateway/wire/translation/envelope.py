@@ -5,7 +5,7 @@ Clients keep the conversation, so the reasoning has to travel through the client
 signature per thinking block, a Responses client one encrypted content per reasoning item; both return it
 unread. If the upstream speaks another dialect, the gateway puts an envelope in that place: all of the Reasoning
 block except a text that the client keeps anyway, compressed, behind a MAC. In the history of the next request
-the gateway opens the envelope and restores the block (TRANSLATION.md 4.5).
+the gateway opens the envelope and restores the block (docs/wire/conversation.md#reasoning-round-trip).
 
 The MAC covers the owner, so that an envelope opens only for the owner whose reply it was in. It does not
 encrypt: the content has either been shown to the client, or sealed by the provider.

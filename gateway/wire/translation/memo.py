@@ -14,7 +14,7 @@ from gateway.wire.translation.tokens import countable
 # Tokens. A longer whole reply is requested as a stream and put together here: otherwise the connection would be
 # silent for minutes.
 LONG_OUTPUT = 16_384
-# The first `anthropic-version` without sampling parameters (TRANSLATION.md section 0).
+# The first `anthropic-version` without sampling parameters (docs/wire/pitfalls.md).
 NO_SAMPLING_SINCE = "2026-10-21"
 
 

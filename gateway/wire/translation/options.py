@@ -1,6 +1,6 @@
 """Translates reasoning effort, the end user's identity, service tier and verbosity between dialects.
 
-Tables of TRANSLATION.md 3.6, 3.7 and 3.9.
+Tables of docs/wire/requests.md#reasoning-controls, docs/wire/requests.md#identity, docs/wire/requests.md#tier.
 """
 
 import hashlib

@@ -28,7 +28,10 @@ _UNIONS = ("oneOf", "anyOf", "allOf")
 
 
 def tool_parameters(schema: Any) -> dict[str, Any]:
-    """Rewrite a tool's parameters as every dialect takes them: an object with properties (TRANSLATION.md 5.1)."""
+    """Rewrite a tool's parameters as every dialect takes them: an object with properties.
+
+    See docs/wire/tools.md#definitions.
+    """
     if not isinstance(schema, dict) or not schema:
         return {"type": "object", "properties": {}}
     tidy = {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
@@ -69,7 +72,10 @@ def is_strict(schema: Any) -> bool:
 
 
 def for_structured_output(schema: Any) -> Any:
-    """Rewrite a schema for Anthropic's structured output; other constraints move into the description (3.5)."""
+    """Rewrite a schema for Anthropic's structured output; other constraints move into the description.
+
+    See docs/wire/requests.md#structured-output.
+    """
     if isinstance(schema, list):
         return [for_structured_output(one) for one in schema]
     if not isinstance(schema, dict):

@@ -2,8 +2,8 @@
 
 Chat upstreams interleave the fragments of several tool calls, and some alternate between reasoning and text. A
 Messages client accepts only one open block. So the first block is passed on as it comes, and the events of every
-other block wait in a list until the open one ends (TRANSLATION.md 7.9). Then the block that began next is opened,
-all its events are passed on, and it becomes the open one.
+other block wait in a list until the open one ends (docs/wire/streaming.md#reading-a-chat-stream). Then the block that
+began next is opened, all its events are passed on, and it becomes the open one.
 
 Chat does not say when a call has ended before the whole reply ends. A call is therefore closed as soon as its
 arguments are a complete JSON object and another block waits: without this, all calls but the first would come

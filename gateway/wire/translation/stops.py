@@ -10,7 +10,9 @@ from gateway.wire.neutral import Stop, StopReason, Text
 
 @define
 class StopFilter:
-    """Ends a reply before the first stop sequence in a text block, even one split between deltas (TRANSLATION.md 7.9).
+    """Ends a reply before the first stop sequence in a text block, even one split between deltas.
+
+    See docs/wire/streaming.md#reading-a-chat-stream.
 
     `is_cut` is true once a sequence was found; `feed` has then returned a Finished that names it.
     """

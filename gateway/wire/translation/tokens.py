@@ -37,7 +37,7 @@ _NARROW = bytes(range(0xC2, 0xE3))  # first bytes of Latin, Cyrillic, Greek, Ara
 _WIDE = bytes(range(0xE3, 0xF5))  # first bytes of Chinese, Japanese, Korean, emoji
 # Tokens per byte of each kind. Of a character of several bytes only the first byte has a weight.
 _WEIGHTS = ((_LETTERS, 0.225), (_DIGITS, 0.6), (_PUNCTUATION, 0.42), (b" ", 0.17), (_NARROW, 0.24), (_WIDE, 0.75))
-# Claude's vocabulary cuts finer than OpenAI's (TRANSLATION.md 11).
+# Claude's vocabulary cuts finer than OpenAI's (docs/wire/token-counting.md).
 CLAUDE_FACTOR = 1.15
 PER_TURN, PER_TOOL = 4, 12
 _PER_PDF_BYTE, _MIN_PDF = 1 / 400, 1500

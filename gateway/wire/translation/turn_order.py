@@ -2,7 +2,7 @@
 
 Clients abort calls, retry them, and put system texts anywhere. Only repeated results of one call are dropped
 here. The same beginning of a conversation always gives the same beginning, so that prompt caches match as the
-conversation grows (TRANSLATION.md 4.1 and 4.2).
+conversation grows (docs/wire/conversation.md#system-and-developer-text, docs/wire/conversation.md#turn-order).
 """
 
 from collections import Counter, deque
@@ -16,7 +16,8 @@ from gateway.wire.translation.memo import Drops
 SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
 # Begins the text of a failed call's result, for a dialect that has no flag for failure.
 ERROR_MARK = "[tool error] "
-# Begins Claude Code's first system text, which only Anthropic's servers remove again (TRANSLATION.md 4.1).
+# Begins Claude Code's first system text, which only Anthropic's servers remove again
+# (docs/wire/conversation.md#system-and-developer-text).
 ATTRIBUTION = "x-anthropic-billing-header:"
 # Begins a system text that had to become a user turn.
 SYSTEM_MARK = "[system message]\n"

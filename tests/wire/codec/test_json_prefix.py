@@ -79,7 +79,10 @@ def test_a_good_object_is_not_touched(text: str) -> None:
 
 
 def test_what_is_no_object_is_held_back_and_wrapped() -> None:
-    """Twice-encoded JSON is unwrapped; any other text comes out inside an object (TRANSLATION.md 5.2)."""
+    """Twice-encoded JSON is unwrapped; any other text comes out inside an object.
+
+    See docs/wire/tools.md#calls-in-history.
+    """
     cases = {
         '"{\\"a\\":1}"': '{"a":1}',
         '"broken': '{"__invalid_json":"\\"broken"}',

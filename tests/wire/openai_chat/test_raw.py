@@ -104,7 +104,7 @@ def test_a_missing_done_is_added() -> None:
 
 @pytest.mark.parametrize("finish", ["error", "network_error", "insufficient_system_resource"])
 def test_some_finishes_are_failures(finish: str) -> None:
-    """Finish reasons that stand for an error raise Broke (TRANSLATION.md 6.2)."""
+    """Finish reasons that stand for an error raise Broke (docs/wire/replies.md#stop-reasons)."""
     with pytest.raises(Broke):
         fed(TEXT, frame(delta(finish)))
     with pytest.raises(Broke):
@@ -178,7 +178,10 @@ def test_passes_only_what_decides_nothing() -> None:
     ],
 )
 def test_a_reply_that_says_nothing_is_noticed(reply: dict[str, Any], is_empty: bool) -> None:
-    """A reply that stops without content, calls or counted output is empty (TRANSLATION.md 8.4)."""
+    """A reply that stops without content, calls or counted output is empty.
+
+    See docs/wire/errors.md#errors-inside-http-200.
+    """
     assert raw.glance(json.dumps(reply).encode()).is_empty is is_empty
 
 

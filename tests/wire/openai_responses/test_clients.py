@@ -176,7 +176,7 @@ def test_bad_input_is_named(said: dict[str, Any], place: str, code: str | None) 
 def test_the_golden_transcript() -> None:
     """The golden transcript of a Messages stream becomes a valid Responses stream, and its items go back.
 
-    (TRANSLATION.md Appendix A3; EC-130, EC-156, EC-216, EC-217, EC-219, EC-220, EC-227)
+    (docs/wire/transcripts.md; EC-130, EC-156, EC-216, EC-217, EC-219, EC-220, EC-227)
     """
     memo = memo_of(include=["reasoning.encrypted_content"], tools=[TOOL], metadata={"k": "v"}, instructions="i")
     stream = message(
@@ -245,7 +245,7 @@ def test_ends(finish: str, status: str, why: str | None) -> None:
 def test_broken_streams() -> None:
     """A stream that breaks ends with the combined error event, then the failed response with its output.
 
-    (EC-222, TRANSLATION.md Appendix A4)
+    (EC-222, docs/wire/transcripts.md)
     """
     memo = memo_of()
     lane = crossing("openai_responses", "openai_chat", memo)
