@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import hdrs, web
 
+from gateway.aiohttp_internals import forget_output
 from gateway.errors import BadRequest, ClientTooSlow, TooLarge, UnsupportedMedia
 from gateway.proxy.client_stream import ClientGone
 from gateway.wire.codec.json_body import Body, JsonBody
@@ -56,7 +57,7 @@ async def read_raw(request: web.Request, limit: int, seconds: float) -> bytes:
     expects = request.headers.get(hdrs.EXPECT, "").lower()
     if expects == "100-continue":
         await request.writer.write(CONTINUE)
-        request.writer.output_size = 0
+        forget_output(request)
     elif expects:
         raise BadRequest(f"Expect: {expects[:50]} cannot be met")
     parts: list[bytes] = []

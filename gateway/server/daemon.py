@@ -14,13 +14,14 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.aiohttp_internals import has_compiled_parser
 from gateway.config.checks import open_to_all
 from gateway.config.files import own_secret, packaged, read_config, state_dir
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
-from gateway.server.listener import CannotListen, check_parser, open_sockets, serve
+from gateway.server.listener import CannotListen, open_sockets, serve
 from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
 from gateway.telemetry.logs import Logs, make_logs
@@ -65,7 +66,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises CannotStart."""
-        if not check_parser():
+        if not has_compiled_parser():
             raise CannotStart("aiohttp's compiled HTTP parser is missing: install aiohttp from a wheel")
         _raise_descriptors()
         folder = _state_dir(self.config)

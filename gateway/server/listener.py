@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp.http_parser
 import msgspec
 from aiohttp import web
 
+from gateway.aiohttp_internals import open_connections
 from gateway.config.checks import split_address
 from gateway.config.schema import Config
 
@@ -52,7 +52,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Arm the header timer; let the kernel notice a peer that stopped reading."""
         super().connection_made(transport)
-        if self._manager is not None and len(self._manager.connections) > self._most:
+        if open_connections(self) > self._most:
             self.force_close()  # half of the descriptors are for providers and files
             return
         sock = transport.get_extra_info("socket")
@@ -173,11 +173,6 @@ def handed_over(environ: Mapping[str, str]) -> list[socket.socket]:
         sock.setblocking(False)
         sock.set_inheritable(False)
     return found
-
-
-def check_parser() -> bool:
-    """Whether aiohttp's compiled, strict HTTP parser is in use (docs/reliability.md P22)."""
-    return aiohttp.http_parser.HttpRequestParser is not aiohttp.http_parser.HttpRequestParserPy
 
 
 def _open_tcp(address: str) -> list[socket.socket]:

@@ -13,10 +13,12 @@ from functools import lru_cache
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import StreamReader
 from attrs import define, field
 from multidict import CIMultiDictProxy
 from yarl import URL
+
+from gateway.aiohttp_internals import connection_key, expect_reply, has_body, is_silent, mark_used
 
 # Shorter than the providers' own keep-alive: we drop an idle connection before the provider closes it.
 KEEPALIVE_S = 15.0
@@ -100,14 +102,12 @@ class HttpClient:
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
         protocol, transport = connection.protocol, connection.transport
-        marks = vars(protocol)
-        is_fresh = "has_served" not in marks
-        marks["has_served"] = True
+        is_fresh = mark_used(protocol)
         timer = _Timer(loop, until, connection)
         try:
             if protocol is None or transport is None:
                 raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=READ_BUFFER)
+            expect_reply(protocol, READ_BUFFER)
             if len(body) <= _JOIN_UP_TO:
                 transport.write(head + body)
             else:
@@ -118,7 +118,7 @@ class HttpClient:
             connection.close()
             if timer.is_late:
                 raise TimeoutError from None
-            if is_fresh or not _is_silent(error):
+            if is_fresh or not is_silent(error):
                 raise
             return None
         except BaseException:
@@ -132,8 +132,7 @@ class HttpClient:
         place = (url.scheme, url.raw_host, url.port)
         found = self._addresses.get(place)
         if found is None:
-            loop = asyncio.get_running_loop()
-            found = self._addresses[place] = aiohttp.ClientRequest("POST", url.origin(), loop=loop)
+            found = self._addresses[place] = connection_key(url)
         return found
 
 
@@ -144,18 +143,11 @@ async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpR
     if message.code == 101:
         raise aiohttp.ClientPayloadError("switching protocols was not asked for")
     reply = HttpReply(message.code, message.headers, content, connection)
-    if content is EMPTY_PAYLOAD:
-        reply.release()
-    else:
+    if has_body(content):
         content.on_eof(reply.release)
+    else:
+        reply.release()
     return reply
-
-
-def _is_silent(error: aiohttp.ClientError) -> bool:
-    """Whether no byte of a reply had arrived. After a part of a head aiohttp's `message` is not a string."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)
-    return True
 
 
 def _write_head(method: str, url: URL, headers: Mapping[str, str], length: int) -> bytes:

@@ -1,0 +1,75 @@
+"""Everything that the gateway uses of aiohttp beyond its documentation, in one place (docs/design.md#aiohttp).
+
+Each of these could change in any release of aiohttp 3. `tests/test_aiohttp_internals.py` covers them one by one, and
+CI runs it against the newest release as well. Two more cannot stand here, because they are methods that aiohttp
+calls: `web.RequestHandler.handle_error` (overridden in `server/listener`) and `web.StreamResponse.prepare` (in
+`proxy/whole_response`).
+"""
+
+import asyncio
+
+import aiohttp
+import aiohttp.http_parser
+from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from yarl import URL
+
+_SERVED = "gateway_has_served"
+
+
+def has_compiled_parser() -> bool:
+    """Whether aiohttp's compiled, strict HTTP parser is in use (docs/reliability.md P22)."""
+    return aiohttp.http_parser.HttpRequestParser is not aiohttp.http_parser.HttpRequestParserPy
+
+
+def connection_key(url: URL) -> aiohttp.ClientRequest:
+    """Make what a connector wants to know of a destination: a request that is never sent."""
+    return aiohttp.ClientRequest("POST", url.origin(), loop=asyncio.get_running_loop())
+
+
+def mark_used(protocol: ResponseHandler | None) -> bool:
+    """Note that a connection has carried a request. Return whether it had carried none before.
+
+    aiohttp keeps no such count. A protocol object has a `__dict__`, so the mark lives and dies with it.
+    """
+    marks = vars(protocol)
+    is_fresh = _SERVED not in marks
+    marks[_SERVED] = True
+    return is_fresh
+
+
+def expect_reply(protocol: ResponseHandler, read_bufsize: int) -> None:
+    """Prepare a connection for the reply to a request that is written past ClientSession."""
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_bufsize)
+
+
+def has_body(content: StreamReader) -> bool:
+    """Whether a body may follow a reply's head; without one there is no end of a body to wait for."""
+    return content is not EMPTY_PAYLOAD
+
+
+def is_silent(error: aiohttp.ClientError) -> bool:
+    """Whether no byte of a reply had come when a connection broke.
+
+    `message` of ServerDisconnectedError is a text then; with a part of a head it is what was parsed of it.
+    """
+    return isinstance(error.message, str) if isinstance(error, aiohttp.ServerDisconnectedError) else True
+
+
+def keeps_alive(response: web.StreamResponse, request: web.BaseRequest) -> bool:
+    """Whether the connection stays open behind a response; settles it for aiohttp's own protocol as well."""
+    if response._keep_alive is None:
+        response._keep_alive = request.keep_alive
+    return bool(response._keep_alive)
+
+
+def forget_output(request: web.BaseRequest) -> None:
+    """Let aiohttp believe that nothing was written yet: an interim `100 Continue` is no response."""
+    request.writer.output_size = 0
+
+
+def open_connections(handler: web.RequestHandler) -> int:
+    """Return how many client connections the handler's server has open; 0 once it stops."""
+    manager = handler._manager
+    return len(manager.connections) if manager is not None else 0
