@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A check of the version first: without it the first sign of an old Python would be a syntax error.
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
-.PHONY: setup run test check bench dist clean reference
+.PHONY: setup run test check bench dist clean reference golden
 
 setup: $(VENV)/dev.stamp
 
@@ -37,6 +37,9 @@ check: $(VENV)/dev.stamp
 
 reference: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_reference.py
+
+golden: $(VENV)/dev.stamp
+	GATEWAY_GOLDEN=write $(BIN)/python -m pytest tests/wire/test_golden.py || true
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py

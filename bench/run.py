@@ -74,11 +74,11 @@ def free_port() -> int:
 class Proxy:
     """A process under test, pinned to one core; several rows may measure the same one."""
 
-    def __init__(self, name: str, command: list[str], port: int, core: int) -> None:
+    def __init__(self, name: str, command: list[str], port: int, core: int, folder: str | None = None) -> None:
         self.name, self.port = name, port
         environ = os.environ | {"BENCH_KEY": KEY, "BENCH_UPSTREAM": "upstream-key"}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process does
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environ)
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environ, cwd=folder)
         self.wait()
         os.sched_setaffinity(self.process.pid, {core})
 
@@ -231,11 +231,22 @@ def report(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def start_gateway(name: str, checkout: str, python: str, upstream: int, folder: str, core: int) -> Proxy:
+    """Start the gateway of a checkout on a free port, with a store of its own."""
+    port, state = free_port(), pathlib.Path(folder, name)
+    state.mkdir()
+    config = state / "providers.yaml"
+    config.write_text(CONFIG % {"port": port, "upstream": upstream, "folder": state})
+    command = [python, "-m", "gateway", "run", "--config", str(config), "--log-format", "json"]
+    return Proxy(name, command, port, core, checkout)
+
+
 def main() -> None:
     """Start everything, measure, print, stop everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--against", metavar="CHECKOUT", help="another checkout, set up, measured in the same run")
+    arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     upstream = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -247,11 +258,7 @@ def main() -> None:
             port = free_port()
             command = [sys.executable, str(HERE / "lean.py"), str(port), f"http://127.0.0.1:{upstream}"]
             proxies.append(Proxy("lean", command, port, cores[0]))
-            port = free_port()
-            config = pathlib.Path(folder, "providers.yaml")
-            config.write_text(CONFIG % {"port": port, "upstream": upstream, "folder": folder})
-            command = [sys.executable, "-m", "gateway", "run", "--config", str(config), "--log-format", "json"]
-            proxies.append(Proxy("gateway", command, port, cores[0]))
+            proxies.append(start_gateway("gateway", str(HERE.parent), sys.executable, upstream, folder, cores[0]))
             if shutil.which("nginx"):
                 port = free_port()
                 config = pathlib.Path(folder, "nginx.conf")
@@ -259,6 +266,15 @@ def main() -> None:
                 proxies.append(Proxy("nginx", ["nginx", "-c", str(config)], port, cores[0]))
             rows = [Row(proxy.name, proxy) for proxy in proxies]
             gateway = proxies[1]
+            if arguments.against:
+                python = str(pathlib.Path(arguments.against, ".venv/bin/python").absolute())
+                other = start_gateway("other", arguments.against, python, upstream, folder, cores[0])
+                proxies.append(other)
+                rows += [Row("other checkout", other), Row("gateway to other", gateway, base="other checkout")]
+                rows += [
+                    Row("other crossed", other, CHAT, "bench-claude"),
+                    Row("crossed to other", gateway, CHAT, "bench-claude", "other crossed"),
+                ]
             rows += [
                 Row("raw messages", gateway, MESSAGES, "bench-claude"),
                 Row("chat on claude", gateway, CHAT, "bench-claude", "gateway"),
@@ -268,7 +284,7 @@ def main() -> None:
                 Row("stored responses", gateway, RESPONSES, "bench-native", "raw responses", store=True),
                 Row("stored on chat", gateway, RESPONSES, "bench", "responses on chat", store=True),
             ]
-            uvloop.run(measure(rows, rounds))
+            uvloop.run(measure(rows, arguments.rounds))
             print(report(rows))
         finally:
             for proxy in proxies:

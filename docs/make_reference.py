@@ -1,9 +1,10 @@
-"""Makes docs/reference.md and docs/crossings.md; with --check, fails if one of them is not up to date.
+"""Makes docs/reference.md, docs/crossings.md and a picture in docs/design.md; --check fails if one is not up to date.
 
 The reference comes from the fields of gateway/config/schema.py and gateway/wire/profile.py, the crossings from the
-losses that the dialects declare.
+losses that the dialects declare, the picture from the state table of an exchange.
 """
 
+import re
 import sys
 import typing
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any
 import attrs
 
 from gateway.config import schema as config
+from gateway.config.checks import LIMIT_CLASSES
+from gateway.proxy.exchange import FINAL, NEXT, State
 from gateway.wire import DIALECTS
 from gateway.wire.profile import Price, Profile
 
 PAGE = Path(__file__).with_name("reference.md")
 CROSSINGS = Path(__file__).with_name("crossings.md")
+DESIGN = Path(__file__).with_name("design.md")
 # The sections of the page, as (key path, class), in the order in which the keys stand in providers.yaml.
 SECTIONS: list[tuple[str, type[Any]]] = [
     ("", config.Config),
@@ -54,7 +58,7 @@ Endpoint classes of limits: CLASSES.
 """
 
 
-CROSSINGS_HEAD = """# What a crossing sheds
+CROSSINGS_HEAD = """# What is lost in translation
 
 Made from the program by `make reference`. A client of one dialect may be answered by a provider of another; the
 gateway translates requests, replies and streams. Most of what one dialect says the other can say. This page lists
@@ -70,7 +74,7 @@ Between equal dialects the body goes as it came, and none of this applies.
 
 def main() -> int:
     """Write the pages that have changed; with --check only name them. Return the exit status."""
-    pages = {PAGE: write_page(), CROSSINGS: write_crossings()}
+    pages = {PAGE: write_page(), CROSSINGS: write_crossings(), DESIGN: write_design()}
     stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if "--check" not in sys.argv:
         for page in stale:
@@ -79,6 +83,19 @@ def main() -> int:
     for page in stale:
         print(f"docs/{page.name} is not up to date: run `make reference`", file=sys.stderr)
     return 1 if stale else 0
+
+
+def write_design() -> str:
+    """Return the text of docs/design.md with the picture of the state table as it is now."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.ROUTED.value}"]
+    lines += [
+        f"    {state.value} --> {after.value}: {step.value}"
+        for state, steps in NEXT.items()
+        for step, after in steps.items()
+    ]
+    lines += [f"    {state.value} --> [*]" for state in State if state in FINAL]
+    picture = "\n".join(lines)
+    return re.sub(r"stateDiagram-v2\n.*?(?=```)", lambda _: f"{picture}\n", DESIGN.read_text(), flags=re.DOTALL)
 
 
 def write_crossings() -> str:
@@ -100,11 +117,11 @@ def write_page() -> str:
     """Return the text of docs/reference.md."""
     presets = [
         line.partition(":")[0]
-        for line in (Path(config.__file__).parent / "data" / "presets.yaml").read_text().splitlines()
+        for line in (Path(__file__).parents[1] / "gateway" / "data" / "presets.yaml").read_text().splitlines()
         if line and line[0].isalpha()
     ]
     head = HEAD.replace("PRESETS", ", ".join(f"`{name}`" for name in presets))
-    parts = [head.replace("CLASSES", ", ".join(f"`{name}`" for name in config.LIMIT_CLASSES))]
+    parts = [head.replace("CLASSES", ", ".join(f"`{name}`" for name in LIMIT_CLASSES))]
     for path, cls in SECTIONS:
         first = (cls.__doc__ or "").partition("\n")[0]
         parts.append(

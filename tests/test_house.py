@@ -269,6 +269,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file), f"{page}: {target}#{anchor}"
 
 
+def test_promises_name_tests_that_exist() -> None:
+    """Each test that the page of promises names stands in the file that it links to."""
+    page = PROJECT / "docs" / "reliability.md"
+    for name, target in re.findall(r"\[(test_\w+)\]\(([^)]+)\)", page.read_text()):
+        assert f"def {name}(" in (page.parent / target).read_text(), f"{name} is not in {target}"
+
+
 def test_cases_without_a_test_are_listed() -> None:
     """The page of edge cases names those that no test cites, and only those."""
     text = (PROJECT / "docs" / "wire" / "edge-cases.md").read_text()

@@ -1,10 +1,13 @@
 """What tests of stored responses share: a gateway with one provider of each dialect, and ways to ask it."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.store.protocol import StoreDown
 from tests.conftest import Provider, Running
 from tests.wire.grammar import read_responses
 
@@ -55,3 +58,33 @@ def turns(sent: dict[str, Any]) -> list[str]:
         content = message["content"]
         found.append(content if isinstance(content, str) else content[0]["text"])
     return found
+
+
+async def ended(running: Running, name: str) -> dict[str, Any]:
+    """Poll until the response is neither queued nor in progress; return it."""
+    for _ in range(200):
+        status, said = await call(running, "GET", name)
+        assert status == 200
+        if said["status"] not in ("queued", "in_progress"):
+            found: dict[str, Any] = said
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("it runs for ever")
+
+
+async def events(running: Running, name: str, more: str = "") -> list[Any]:
+    """Return the events of a stored response."""
+    async with running.session.get(f"{running.url}/v1/responses/{name}?stream=true{more}") as answer:
+        assert answer.status == 200
+        lines = (await answer.read()).decode().splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+class _Broken:
+    asked = 0
+
+    async def put(self, *_: Any, **__: Any) -> bool:
+        self.asked += 1
+        raise StoreDown("away")
+
+    get = put

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gateway.wire.profile import Profile
 from tests.wire.crossings import cross, memo_of, write
@@ -25,11 +26,12 @@ def outcome(page: Path) -> dict[str, str]:
     client, _, upstream = page.stem.partition("__")
     blocks = {found["title"]: found["body"] for found in BLOCK.finditer(page.read_text())}
     request = json.loads(blocks["The client sends"])
-    settings = {
+    settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in json.loads(blocks["What the model can do"]).items()
     }
-    memo = memo_of(client, request, Profile(**settings))
+    profile: Any = evolve(Profile(), **settings)
+    memo = memo_of(client, request, profile)
     sent: Any = write(memo, upstream=upstream)
     stream = cross(client, blocks["The provider streams"].encode(), memo, upstream=upstream)
     return {
