@@ -6,8 +6,9 @@ the gateway's. Whether a target rests after a fault is decided in `policy/health
 """
 
 from collections.abc import Sequence
+from copy import copy
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import frozen
 
@@ -40,6 +41,19 @@ class GatewayError(Exception):
     def origin(self) -> str:
         """Where the error arose: `gateway` or `upstream:<provider>`."""
         return "gateway"
+
+    def kept(self) -> Self:
+        """Return a copy that was never raised, to be kept beyond the `except` that caught this one.
+
+        A raised exception holds its traceback, the traceback each frame, and a frame all that its function had in
+        hand: bodies, replies, the exchange itself, and often the exception again. So nothing that was raised is
+        stored.
+        """
+        clone = type(self).__new__(type(self), *self.args)
+        clone.__dict__ |= {
+            name: copy(value) if isinstance(value, list) else value for name, value in vars(self).items()
+        }
+        return clone
 
 
 class InternalError(GatewayError):

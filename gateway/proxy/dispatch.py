@@ -92,7 +92,7 @@ class Dispatch:
         for fault in self._faults:
             if isinstance(fault, SaidNothing):  # no other target had more to say
                 return await deliver(call, fault.held)
-        raise verdict(self._faults) if self._faults else self._nothing_to_try()
+        raise (verdict(self._faults) if self._faults else self._nothing_to_try()).kept()
 
     @property
     def lane(self) -> Lane:
@@ -189,7 +189,7 @@ class Dispatch:
         try:
             plan = self.plan(target)
         except BadRequest as refusal:
-            self._refusals.append(refusal)
+            self._refusals.append(refusal.kept())
             self._reasons.append(f"{target.name}: {refusal.message}")
             return None
         if plan is None:
@@ -223,7 +223,7 @@ class Dispatch:
         gateway, snapshot = self.call.gateway, self.call.context.snapshot
         selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
-        self._faults.append(fault)
+        self._faults.append(fault.kept())
         gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:

@@ -160,8 +160,8 @@ class Exchange:
         self.is_stored = is_stored
 
     def fail(self, error: GatewayError) -> None:
-        """Note the error that the client is sent."""
-        self.error = error
+        """Note the error that the client is sent; a copy, because a raised one holds every frame that it passed."""
+        self.error = error.kept()
 
     def finish(self, status: int) -> None:
         """Note the status that was sent, or 499 for a client that left."""

@@ -18,10 +18,11 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
     """Turn what the inner middlewares and the handler raise into a response."""
     context = request[CONTEXT]
     more: Mapping[str, str] = {}
+    error: GatewayError
     try:
         return await handler(request)
     except GatewayError as raised:
-        error = raised
+        error = raised.kept()
     except web.HTTPMethodNotAllowed as refused:
         more = {"Allow": refused.headers.get("Allow", "")}
         error = MethodNotAllowed(f"{request.method} is not allowed here: use {more['Allow']}")

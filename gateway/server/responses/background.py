@@ -271,6 +271,6 @@ def _check_sayable(call: ModelCall) -> None:
             if dispatch.plan(target) is not None:
                 return
         except BadRequest as refusal:
-            refusals.append(refusal)
+            refusals.append(refusal.kept())
     if refusals:
         raise refusals[0]

@@ -16,6 +16,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
 from gateway.wire.translation.options import check_single, opaque_user, write_verbosity
 from gateway.wire.translation.schema import for_structured_output, json_instruction, tool_parameters, without_unions
+from gateway.wire.translation.stops import check_stops
 
 _READ = frozenset(
     {
@@ -58,7 +59,7 @@ def read_request(body: JsonBody) -> Request:
         parallel=parallel,
         max_output=most,
         sampling=Sampling(node.number("temperature"), node.number("top_p"), node.whole("top_k")),
-        stops=[decode(raw, str, path, "a string") for raw, path in node.items("stop_sequences") if bytes(raw) != b'""'],
+        stops=_read_stops(node),
         format=_read_format(node),
         thinking=read_thinking(node),
         is_stream=bool(node.flag("stream")),
@@ -68,6 +69,13 @@ def read_request(body: JsonBody) -> Request:
         speed=node.text("speed"),
         extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)},
     )
+
+
+def _read_stops(node: Node) -> list[str]:
+    items = ((decode(raw, str, path, "a string")) for raw, path in node.items("stop_sequences"))
+    stops = [stop for stop in items if stop]
+    check_stops(stops, "stop_sequences")
+    return stops
 
 
 def _read_format(node: Node) -> Format:

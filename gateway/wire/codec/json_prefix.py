@@ -5,6 +5,7 @@ arguments of a call are complete, and Anthropic's SDKs raise if all fragments to
 (docs/wire/streaming.md#messages-writer-event-order).
 """
 
+import re
 from enum import Enum
 
 import msgspec
@@ -13,6 +14,7 @@ _SPACE = " \t\r\n"
 _DIGITS = "0123456789"
 _HEX = "0123456789abcdefABCDEF"
 _ESCAPES = '"\\/bfnrt'
+_MAX_DEPTH = 500  # brackets; deeper arguments are no JSON object that any SDK would read
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LITERALS = {"t": "rue", "f": "alse", "n": "ull"}
 
@@ -54,6 +56,15 @@ _COMPLETIONS = {
 }
 
 
+# The characters that leave the automaton in its state, so that a run of them is passed over at once.
+_RUNS = {
+    _At.STRING: re.compile(r'[^"\\\x00-\x1f]+'),
+    _At.INTEGER: re.compile(r"[0-9]+"),
+    _At.FRACTION: re.compile(r"[0-9]+"),
+    _At.EXPONENT_DIGITS: re.compile(r"[0-9]+"),
+} | dict.fromkeys((_At.VALUE, _At.FIRST_ITEM, _At.FIRST_KEY, _At.KEY, _At.COLON, _At.AFTER), re.compile(f"[{_SPACE}]+"))
+
+
 class JsonPrefix:
     """An automaton over the characters of one JSON object.
 
@@ -84,12 +95,16 @@ class JsonPrefix:
 
     def feed(self, text: str) -> int:
         """Take characters, and return how many of them continue the object; fewer than all if one is bad."""
-        for index, letter in enumerate(text):
-            if self._at is _At.STRING and letter not in '"\\' and letter >= " ":
-                continue
-            if not self._step(letter):
-                return index
-        return len(text)
+        at, end = 0, len(text)
+        while at < end:
+            if (run := _RUNS.get(self._at)) is not None and (found := run.match(text, at)) is not None:
+                at = found.end()  # a long string, number or indentation costs one step
+                if at == end:
+                    break
+            if not self._step(text[at]):
+                return at
+            at += 1
+        return end
 
     def closing(self) -> str:
         """Return the shortest text that makes a JSON object of the characters taken so far."""
@@ -118,13 +133,17 @@ class JsonPrefix:
             case _At.ESCAPE:
                 return self._escape(letter)
             case _At.HEX:
+                if letter not in _HEX:
+                    return False
                 self._left = self._left[1:]
                 self._at = _At.HEX if self._left else _At.STRING
-                return letter in _HEX
+                return True
             case _At.LITERAL:
-                expected, self._left = self._left[0], self._left[1:]
+                if letter != self._left[0]:
+                    return False
+                self._left = self._left[1:]
                 self._at = _At.LITERAL if self._left else _At.AFTER
-                return letter == expected
+                return True
         if self._at in _NUMBER_STEPS:
             return self._number(letter)
         if letter in _SPACE:
@@ -144,8 +163,10 @@ class JsonPrefix:
         if letter == "u":
             self._at, self._left = _At.HEX, "0000"
             return True
+        if letter not in _ESCAPES:
+            return False
         self._at = _At.STRING
-        return letter in _ESCAPES
+        return True
 
     def _number(self, letter: str) -> bool:
         for letters, following in _NUMBER_STEPS[self._at]:
@@ -177,6 +198,8 @@ class JsonPrefix:
     def _begin_value(self, letter: str) -> bool:
         if not self._open and letter != "{":
             return False  # the outermost value must be an object
+        if letter in "{[" and len(self._open) >= _MAX_DEPTH:
+            return False
         if letter == "{":
             self._open.append("}")
             self._at = _At.FIRST_KEY

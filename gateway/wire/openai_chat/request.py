@@ -15,6 +15,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
 from gateway.wire.translation.options import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity
 from gateway.wire.translation.schema import is_strict, json_instruction
+from gateway.wire.translation.stops import check_stops
 
 _READ = frozenset(
     {
@@ -94,6 +95,7 @@ def _read_stops(node: Node) -> list[str]:
         stops = [node.needed_text("stop")]
     else:
         stops = [decode(raw, str, path, "a string") for raw, path in node.items("stop")]
+    check_stops(stops, "stop")
     return [stop for stop in stops if stop]
 
 

@@ -140,11 +140,12 @@ def response_of(name: str) -> str | None:
 def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
     """Return items by id. An id that comes again gets a number: some providers and clients use one twice."""
     found: dict[str, Item] = {}
+    numbers: dict[str, int] = {}  # the last number that an id was given
     for name, item in items:
-        count, unique = 1, name
+        unique = name
         while unique in found:
-            count += 1
-            unique = f"{name}_{count}"
+            numbers[name] = numbers.get(name, 1) + 1
+            unique = f"{name}_{numbers[name]}"
         found[unique] = item
     return found
 

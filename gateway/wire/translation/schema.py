@@ -66,7 +66,8 @@ def is_strict(schema: Any) -> bool:
         properties, required = schema.get("properties") or {}, schema.get("required") or []
         if not isinstance(properties, dict) or not isinstance(required, list):
             return False
-        if schema.get("additionalProperties") is not False or any(name not in required for name in properties):
+        named = {name for name in required if isinstance(name, str)}
+        if schema.get("additionalProperties") is not False or not named.issuperset(properties):
             return False
     return all(map(is_strict, schema.values()))
 
@@ -126,6 +127,7 @@ def _merge_variants(schema: dict[str, Any]) -> dict[str, Any]:
         variants = schema.get(union)
         for variant in variants if isinstance(variants, list) else ():
             if isinstance(variant, dict) and isinstance(variant.get("properties"), dict):
-                properties = variant["properties"] | properties
+                for name, value in variant["properties"].items():
+                    properties.setdefault(name, value)
     kept = {name: value for name, value in schema.items() if name not in (*_UNIONS, "required", "properties")}
     return {**kept, "type": "object", "properties": properties}

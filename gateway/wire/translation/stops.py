@@ -1,11 +1,23 @@
 """Enforces stop sequences that the upstream cannot: holds text back as long as it may begin a sequence."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
+from gateway.errors import BadRequest
 from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event, Finished
 from gateway.wire.neutral import Stop, StopReason, Text
+
+# OpenAI takes 4 stop sequences; nobody documents a length. Each delta is searched for all of them.
+MAX_STOPS, MAX_STOP_LENGTH = 16, 256
+
+
+def check_stops(stops: Sequence[str], name: str) -> None:
+    """Raise BadRequest for more or longer stop sequences than are searched for; `name` is the member."""
+    if len(stops) > MAX_STOPS or any(len(stop) > MAX_STOP_LENGTH for stop in stops):
+        words = f"'{name}' may have at most {MAX_STOPS} sequences of at most {MAX_STOP_LENGTH} characters"
+        raise BadRequest(words, param=name, code="invalid_value")
 
 
 @define
@@ -21,6 +33,16 @@ class StopFilter:
     is_cut: bool = field(default=False, init=False)
     _texts: dict[int, str] = field(factory=dict, init=False)  # the end of each open text block that is held back
     _open: set[int] = field(factory=set, init=False)
+    _any: re.Pattern[str] = field(init=False)  # all sequences as one automaton
+    _beginnings: frozenset[str] = field(init=False)  # every proper beginning of a sequence
+
+    @_any.default
+    def _make_any(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.stops))))
+
+    @_beginnings.default
+    def _make_beginnings(self) -> frozenset[str]:
+        return frozenset(stop[:length] for stop in self.stops for length in range(1, len(stop)))
 
     def feed(self, event: Event) -> list[Event]:
         """Take the next event, return the events that may be written; none once a sequence was found."""
@@ -51,9 +73,8 @@ class StopFilter:
                 yield event
 
     def _scan(self, index: int, text: str) -> Iterator[Event]:
-        found = [(at, stop) for stop in self.stops if (at := text.find(stop)) >= 0]
-        if found:
-            at, stop = min(found)
+        if (found := self._any.search(text)) is not None:
+            at, stop = found.start(), found[0]
             if text[:at]:
                 yield BlockDelta(index, text[:at])
             for still_open in sorted(self._open):
@@ -70,6 +91,6 @@ class StopFilter:
         """Return how many of the last characters may be the beginning of a stop sequence."""
         longest = max(map(len, self.stops)) - 1
         for length in range(min(longest, len(text)), 0, -1):
-            if any(stop.startswith(text[-length:]) for stop in self.stops):
+            if text[-length:] in self._beginnings:
                 return length
         return 0
