@@ -141,10 +141,6 @@ class Health:
             return TargetState.LIVE
         return TargetState.PROBING if record.is_probed else TargetState.RESTING
 
-    def credential_rests(self, credential: str, now: float) -> bool:
-        """Whether a credential rests at all targets: the provider refused it, or its account has no money."""
-        return self._credentials.get(("", credential), 0.0) > now
-
     @property
     def sizes(self) -> tuple[int, int, int]:
         """How many targets, credentials and latencies are remembered."""

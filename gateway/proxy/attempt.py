@@ -41,10 +41,16 @@ class Attempt:
     accepts_empty: bool
     plan: Plan
     lane: Lane | None = field(default=None, init=False)
+    _exchange: Exchange = field(init=False, repr=False)
+    _provider: Provider = field(init=False, repr=False)
     _started: float = field(default=0.0, init=False)
     _token: str = field(default="", init=False, repr=False)
     _sent: UpstreamRequest | None = field(default=None, init=False, repr=False)
     _replies: list[UpstreamReply] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        context = self.call.context
+        self._exchange, self._provider = context.exchange, context.snapshot.config.providers[self.target.provider]
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
@@ -85,14 +91,6 @@ class Attempt:
         if oauth is None or fault.fault is not Fault.CREDENTIALS:
             return False
         return await self.call.gateway.token_file(self.target.provider, oauth).renew(self._token)
-
-    @property
-    def _exchange(self) -> Exchange:
-        return self.call.context.exchange
-
-    @property
-    def _provider(self) -> Provider:
-        return self.call.context.snapshot.config.providers[self.target.provider]
 
     @property
     def _affinity(self) -> Affinity:

@@ -13,6 +13,7 @@ from gateway.config.schema import Provider, Timeouts
 from gateway.errors import Unreadable, UpstreamFault
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import Gateway
+from gateway.store.private_file import replace_private
 from gateway.upstream.client import Deadline, UpstreamRequest
 from gateway.upstream.credentials import Credential
 
@@ -134,8 +135,6 @@ def _write(path: Path | None, known: Mapping[str, Listed]) -> None:
     if path is None:
         return
     try:
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(known))
-        fresh.replace(path)
+        replace_private(path, msgspec.json.encode(known))
     except OSError:
         return  # a full disk costs the cache, nothing else

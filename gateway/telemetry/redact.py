@@ -35,7 +35,3 @@ class Redactor:
             if secret in data:
                 data = data.replace(secret, BLANK.encode())
         return data
-
-    def clean_text(self, text: str) -> str:
-        """Return `text` with every known secret replaced; lone surrogates become question marks."""
-        return self.clean(text.encode("utf-8", "replace")).decode("utf-8", "replace")

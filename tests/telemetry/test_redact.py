@@ -11,4 +11,4 @@ def test_secrets_are_blanked_also_where_json_escapes_them() -> None:
     assert redactor.clean(b"x secret-key-longer y secret-key z abc") == b"x [redacted] y [redacted] z abc"
     assert b"quo" not in redactor.clean(msgspec.json.encode({"a": 'quo"te-key'}))
     redactor.add(["another-one"])
-    assert redactor.clean_text("an another-one \ud800") == "an [redacted] ?"
+    assert redactor.clean(b"an another-one") == b"an [redacted]"

@@ -22,6 +22,8 @@ class RawPlan:
     """A plan whose client and upstream speak the same dialect. Its members are those of `Plan`."""
 
     source: SourceRequest
+    upstream: Dialect
+    asks_stream: bool
     profile: Profile
     provider: str
     body: bytes
@@ -30,14 +32,6 @@ class RawPlan:
     optional: Collection[str]
     is_raw: ClassVar[bool] = True
     answer: ClassVar[WholeReply | None] = None
-
-    @property
-    def upstream(self) -> Dialect:
-        return self.source.dialect
-
-    @property
-    def asks_stream(self) -> bool:
-        return self.source.is_stream
 
     @property
     def can_stream_whole(self) -> bool:
@@ -85,6 +79,8 @@ def make_raw_plan(
         optional.append("include")
     return RawPlan(
         source=source,
+        upstream=source.dialect,
+        asks_stream=source.is_stream,
         profile=profile,
         provider=provider.name,
         body=body.edited(put, drop, rename),

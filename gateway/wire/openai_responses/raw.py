@@ -52,7 +52,6 @@ class ResponsesWatch(Watch):
 
     is_empty: bool = field(default=False, init=False)
     _sequence: int = field(default=0, init=False)  # sequence_number of the next event, for an error written by `fail`
-    _has_begun: bool = field(default=False, init=False)
     _junk: Junk = field(factory=Junk, init=False)
 
     def passes(self, chunk: bytes) -> bool:
@@ -83,7 +82,6 @@ class ResponsesWatch(Watch):
         return frame
 
     def _note(self, kind: str, response: dict[str, Any]) -> None:
-        self._has_begun = True
         if kind in _ENDS or kind == "response.failed":
             self.is_finished = True
             self.usage = read_usage(response.get("usage"))

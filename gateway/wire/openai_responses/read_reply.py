@@ -46,7 +46,7 @@ class _Item:
     parts: dict[int, int] = field(factory=dict)  # content index -> block index
     block: int | None = None  # block index of a call or of a reasoning item
     emitted: int = 0  # characters of a call's arguments that were emitted
-    payload: dict[int, int] = field(factory=dict)  # content index -> characters of its text that were emitted
+    lengths: dict[int, int] = field(factory=dict)  # content index -> characters of its text that were emitted
     phase: str | None = None
     id: str | None = None
 
@@ -166,7 +166,7 @@ class ResponsesReader:
             item.parts[number] = self._take_index()
             block = Refusal("") if kind == "refusal" else Text("", phase=item.phase)
             yield BlockStarted(item.parts[number], block)
-        item.payload[number] = item.payload.get(number, 0) + len(text)
+        item.lengths[number] = item.lengths.get(number, 0) + len(text)
         yield BlockDelta(item.parts[number], text)
 
     def _think(self, index: int, text: Any, *, is_summary: bool) -> Iterator[Event]:
@@ -238,7 +238,7 @@ class ResponsesReader:
             if not isinstance(text, str) or not text:
                 continue
             if number in item.parts:
-                if rest := text[item.payload.get(number, 0) :]:
+                if rest := text[item.lengths.get(number, 0) :]:
                     yield BlockDelta(item.parts[number], rest)
             else:
                 item.parts[number] = self._take_index()
