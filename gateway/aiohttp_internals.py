@@ -24,7 +24,7 @@ def has_compiled_parser() -> bool:
 
 
 def connection_key(url: URL) -> aiohttp.ClientRequest:
-    """Make what a connector wants to know of a destination: a request that is never sent."""
+    """Make the argument of a connector's `connect`: a request to that origin, which is never sent."""
     return aiohttp.ClientRequest("POST", url.origin(), loop=asyncio.get_running_loop())
 
 
@@ -40,7 +40,7 @@ def mark_used(protocol: ResponseHandler | None) -> bool:
 
 
 def expect_reply(protocol: ResponseHandler, read_bufsize: int) -> None:
-    """Prepare a connection for the reply to a request that is written past ClientSession."""
+    """Prepare a connection for the reply to a request that was written without ClientSession."""
     protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_bufsize)
 
 
@@ -50,9 +50,10 @@ def has_body(content: StreamReader) -> bool:
 
 
 def is_silent(error: aiohttp.ClientError) -> bool:
-    """Whether no byte of a reply had come when a connection broke.
+    """Whether a connection broke before any byte of the reply came.
 
-    `message` of ServerDisconnectedError is a text then; with a part of a head it is what was parsed of it.
+    The `message` of ServerDisconnectedError is then a string, and otherwise the part of the head that was parsed.
+    Every other error counts as silent.
     """
     return isinstance(error.message, str) if isinstance(error, aiohttp.ServerDisconnectedError) else True
 
@@ -65,7 +66,7 @@ def keeps_alive(response: web.StreamResponse, request: web.BaseRequest) -> bool:
 
 
 def forget_output(request: web.BaseRequest) -> None:
-    """Let aiohttp believe that nothing was written yet: an interim `100 Continue` is no response."""
+    """Reset aiohttp's count of written bytes, so that it does not take an interim `100 Continue` for a response."""
     request.writer.output_size = 0
 
 

@@ -45,9 +45,8 @@ class GatewayError(Exception):
     def kept(self) -> Self:
         """Return a copy that was never raised, to be kept beyond the `except` that caught this one.
 
-        A raised exception holds its traceback, the traceback each frame, and a frame all that its function had in
-        hand: bodies, replies, the exchange itself, and often the exception again. So nothing that was raised is
-        stored.
+        A raised exception holds its traceback, that each frame, and a frame what its function had in hand: bodies,
+        replies, the exchange, and often the exception again.
         """
         clone = type(self).__new__(type(self), *self.args)
         clone.__dict__ |= {

@@ -5,6 +5,7 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import quote
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
 from gateway.upstream.credentials import Credential, bare
+from gateway.wire.codec.bounds import LARGE_REPLY, check_reply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
@@ -155,23 +157,33 @@ class Attempt:
 
     async def _whole(self, reply: UpstreamReply, *, as_stream: bool) -> web.StreamResponse:
         """Read a reply that has to be held whole; `as_stream`: the client wants it as a stream all the same."""
-        limit, plan = self.call.context.snapshot.config.server.max_reply, self.plan
+        limit = self.call.context.snapshot.config.server.max_reply
         now = self.call.gateway.clock.monotonic
         waiting = now()
         body = await self.call.keep_alive_during(reply.read(limit, self.call.deadline))
         self._exchange.wait(now() - waiting)
-        if as_stream:
-            whole = plan.write_stream(body)
-        else:
-            whole = plan.read_whole(body, is_stream=reply.content_type == EVENT_STREAM)
+        whole = await self._read_body(reply, body, as_stream=as_stream)
         while whole.resume is not None:
             reply = await self._reopen(whole.resume)
             body = await reply.read(limit, self.call.deadline)
-            whole = plan.read_whole(body, is_stream=reply.content_type == EVENT_STREAM)
+            whole = await self._read_body(reply, body, as_stream=False)
         headers = self._reply_headers(reply)
         if whole.usage is not None and whole.usage.is_estimated:
             headers["x-gateway-usage"] = "estimated"
         return await self._send_whole(whole, headers) if as_stream else await self._send_json(whole, headers)
+
+    async def _read_body(self, reply: UpstreamReply, body: bytes, *, as_stream: bool) -> WholeReply:
+        """Read a whole body with the plan: a large one in a thread, so that the loop serves the others meanwhile."""
+        plan = self.plan
+        if as_stream:
+            read = plan.write_stream
+        else:
+            read = partial(plan.read_whole, is_stream=reply.content_type == EVENT_STREAM)
+        if len(body) <= LARGE_REPLY:
+            return read(body)
+        if not plan.is_raw:
+            await asyncio.to_thread(check_reply, body)
+        return await asyncio.to_thread(read, body)
 
     async def _send_json(self, whole: WholeReply, headers: dict[str, str]) -> WholeResponse:
         """Send a whole reply."""

@@ -49,6 +49,7 @@ class RequestContext:
     reply_headers: dict[str, str] = field(factory=dict)
     owner: Owner | None = field(default=None, init=False)
     gateway_headers: tuple[str, ...] = field(default=(), init=False)
+    held_bytes: int = field(default=0, init=False)  # of the body, in `Lifecycle.bodies`
 
     def identify(self, owner: Owner, header: str) -> None:
         """Note whose key stands in a header; the first one that was found owns the request."""

@@ -36,6 +36,7 @@ WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
 )
 # OpenAI's code for encrypted reasoning of another organisation.
+LARGE_BODY = 256 * 1024  # bytes
 CANNOT_DECRYPT = "invalid_encrypted_content"
 
 
@@ -132,7 +133,7 @@ class Dispatch:
         gateway, exchange, target = self.call.gateway, self.call.context.exchange, upcoming.target
         selection, metrics = gateway.selection, gateway.telemetry.metrics
         now = gateway.clock.monotonic()
-        if (plan := self._find_plan(target)) is None or (picked := self._pick(target, plan, now)) is None:
+        if (plan := await self._find_plan(target)) is None or (picked := self._pick(target, plan, now)) is None:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
@@ -169,7 +170,7 @@ class Dispatch:
         except Declined as fault:
             if self.call.context.exchange.is_spoken or not await self._can_mend(attempt, fault):
                 raise
-        plan = self.plan(attempt.target)  # a new one: a plan remembers what it has read
+        plan = await self._make_plan(attempt.target)  # a new one: a plan remembers what it has read
         assert plan is not None
         self._attempt = evolve(attempt, plan=plan)
         return await self._attempt.run()
@@ -184,10 +185,15 @@ class Dispatch:
             return True
         return await attempt.renew_token(fault)
 
-    def _find_plan(self, target: Target) -> Plan | None:
+    async def _make_plan(self, target: Target) -> Plan | None:
+        """Write the call for a target as `plan` does; a large one in a thread: the loop must not stand still for it."""
+        is_large = self.call.source.body.size > LARGE_BODY
+        return await asyncio.to_thread(self.plan, target) if is_large else self.plan(target)
+
+    async def _find_plan(self, target: Target) -> Plan | None:
         """Plan the call for a target; None, with the reason noted, if it cannot be asked."""
         try:
-            plan = self.plan(target)
+            plan = await self._make_plan(target)
         except BadRequest as refusal:
             self._refusals.append(refusal.kept())
             self._reasons.append(f"{target.name}: {refusal.message}")

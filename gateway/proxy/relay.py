@@ -24,15 +24,18 @@ from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, Upstream
 from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
 from gateway.upstream.client import Deadline, UpstreamReply
-from gateway.wire.codec.sse import FrameCutter
+from gateway.wire.codec.bounds import LARGE_REPLY, check_reply
+from gateway.wire.codec.sse import MAX_FRAME_BYTES, FrameCutter
 from gateway.wire.lane import Lane
 
 # Seconds. After the finish reason only the usage and the end can follow (docs/wire/streaming.md#ending-a-stream).
 AFTER_FINISH_S = 5.0
 # Seconds to wait for the end of a body whose last frame has come: without it the connection cannot be used again.
 FOR_END_S = 0.05
-# Bytes held before the first content: a role, a ping, some comments. Beyond this the stream is no reply.
-MAX_HELD = 1024 * 1024
+# Before the first content: a role, a ping, some comments. Beyond this the stream is no reply.
+MAX_SILENT_FRAMES, MAX_SILENT_BYTES = 20_000, MAX_FRAME_BYTES + 1024 * 1024
+# Frames that are fed to the lane before the loop serves others.
+MAX_AT_ONCE = 100
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
 Store = Callable[[bytes], Coroutine[Any, Any, bytes]]
@@ -67,8 +70,10 @@ class Relay:
     on_content: Callable[[], None]
     reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]]
     store_final: Store | None = None
-    _held: bytes = field(default=b"", init=False)
+    _held: bytearray = field(factory=bytearray, init=False)
     _heard: float = field(default=0.0, init=False)  # loop time of the last chunk
+    _silent_frames: int = field(default=0, init=False)  # before the first content
+    _silent_bytes: int = field(default=0, init=False)
 
     async def run(self) -> web.StreamResponse:
         """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
@@ -107,7 +112,7 @@ class Relay:
                 if is_between and passes(chunk):
                     out = chunk
                 else:
-                    out, fault = self._feed(chunk)
+                    out, fault = await self._feed(chunk)
                     is_between = cutter.is_between
                 if send is None:
                     if fault is None and out and await self._hold(out):
@@ -148,24 +153,37 @@ class Relay:
         self._heard = asyncio.get_running_loop().time()  # we did not listen while the client did not read
         timer.reschedule(self._next_look(self._heard))
 
-    def _feed(self, chunk: bytes) -> tuple[bytes, UpstreamFault | None]:
+    async def _feed(self, chunk: bytes) -> tuple[bytes, UpstreamFault | None]:
         """Return what a chunk's frames become for the client, up to the first frame that is a fault."""
-        out = []
+        out: list[bytes] = []
         try:
-            for frame in self.cutter.feed(chunk):
-                out.append(self.lane.feed(frame))  # noqa: PERF401 - what came before a fault is kept
+            frames = self.cutter.feed(chunk)
+            for at in range(0, len(frames), MAX_AT_ONCE):
+                if at:
+                    await asyncio.sleep(0)  # a chunk of ten thousand tiny frames must not stop the others' streams
+                for frame in frames[at : at + MAX_AT_ONCE]:
+                    if len(frame) > LARGE_REPLY:
+                        await asyncio.to_thread(check_reply, frame)
+                    out.append(self.lane.feed(frame))
+            if not self.lane.has_content:
+                self._count_silence(len(frames), len(chunk))
         except UpstreamFault as fault:
             return b"".join(out), fault
         return b"".join(out), None
 
+    def _count_silence(self, frames: int, size: int) -> None:
+        """Count what came before the first content. Raises Unreadable if it is too much for a reply's beginning."""
+        self._silent_frames += frames
+        self._silent_bytes += size
+        if self._silent_frames > MAX_SILENT_FRAMES or self._silent_bytes > MAX_SILENT_BYTES:
+            raise Unreadable("The provider's stream says nothing")
+
     async def _hold(self, out: bytes) -> bool:
         """Keep back what has no content yet; send it with the first content. Return whether that has come."""
         if self.lane.has_content:
-            await self._speak(self._held + out)
+            await self._speak(bytes(self._held) + out)
             return True
         self._held += out
-        if len(self._held) > MAX_HELD:
-            raise Unreadable("The provider's stream says nothing")
         return False
 
     async def _speak(self, out: bytes) -> None:
@@ -173,7 +191,7 @@ class Relay:
         self.on_content()
         await self.client.open(self.reply_headers)
         self.client.exchange.step(Step.SPEAK)
-        self._held = b""
+        self._held.clear()
         await self.client.write(out)
 
     async def _finish(self) -> web.StreamResponse:
@@ -181,8 +199,8 @@ class Relay:
         tail = self.cutter.end()
         if tail:
             self._held += self.lane.feed(tail)
-        out = self._held + self.lane.end()
-        self._held = b""
+        out = bytes(self._held) + self.lane.end()
+        self._held.clear()
         is_spoken = self.client.exchange.is_spoken
         if not is_spoken and self.lane.is_empty and not self.accepts_empty:
             raise SaidNothing(Held(out, self.reply_headers, is_stream=True))

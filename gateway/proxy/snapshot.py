@@ -17,7 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @frozen
 class Owner:
-    """A client key that has been shown."""
+    """A configured client key, with its name."""
 
     name: str
     key: Key
@@ -25,7 +25,10 @@ class Owner:
 
 @frozen
 class Snapshot:
-    """One configuration in force. An exchange keeps the one that it began with."""
+    """One configuration in force. A reload makes a new snapshot; an exchange keeps the one that it began with.
+
+    `base_urls` are by provider, without a slash at the end, with the built-in mock's real address.
+    """
 
     config: Config
     table: Table

@@ -1,6 +1,7 @@
-"""A real vocabulary for counting, when the extra `[tokenizer]` is installed; it is inside the package: no network.
+"""Counts tokens with a real vocabulary (o200k), if the extra `[tokenizer]` is installed.
 
-It lives in a worker process, so that neither its memory nor its time is the daemon's.
+The vocabulary comes with that package, so nothing is downloaded. It is loaded in a worker process, which keeps its
+memory and its CPU time out of the daemon.
 """
 
 import asyncio
@@ -18,18 +19,18 @@ MODULE = "rs_bpe.bpe"
 
 
 def is_installed() -> bool:
-    """Whether the extra is there."""
+    """Whether the extra `[tokenizer]` is installed."""
     return importlib.util.find_spec(MODULE.partition(".")[0]) is not None
 
 
 @define
 class Tokenizer:
-    """One worker that knows o200k, started with the first count."""
+    """One worker process that counts with o200k. The first count starts it."""
 
     _pool: ProcessPoolExecutor | None = field(default=None, init=False)
 
     async def count(self, texts: Sequence[str]) -> int:
-        """The tokens of all texts together."""
+        """Return the tokens of all texts together. Raises OSError or BrokenExecutor if the worker fails."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         return await asyncio.get_running_loop().run_in_executor(self._pool, count_tokens, list(texts))
@@ -41,7 +42,7 @@ class Tokenizer:
 
 
 def count_tokens(texts: Sequence[str]) -> int:
-    """Count in this process: what the worker runs."""
+    """Count in the calling process. The worker runs this."""
     vocabulary = _vocabulary()
     return sum(vocabulary.count(text) for text in texts)
 

@@ -1,4 +1,4 @@
-"""A finished answer: head and body in one write, without the header objects that aiohttp builds for it.
+"""A whole reply: head and body in one write, without the header objects that aiohttp builds for a response.
 
 It saves an eighth of an exchange's CPU (docs/design.md#what-costs-what). What it leaves out: aiohttp's
 `on_response_prepare` signals are not sent, and a header whose value cannot be printed is left out. Everything that is
@@ -14,12 +14,12 @@ from aiohttp.abc import AbstractStreamWriter
 
 from gateway.aiohttp_internals import keeps_alive
 
-# Beyond this, wait until the client has read enough of it.
+# Bytes of a body beyond which sending it waits until the client has read enough.
 _HIGH_WATER = 65536
 
 
 class WholeResponse(web.StreamResponse):
-    """A whole JSON reply. `fields` are its headers, and may be added to until it is sent."""
+    """A whole JSON reply. `fields` are its headers, which `add_headers` may extend until it is sent."""
 
     def __init__(self, body: bytes, fields: dict[str, str], status: int = 200) -> None:
         super().__init__(status=status)
@@ -54,7 +54,7 @@ class WholeResponse(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be sent."""
+        """Do nothing: `prepare` has sent the body."""
 
 
 def add_headers(answer: web.StreamResponse, headers: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The books of an exchange, closed once: its metrics and its one log line."""
+"""Accounts for an exchange once, at its end: counts it in the metrics, writes its one log line."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 
 def close_books(gateway: Gateway, context: RequestContext) -> None:
-    """Count the exchange and write its line: what is in it is written here and nowhere else."""
+    """Count the exchange in the metrics and write its log line. No other place adds members to that line."""
     exchange = context.exchange
     now = gateway.clock.monotonic()
     outcome = _outcome(exchange)

@@ -1,4 +1,4 @@
-"""Whose address a request comes from, behind proxies that are trusted or without any."""
+"""Finds the client's address of a request, directly or behind trusted proxies."""
 
 import ipaddress
 
@@ -8,7 +8,10 @@ from gateway.proxy.snapshot import Network
 
 
 def client_address(request: web.Request, trusted: tuple[Network, ...]) -> str:
-    """The client's address: the peer, or behind trusted proxies the rightmost hop that is none of them."""
+    """Return the client's address: the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy.
+
+    The header counts only if the peer itself is a trusted proxy. A hop that is not a valid IP address ends the search.
+    """
     peer = peer_address(request)
     hops = request.headers.get("X-Forwarded-For") if trusted else None
     if not hops:

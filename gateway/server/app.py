@@ -1,4 +1,4 @@
-"""Wires everything, in one function: the parts, the middlewares in their order, the routes."""
+"""Builds the gateway in one function: its parts, its middlewares in their order, its routes."""
 
 import random
 import secrets
@@ -36,12 +36,12 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.http1 import HttpClient
 
 MIDDLEWARES = (
-    access_log,  # 1 the exchange and its id; counts and logs whatever happens inside
+    access_log,  # 1 makes the exchange and its id; counts and logs every end of it
     say_errors,  # 2 needs the exchange; everything inside may raise
     cors,  # 3 answers preflights, which carry no key
-    admit,  # 4 refuses what is too much, before it costs anything
-    authenticate,  # 5 finds the owner, on headers alone
-    limit_rate,  # 6 needs the owner; charges before the body is read
+    admit,  # 4 refuses what exceeds `max_concurrent`, before any other work
+    authenticate,  # 5 finds the owner of the key in the headers
+    limit_rate,  # 6 needs the owner; charges its buckets before the body is read
 )
 
 

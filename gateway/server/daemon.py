@@ -36,16 +36,17 @@ except ImportError:  # pragma: no cover - there is none for this platform; async
 # (docs/design.md#what-costs-what: 156 to 139 us a request; freezing alone does nothing).
 GC_THRESHOLD = 50_000
 EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 78
-# An accept loop without descriptors complains at every turn (docs/reliability.md P20).
+# Seconds between two log lines of `_complain`: without this bound an accept loop that has run out of file
+# descriptors would log at every turn (docs/reliability.md P20).
 COMPLAIN_EVERY_S = 5.0
-# Between "not ready" and the end of listening, so that a load balancer has seen it.
+# Seconds between /readyz answering 503 and the end of listening, so that a load balancer can see the 503.
 STEP_ASIDE_S = 0.2
-LAST_WORDS_S = 2.0
+LAST_WORDS_S = 2.0  # for exchanges that are cut to send their clients an error
 ADVICE = "add keys, or set server.open: true"
 
 
 class CannotStart(Exception):
-    """One line for the operator, and the exit code."""
+    """The daemon cannot start. Carries one line for the operator and the exit code of the process."""
 
     def __init__(self, line: str, code: int = EXIT_FAILED) -> None:
         super().__init__(line)
@@ -125,7 +126,7 @@ class Daemon:
         notify("READY=1")
 
     async def _drain(self, gateway: Gateway, servers: Sequence[asyncio.Server]) -> None:
-        """Step out of the load balancer, stop listening, let exchanges finish, cut what is left."""
+        """Fail /readyz, stop listening, let exchanges finish for `server.drain` seconds, cut those that are left."""
         limit = gateway.snapshot.config.server.drain
         gateway.lifecycle.is_draining = True
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((limit + 10) * 1e6)}")
@@ -143,7 +144,7 @@ class Daemon:
         await _finish(gateway, LAST_WORDS_S)
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What the loop could not handle: said seldom, and without the objects it concerns."""
+        """Log an error that no code handled: at most once in five seconds, and without the objects it concerns."""
         now = time.monotonic()
         if now - self._complained >= COMPLAIN_EVERY_S:
             self._complained = now
@@ -151,7 +152,7 @@ class Daemon:
 
 
 def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[str, str] = os.environ) -> int:
-    """Run the daemon in the foreground; return its exit code. Problems are one line each on the log."""
+    """Run the daemon in the foreground and return its exit code. Each problem is one line of the log."""
     redactor = Redactor()
     logs = make_logs(redactor, log_format)
     try:
@@ -172,18 +173,18 @@ def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[st
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it exists."""
+    """Run `main` to its end, on uvloop where it is installed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop is not None else None) as runner:
         runner.run(main)
 
 
 def no_keys_problem(address: str) -> Problem:
-    """What is wrong with an open gateway on a public address."""
+    """Make the problem of a gateway without keys that would listen on a public address."""
     return Problem(1, 1, "server.listen", f"no keys are configured, and {address} is not loopback: {ADVICE}")
 
 
 async def _watchdog() -> None:
-    """Show systemd a sign of life from the loop itself, so that a stuck loop stops it."""
+    """Send systemd a sign of life from the event loop: when the loop is stuck it sends none, and systemd kills us."""
     period = watchdog_period()
     while period is not None:
         notify("WATCHDOG=1")
@@ -228,7 +229,7 @@ def _place(sock: socket.socket) -> str:
 
 
 def _raise_descriptors() -> None:
-    """Take all the descriptors that this process may have."""
+    """Raise the soft limit of file descriptors to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):

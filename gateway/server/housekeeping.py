@@ -11,13 +11,13 @@ from gateway.store.protocol import StoreDown, StoreState
 from gateway.telemetry.metrics import Sample
 
 CHECK_EVERY_S, SWEEP_EVERY_S = 10.0, 300.0
-# Seconds, at the end of the process, for storing what clients that left had been sent.
+# Seconds that the end of the process waits for `background_tasks`: they store the partial replies of clients that left.
 STORE_PARTIAL_S = 2.0
 
 
 @asynccontextmanager
 async def housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
-    """Keep house while the process serves; at its end, wait for what ended exchanges still store."""
+    """Keep house while the process serves; then wait for the replies that ended exchanges are still storing."""
     keeping_house = asyncio.create_task(_keep_house(gateway, runs))
     yield
     keeping_house.cancel()
@@ -26,7 +26,7 @@ async def housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
 
 
 async def _keep_house(gateway: Gateway, runs: Runs) -> None:
-    """Every ten seconds: ask whether the store is up, delete what has expired, forget runs that have ended."""
+    """Forget ended runs and check the store every ten seconds; delete expired responses every five minutes."""
     swept = -SWEEP_EVERY_S
     while True:
         runs.forget()
@@ -40,7 +40,7 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
 
 
 def add_gauges(gateway: Gateway, runs: Runs) -> None:
-    """Add the gauges whose values are read where they live, when Prometheus scrapes."""
+    """Add the gauges whose values are computed at each scrape, from the state that they describe."""
 
     def target_states() -> list[Sample]:
         now, health = gateway.clock.monotonic(), gateway.selection.health

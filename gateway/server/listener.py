@@ -1,4 +1,4 @@
-"""Listening sockets, and the protocol of a client's connection: what aiohttp leaves open at the front door."""
+"""Opens the listening sockets, and adds to aiohttp's server protocol what it lacks: timers, bounds, JSON errors."""
 
 import asyncio
 import os
@@ -15,7 +15,8 @@ from gateway.aiohttp_internals import open_connections
 from gateway.config.checks import split_address
 from gateway.config.schema import Config
 
-# Longer than a load balancer's own idle time, or it would use a connection that we just closed.
+# Longer than a load balancer's own idle time: else the balancer could send a request on a connection that the
+# gateway has just closed.
 KEEPALIVE_S = 75
 BACKLOG = 1024
 SD_LISTEN_FDS_START = 3
@@ -31,13 +32,20 @@ _REPLY_408 = (
 
 
 def error_json(status: int) -> bytes:
-    """What is said where no middleware is reached: parser errors and timeouts of the head."""
+    """Write the body of an error that no middleware sees: a parser error, or a head that took too long."""
     message, kind, code = _ERRORS.get(status, _ERRORS[500])
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
 class Connection(web.RequestHandler):
-    """A client's connection, which must finish each request head in time (aiohttp has no such timer)."""
+    """A client's connection, which must finish each request head in time (aiohttp has no such timer).
+
+    The connection is idle until a whole head has come, and again once that request's exchange is over and its body
+    is read. While it is idle, the first byte arms a timer of `header_timeout` seconds (a new connection arms it at
+    once); the outermost middleware disarms the timer through `request_begins`. When it fires, the client gets 408.
+    `most` bounds the open connections of the server, `write_timeout` (seconds) how long the kernel waits for a
+    client that takes no bytes.
+    """
 
     __slots__ = ("_header_timeout", "_is_idle", "_most", "_timer", "_user_timeout_ms")
 
@@ -50,7 +58,7 @@ class Connection(web.RequestHandler):
         self._is_idle = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Arm the header timer; let the kernel notice a peer that stopped reading."""
+        """Arm the header timer; let the kernel drop a peer that takes no bytes for `write_timeout` seconds."""
         super().connection_made(transport)
         if open_connections(self) > self._most:
             self.force_close()  # half of the descriptors are for providers and files
@@ -61,7 +69,7 @@ class Connection(web.RequestHandler):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        """The first byte of a next head arms the timer again."""
+        """Arm the timer again with the first byte of the next head."""
         if self._is_idle and self._timer is None:
             self._arm()
         super().data_received(data)
@@ -72,20 +80,20 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def request_begins(self) -> None:
-        """A whole head has come: called by the outermost middleware."""
+        """Disarm the timer, because a whole head has come. The outermost middleware calls this."""
         self._is_idle = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def request_ends(self) -> None:
-        """The answer is out and the body was read: the next byte begins a head."""
+        """Become idle: the exchange is over and its body is read, so that the next byte begins a head."""
         self._is_idle = True
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Say parser errors and bugs in JSON; aiohttp's own page echoes the input."""
+        """Answer a parser error or a bug with JSON; aiohttp's own page would echo the input."""
         answer = web.Response(status=status, body=error_json(status), content_type="application/json")
         answer.force_close()
         return answer
@@ -102,7 +110,7 @@ class Connection(web.RequestHandler):
 
 
 def connection_factory(runner: web.AppRunner, config: Config) -> Callable[[], Connection]:
-    """What makes the protocol of every accepted socket."""
+    """Return the function that makes the protocol of every accepted socket."""
     loop, timeouts = asyncio.get_running_loop(), config.server.timeouts
     most = max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
@@ -144,7 +152,7 @@ async def serve(
 
 
 class CannotListen(Exception):
-    """A socket cannot be opened; says which, and why, in one line."""
+    """A socket cannot be opened. The message names its address and the reason, in one line."""
 
 
 def open_sockets(addresses: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[socket.socket]:

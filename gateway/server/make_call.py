@@ -1,4 +1,4 @@
-"""From a request with its body to the one model call that dispatch puts to targets."""
+"""Makes the model call of a request: finds the route of its model, and collects what dispatch needs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from gateway.upstream.client import Deadline
 from gateway.wire.codec.json_body import Body
 from gateway.wire.dialect import Dialect
 
-# Claude Code takes the long context of a model by this end of its name (docs/wire/http.md#model-names).
+# Claude Code requests the long context of a model by this suffix of its name (docs/wire/http.md#model-names).
 LONG_CONTEXT_SUFFIX = "[1m]"
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
@@ -28,7 +28,7 @@ CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
 @frozen
 class Wanted:
-    """What a body wants: the route of its model, whether with the long context, and whether as a stream."""
+    """What a body requests: the route of its model, whether the long context, and whether a stream."""
 
     resolved: Resolved
     has_long_context: bool = False
@@ -63,7 +63,7 @@ def make_call(
     now = asyncio.get_running_loop().time()
     first_byte, total = context.endpoint.first_byte, server.timeouts.total
     deadline = Deadline(now + total, total)
-    client_limit = None if is_background else _client_limit(request.headers)  # a run outlives its client's patience
+    client_limit = None if is_background else _client_limit(request.headers)  # a background run outlives its client
     if client_limit is not None:
         first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
         if not wanted.is_stream and client_limit < total:
@@ -103,7 +103,7 @@ def make_call(
 
 
 def _model_name(request: web.Request, context: RequestContext, body: Body) -> str:
-    """Return the body's model; without one the path's deployment, or /chat's default."""
+    """Return the body's model, else the path's deployment, else /chat's default. Raises BadRequest."""
     name = body.text("model") or request.match_info.get("deployment")
     if not name and context.endpoint.name == "chat":
         name = context.snapshot.config.defaults.chat_model
@@ -119,19 +119,19 @@ def _model_name(request: web.Request, context: RequestContext, body: Body) -> st
 
 
 def _long_context(name: str, context: RequestContext) -> tuple[str, bool]:
-    """Take Claude Code's suffix off a model name, unless a route is called so."""
+    """Take Claude Code's suffix off a model name, unless a route has that very name. Return whether it was there."""
     if name.endswith(LONG_CONTEXT_SUFFIX) and name not in context.snapshot.config.routes:
         return name.removesuffix(LONG_CONTEXT_SUFFIX), True
     return name, False
 
 
 def _echoed(request: web.Request, body: Body, resolved: Resolved) -> str:
-    """Return the model's name in translated replies: the one that the client has sent."""
+    """Return the model name that translated replies carry: the one that the client sent, else the alias."""
     return body.text("model") or request.match_info.get("deployment") or resolved.alias
 
 
 def _client_limit(headers: Mapping[str, str]) -> Seconds | None:
-    """Return the client's own timeout in seconds, if it sends a sane one."""
+    """Return the client's own timeout in seconds; None if it sends none that is above 0 and below a million."""
     for name in CLIENT_DEADLINES:
         text = headers.get(name)
         if text and text.replace(".", "", 1).isdecimal() and 0 < (seconds := float(text)) < 1e6:

@@ -1,4 +1,4 @@
-"""The models of providers: fetched seldom, kept on disk, served stale when a provider fails."""
+"""The model lists of providers: cached for an hour, in memory and on disk; served stale when a provider fails."""
 
 import asyncio
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ FILE = "models.json"
 
 
 class Listed(msgspec.Struct):
-    """What a provider answered, and when (Unix seconds)."""
+    """The list that a provider sent, as it came, and when (Unix seconds)."""
 
     at: float
     raw: dict[str, Any]
@@ -44,7 +44,7 @@ class ModelLists:
     _is_read: bool = field(default=False, init=False)
 
     async def lists(self, snapshot: Snapshot, names: list[str], refresh: bool) -> dict[str, Listed]:
-        """Return the lists of those providers that have one, fresh or stale; all are asked at once."""
+        """Return the lists of those `names` that have one, fresh or stale. All requests are sent at the same time."""
         if not self._is_read:
             self._is_read = True
             self._known = await asyncio.to_thread(_read, self._path)
@@ -56,7 +56,7 @@ class ModelLists:
         return {name: self._known[name] for name in names if name in self._known}
 
     async def _refresh(self, snapshot: Snapshot, provider: Provider, refresh: bool) -> bool:
-        """Fetch a provider's list when it is time. Return whether there is a new one."""
+        """Fetch a provider's list if it has expired, or if `refresh` is true. Return whether there is a new one."""
         lock = self._locks.setdefault(provider.name, asyncio.Lock())
         asked_at = self.gateway.clock.time()
         async with lock:
@@ -108,7 +108,7 @@ class ModelLists:
 
 
 def read_list(status: int, body: bytes) -> dict[str, Any]:
-    """Check a provider's list. Raises UpstreamFault unless it is an object with a list `data`."""
+    """Decode a provider's list. Raises UpstreamFault unless it has status 200 and is an object with a list `data`."""
     if status != 200:
         raise Unreadable(f"the provider answered with status {status}")
     try:
@@ -128,7 +128,7 @@ def _read(path: Path | None) -> dict[str, Listed]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Listed]) if path is not None else {}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}  # a cache: what cannot be read is fetched again
+        return {}  # the file is a cache: a list that cannot be read is fetched again
 
 
 def _write(path: Path | None, known: Mapping[str, Listed]) -> None:
@@ -137,4 +137,4 @@ def _write(path: Path | None, known: Mapping[str, Listed]) -> None:
     try:
         replace_private(path, msgspec.json.encode(known))
     except OSError:
-        return  # a full disk costs the cache, nothing else
+        return  # a full disk loses the file, and nothing else

@@ -1,4 +1,4 @@
-"""What `gateway routes` prints: how names are resolved, without asking any provider."""
+"""What `gateway routes` prints: how model names are resolved. It sends nothing to a provider."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def write_routes(snapshot: Snapshot) -> str:
 
 
 def write_route(snapshot: Snapshot, resolved: Resolved) -> str:
-    """One name in detail: targets in order, credentials, what reaches them raw."""
+    """One name in detail: its targets in order, missing credentials, raw and translated paths, what is lost."""
     route = resolved.route
     lines = [
         f"{resolved.alias}: {route.policy}, at most {resolved.retry.attempts} attempts in {resolved.retry.within:g} s"

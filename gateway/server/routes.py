@@ -1,4 +1,4 @@
-"""Every path of the gateway, and what the middlewares have to know of it.
+"""Every path of the gateway, and the Endpoint record that tells the middlewares how to treat it.
 
 A dialect's own path comes from `wire.DIALECTS`: a dialect that is added there is served here, under every prefix.
 """
@@ -25,7 +25,7 @@ from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
 
-# What answers a dialect's path; `create` answers all others.
+# The handler of a dialect's path, by the dialect's name. `create` serves every dialect that is not named here.
 HANDLERS: dict[str, Handler] = {
     COUNT_TOKENS.name: count_tokens,
     INPUT_TOKENS.name: count_input,
@@ -62,7 +62,7 @@ WORKER = Endpoint("chat", WORKER_CHAT, "chat", max_body=WORKER_BODY, first_byte=
 
 @frozen
 class Route:
-    """One path. `shown` is its name in the list of endpoints that `GET /` answers; empty: not in it."""
+    """One path. `shown` is its name in the list of endpoints that `GET /` returns; an empty name leaves it out."""
 
     method: str
     path: str

@@ -69,6 +69,7 @@ class UpstreamReply:
     _reply: HttpReply
     _upstream: "Upstream"
     _unpacker: StreamUnpacker | None = None
+    _pieces: Iterator[bytes] = field(factory=lambda: iter(()), init=False)  # of the last chunk, unpacked
     _is_closed: bool = False
 
     @property
@@ -104,11 +105,14 @@ class UpstreamReply:
             raise _fault_of(error, self.timeouts.connect, self.provider) from None
 
     async def _unpacked(self) -> bytes:
-        assert self._unpacker is not None
-        while data := await self._reply.content.readany():
-            if plain := self._unpacker.feed(data):
-                return plain
-        return b""
+        unpacker = self._unpacker
+        assert unpacker is not None
+        while (piece := next(self._pieces, None)) is None:
+            data = b"" if unpacker.is_over else await self._reply.content.readany()
+            if not data:
+                return b""
+            self._pieces = unpacker.feed(data)
+        return piece
 
     async def read(self, limit: int, deadline: Deadline) -> bytes:
         """Read the whole body. Raises Unreadable beyond `limit` bytes, TimedOut on silence or at the deadline."""

@@ -25,6 +25,7 @@ KEEPALIVE_S = 15.0
 READ_BUFFER = 65536
 # Bytes of a body. A larger one is written apart from its head: a second write is cheaper than the copy.
 _JOIN_UP_TO = 65536
+MAX_INTERIM = 5  # responses 1xx before the real one: a 100, some 103
 _FORBIDDEN = str.maketrans("", "", "\r\n\0")
 
 
@@ -138,7 +139,11 @@ class HttpClient:
 
 async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpReply:
     message, content = await protocol.read()
+    interim = 0
     while 100 <= message.code < 200 and message.code != 101:
+        interim += 1
+        if interim > MAX_INTERIM:
+            raise aiohttp.ClientPayloadError("too many interim responses")
         message, content = await protocol.read()
     if message.code == 101:
         raise aiohttp.ClientPayloadError("switching protocols was not asked for")

@@ -14,14 +14,14 @@ from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
 
 VERSION, BETA = "anthropic-version", "anthropic-beta"
-# Claude Code asks for a million tokens of context by a suffix of the model's name; upstream it is this beta.
+# Claude Code requests a context of a million tokens by a suffix of the model's name, Anthropic's API by this beta.
 LONG_CONTEXT = "context-1m-2025-08-07"
 USER_AGENT = f"aiohttp-llm-gateway/{__version__}"
 EVENT_STREAM = "text/event-stream"
-# Where a client may bring a provider's key of its own: its value is blanked out of the provider's errors.
+# Headers in which a client may send its own key for a provider. Their values are blanked out of provider errors.
 CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
 MAX_FORWARDED = 4000  # letters of one forwarded header; Claude Code's list of betas has some 600
-# The headers of a provider that mean something to clients of its own dialect.
+# Reply headers of a provider that are passed on, only to clients of its own dialect.
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
 MAX_DROPPED = 1000  # letters of x-gateway-dropped
@@ -37,7 +37,7 @@ class ClientHeaders(Protocol):
 
 
 def forwarded_headers(headers: ClientHeaders, dialect: Dialect, mode: Mode) -> Mapping[str, str]:
-    """Return the client's headers that may go upstream; several lines of one name become one list."""
+    """Return the client's headers that may go upstream; several lines of one name are joined by commas."""
     names = dialect.forwards if mode.forwards_betas else dialect.forwards & _MINIMAL
     found = {name: ",".join(headers.getall(name)) for name in names if name in headers}
     return {name: printable(value, MAX_FORWARDED) for name, value in found.items()} if found else found
@@ -48,7 +48,7 @@ def upstream_headers(
 ) -> dict[str, str]:
     """Join the dialect's headers, the client's and the provider's.
 
-    The provider's settings win, except for the API version that a client speaks; betas add up.
+    A header of the provider's settings replaces the client's, except for the API version; betas of both are sent.
     """
     if not (forwarded or provider.headers or wants_long_context):
         return dict(upstream.headers)
@@ -79,7 +79,7 @@ def join_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[st
 def request_headers(
     content_type: str, headers: Mapping[str, str], credential: tuple[str, str], *, asks_stream: bool
 ) -> dict[str, str]:
-    """Return all headers of an upstream request; `credential` is a (name, value), the name empty for none."""
+    """Return all headers of an upstream request. `credential` is a header's (name, value); an empty name adds none."""
     out = {
         "Content-Type": content_type,
         "Accept": EVENT_STREAM if asks_stream else "*/*",

@@ -1,20 +1,23 @@
-"""Remembers for an hour what a provider wants back with a tool call, for clients that do not send it.
+"""Remembers for an hour the reasoning before a tool call, for clients that do not send it back.
 
-Plain loops over Chat drop reasoning; Claude, Gemini and DeepSeek refuse the next turn without it
-(docs/wire/conversation.md#reasoning-round-trip). Bounded in entries and in bytes; the oldest go first.
+Many Chat clients drop reasoning from the history; Claude, Gemini and DeepSeek refuse the next turn without it
+(docs/wire/conversation.md#reasoning-round-trip). The memory is bounded in entries and in bytes; the oldest go first.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from gateway.wire.codec.json_body import to_json
 from gateway.wire.neutral import Block, Reasoning, Request, Role, ToolCall
 
 TTL = 3600.0
 MAX_ENTRIES = 20_000
 MAX_BYTES = 32 * 1024 * 1024
+OVERHEAD = 200  # bytes of an entry beside its texts
 
 
 @frozen
@@ -27,28 +30,31 @@ class _Entry:
 
 @define
 class ReasoningMemory:
-    """By (owner, id of the call): one client's calls are nobody else's."""
+    """Reasoning by (owner, id of the tool call), so that no client gets the reasoning of another key's calls."""
 
     _entries: OrderedDict[tuple[str, str], _Entry] = field(factory=OrderedDict, init=False)
     size: int = field(default=0, init=False)
+    _lock: Lock = field(factory=Lock, init=False)  # large replies are read in a thread
 
     def __len__(self) -> int:
         """Return the number of calls that are remembered."""
         return len(self._entries)
 
     def remember(self, owner: str, now: float, calls: Sequence[ToolCall], thoughts: Sequence[Reasoning]) -> None:
-        """Remember the thoughts that stood before `calls`."""
+        """Remember `thoughts` and a call's own `extra` for each of `calls`. `now` is in monotonic seconds."""
         kept = tuple(thought for thought in thoughts if thought.has_state or thought.text)
         size = sum(len(t.text) + len(t.signature or "") + len(t.sealed or "") for t in kept)
-        for call in calls:
-            self._drop((owner, call.id))
-            self._entries[owner, call.id] = _Entry(now + TTL, kept, call.extra, size + 200)
-            self.size += size + 200
-        while self._entries and (len(self._entries) > MAX_ENTRIES or self.size > MAX_BYTES):
-            self._drop(next(iter(self._entries)))
+        with self._lock:
+            for call in calls:
+                own = size + OVERHEAD + len(call.id) + (len(to_json(call.extra)) if call.extra else 0)
+                self._drop((owner, call.id))
+                self._entries[owner, call.id] = _Entry(now + TTL, kept, call.extra, own)
+                self.size += own
+            while self._entries and (len(self._entries) > MAX_ENTRIES or self.size > MAX_BYTES):
+                self._drop(next(iter(self._entries)))
 
     def restore(self, owner: str, now: float, request: Request) -> None:
-        """Put back into the history what the client has left out, in place."""
+        """Put the remembered thoughts and extras back into the assistant turns that lack them, in place."""
         for index, turn in enumerate(request.turns):
             if turn.role is Role.ASSISTANT and any(isinstance(block, ToolCall) for block in turn.blocks):
                 request.turns[index] = evolve(turn, blocks=self._restored(owner, now, turn.blocks))

@@ -1,7 +1,7 @@
-"""Learns which optional members a model refuses: one repaired retry, remembered for an hour.
+"""Learns which optional members a model refuses: after such a refusal the call is sent once more without the member.
 
-Only members that the gateway put there or may leave out, never what changes the meaning of the answer
-(docs/wire/providers.md#capability-profile).
+The fact is remembered for an hour. Only members that the gateway added or may leave out are left out, never one that
+changes the meaning of the answer (docs/wire/providers.md#capability-profile).
 """
 
 import re
@@ -22,15 +22,15 @@ _REFUSED = re.compile(
 
 @define
 class RefusedMembers:
-    """What each (provider, model) was found to refuse, with the monotonic time until which it counts.
+    """The members that each model has refused, by (owner, provider, model), with the monotonic time of their expiry.
 
-    For each client by itself: a refusal may repeat what a client wrote, and must not teach us about others.
+    Each owner has its own facts: a refusal may repeat what its client wrote, and must not change the calls of others.
     """
 
     _facts: dict[tuple[str, str, str], dict[str, float]] = field(factory=dict, init=False)
 
     def of(self, owner: str, provider: str, model: str, now: float) -> Set[str]:
-        """The members to leave out; a path such as output_config.effort is a part of one."""
+        """Return the members to leave out; a path such as output_config.effort names a part of a member."""
         facts = self._facts.get((owner, provider, model))
         return frozenset(name for name, until in facts.items() if until > now) if facts else frozenset()
 
@@ -42,7 +42,7 @@ class RefusedMembers:
 
 
 def offending(error: Declined, sent: Collection[str]) -> str | None:
-    """The member among those `sent` that a refusal names; None when it is about something else."""
+    """Return the member among those `sent` that a refusal names, the longest if several; None if it names none."""
     if error.fault is not Fault.CALLER or not _REFUSED.search(error.message):
         return None
     found = [name for name in sent if _names(error, name)]

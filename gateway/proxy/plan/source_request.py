@@ -1,4 +1,4 @@
-"""What a client sent, ready to be written for any upstream."""
+"""A client's request with all that a plan needs to write it for any upstream."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -58,11 +58,11 @@ class SourceRequest:
     wants_long_context: bool = False
     model: str = ""
     history: History = NO_HISTORY
-    cannot_decrypt: frozenset[str] = frozenset()  # providers that have refused the reasoning sealed in it
+    cannot_decrypt: frozenset[str] = frozenset()  # providers that refused the sealed reasoning in the history
 
     @cached_property
     def sealer(self) -> Sealer:
-        """Seals what this client carries for the gateway."""
+        """The sealer of the envelopes in which this owner's clients carry foreign reasoning."""
         return Sealer(self.secret, self.owner)
 
     @cached_property
@@ -76,11 +76,11 @@ class SourceRequest:
         return evolve(request, model=self.model), has_lost_thoughts
 
     def request(self) -> Request:
-        """Return the neutral request, read once. Raises BadRequest with the place."""
+        """Return the neutral request, which is read once. Raises BadRequest, which names the place in the body."""
         return self._read[0]
 
     def body_at(self, provider: str) -> Body:
-        """Return the body as a provider can read it: the client's own, or less."""
+        """Return the body as `provider` can read it: the client's own, or without reasoning that another one sealed."""
         if provider in self.cannot_decrypt and isinstance(self.body, JsonBody):
             return self.dialect.unsealed(self.body)
         return self.body if self.history.readable is None else self.history.readable(provider)
@@ -106,6 +106,6 @@ class SourceRequest:
 
 
 def _unsealed(turn: Turn) -> Turn:
-    """Take out of a turn the reasoning that only its maker can read."""
+    """Return a turn without its sealed reasoning, which only the provider that made it can read."""
     kept = tuple(block for block in turn.blocks if not (isinstance(block, Reasoning) and block.sealed))
     return evolve(turn, blocks=kept)

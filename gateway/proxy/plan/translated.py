@@ -1,4 +1,4 @@
-"""The translated lane: the request written in another dialect, the reply read back from it."""
+"""The translated lane: writes the request in the upstream's dialect, and the reply back in the client's."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole, says_nothing, spread
 from gateway.wire.translation.memo import Memo, Setting
 
-# What a history loses was not requested in this call: `on_shed: refuse` lets it pass.
+# Members that are lost from the history, not from what this call requests: `on_shed: refuse` does not refuse them.
 _OF_HISTORY = frozenset({"reasoning", "system"})
 
 
@@ -26,7 +26,7 @@ _OF_HISTORY = frozenset({"reasoning", "system"})
 class TranslatedPlan:
     """A plan whose upstream speaks another dialect than the client. Its members are those of `Plan`.
 
-    `members` are those of the body before it was encoded, `memo` what the way back needs of the request.
+    `members` are those of `body` before it was encoded; `memo` holds what writing the reply needs of the request.
     """
 
     source: SourceRequest
@@ -36,7 +36,7 @@ class TranslatedPlan:
     memo: Memo
     asks_stream: bool
     body: bytes
-    _segments: list[Reply] = field(factory=list, init=False)  # of a whole reply that has paused
+    _segments: list[Reply] = field(factory=list, init=False)  # a whole reply that pauses, as joined so far
     is_raw: ClassVar[bool] = False
     can_stream_whole: ClassVar[bool] = True
 
@@ -46,14 +46,14 @@ class TranslatedPlan:
 
     @property
     def optional(self) -> Collection[str]:
-        """Members that a second try may leave out; a path such as output_config.effort is a part of one."""
+        """Members that a second try may leave out; a path such as output_config.effort names a part of a member."""
         members, refusable = self.members, self._far_side.optional
         paths = [f"{name}.{part}" for name, value in members.items() if isinstance(value, dict) for part in value]
         return [name for name in (*members, *paths) if name in refusable]
 
     @property
     def answer(self) -> WholeReply | None:
-        """The reply to a request that only fills a cache which this upstream does not have: nobody has to be asked."""
+        """The reply to a request that only fills a cache: this upstream has none to fill, so nothing is sent to it."""
         request = self.memo.request
         if request.max_output != 0 and not request.is_warm_up:
             return None
@@ -71,7 +71,11 @@ class TranslatedPlan:
         return Crossing(upstream.stream_reader, writer, self.memo, self._remember, client.is_sequential, resume)
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
-        """Read a whole reply. One that has paused is kept, and joined with the next."""
+        """Read a whole reply, and write it in the client's dialect.
+
+        A provider may pause in the middle of its hosted tools. Such a reply is kept; the result carries in `resume`
+        the body that continues it, and the next reply is joined with what is kept.
+        """
         reply = read_whole(self._far_side, body, is_stream, self.memo)
         has_paused = reply.stop.reason is StopReason.PAUSED and len(self._segments) < MAX_PAUSES
         segment = reply.blocks
@@ -82,7 +86,7 @@ class TranslatedPlan:
         if calls := [block for block in reply.blocks if isinstance(block, ToolCall)]:
             self._remember(calls, [block for block in reply.blocks if isinstance(block, Reasoning)])
         encoded = self._near_side.write_reply(reply, self.memo)
-        if not self.upstream.generates:  # no model was asked to write: nothing was used, and nothing has to be said
+        if not self.upstream.generates:  # a count, not a generation: no usage, never empty
             return WholeReply(encoded, None, is_empty=False)
         return WholeReply(encoded, reply.usage, says_nothing(reply))
 
@@ -107,7 +111,7 @@ class TranslatedPlan:
         return self._far_side.resume is not None and has_hosted
 
     def _resume(self, blocks: Sequence[Any]) -> bytes:
-        """Write the body that asks to go on behind `blocks`."""
+        """Write the body of the request that lets the provider continue after `blocks`."""
         write = self._far_side.resume
         assert write is not None
         return msgspec.json.encode(write(self.members, blocks, self.memo))
@@ -120,9 +124,9 @@ class TranslatedPlan:
 def make_translated_plan(
     source: SourceRequest, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
 ) -> TranslatedPlan:
-    """Write the request for one model in its provider's dialect; `without`: what the model has refused before.
+    """Write the request for one model in its provider's dialect; `without` are members that the model has refused.
 
-    Raises BadRequest, or CannotSay for what the dialect has no words for.
+    Raises BadRequest, or CannotSay if the dialect cannot express the request.
     """
     client, far = source.dialect.client, upstream.upstream
     assert client is not None
@@ -130,7 +134,7 @@ def make_translated_plan(
     refused = without & far.optional
     if not source.mode.injects:
         profile = evolve(profile, auto_cache=False)
-    if "max_tokens" in refused:  # the other name is tried where this one was refused
+    if "max_tokens" in refused:  # the model refused this name: send the other one
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
     headers = upstream_headers(upstream, provider, {}, wants_long_context=source.wants_long_context)
     memo = source.memo(client, profile, provider.name)
@@ -157,7 +161,7 @@ def make_translated_plan(
 
 
 def _without(members: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return the members less those named, and the names of those that were there."""
+    """Return `members` without those in `names`, and the names of those that were removed."""
     kept, lost = dict(members), []
     for name in names:
         outer, _, part = name.partition(".")
@@ -174,13 +178,13 @@ def _without(members: Mapping[str, Any], names: Collection[str]) -> tuple[dict[s
 
 
 def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect) -> dict[str, Any]:
-    """Apply the provider's settings to a body of ours: drop, then rename, then set."""
+    """Apply the provider's settings `drop`, `rename` and `set`, in this order, to the members of a body."""
     kept = {provider.rename.get(name, name): value for name, value in members.items() if name not in provider.drop}
     return kept | (provider.set if upstream.generates else {})
 
 
 def _refuse_losses(memo: Memo) -> None:
-    """Raise CannotSay if the request lost what the client asked for in this call."""
+    """Raise CannotSay if the translation lost something that this call requests."""
     lost = [name for name in memo.drops.names if name not in _OF_HISTORY]
     if lost:
         raise CannotSay(f"This model cannot be asked with {', '.join(lost)}", param=lost[0])

@@ -1,4 +1,7 @@
-"""Counts of tokens: by the first target where it can, in its own dialect; else estimated here. Never a 5xx."""
+"""Counts input tokens: the first target does if it can, else they are estimated here.
+
+If that target's provider fails, the tokens are estimated as well.
+"""
 
 import asyncio
 from concurrent.futures import BrokenExecutor
@@ -22,12 +25,12 @@ from gateway.wire.neutral import Request
 from gateway.wire.openai_responses.other_endpoints import INPUT_TOKENS
 from gateway.wire.translation.tokens import countable
 
-# Longer texts are counted in a thread, so that the loop never stops for them.
+# Characters of all texts together, beyond which they are counted in a thread, so that the event loop does not wait.
 LONG_TEXT = 200_000
 
 
 async def count_tokens(request: web.Request) -> web.StreamResponse:
-    """Answer an Anthropic client. Raises BadRequest for a body that is no Messages request."""
+    """Answer an Anthropic client. Raises BadRequest if the body is not a valid Messages request."""
     context = request[CONTEXT]
     server = context.snapshot.config.server
     body = await read_json_body(request, server.max_body, server.timeouts.body)
@@ -66,7 +69,7 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
 async def _forward(
     request: web.Request, dialect: Dialect, prepared: Prepared, wanted: Wanted
 ) -> web.StreamResponse | None:
-    """Return the provider's own count; None if it fails for a reason that is not the request's."""
+    """Return the provider's own count; None if the provider fails. Raises GatewayError if the request is at fault."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     call = make_call(request, gateway, context, dialect, prepared.body, wanted, history=prepared.history)
     try:
@@ -81,7 +84,7 @@ async def _forward(
 
 
 async def _estimate(gateway: Gateway, request: Request) -> int:
-    """Estimate the input tokens of a request: by vocabulary where one is installed, else by kinds of characters."""
+    """Estimate the input tokens of a request: with the tokenizer if it is installed, else by kinds of characters."""
     found = countable(request)
     if gateway.tokenizer is not None:
         try:

@@ -1,4 +1,4 @@
-"""Answers every path where a model is asked to write, but for Responses, which have a memory."""
+"""Answers every path where a model writes, except those of Responses, which are stored."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""`/v1/models` and its kin: what a client may ask for, in the shape that its SDK expects."""
+"""`/v1/models` and its kin: the models that a client may use, in the shape that its SDK expects."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ async def list_models(request: web.Request) -> web.Response:
 
 
 async def show_model(request: web.Request) -> web.Response:
-    """GET /v1/models/{id}: an alias, a listed model, or any name that would be routed."""
+    """GET /v1/models/{id}: an alias, or a model of a provider's list. Raises UnknownModel for any other name."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     shape = _shape(request)
     name = request.match_info["id"]
@@ -86,7 +86,7 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 async def list_aliases(request: web.Request) -> web.Response:
-    """GET /v1/aliases: {provider: {alias: model}}, and what is suggested for lack of one's own."""
+    """GET /v1/aliases: {provider: {alias: model}} of the key, and aliases that the gateway suggests."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config, owner = context.snapshot.config, context.owner
     routes = {alias: route for alias, route in config.routes.items() if owner is None or may_use(owner.key, alias)}
@@ -149,7 +149,7 @@ def _aliases(gateway: Gateway, context: RequestContext, provider: str | None) ->
 
 
 def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any]) -> Listing:
-    """A model of a provider's own list, under the name that leads back to it."""
+    """List a model of a provider's own list by the name that routes to it: its id, or `provider:id`."""
     name = model["id"]
     shown = name if _leads_to(context, name, provider) else f"{provider}:{name}"
     created = model.get("created")
@@ -186,7 +186,7 @@ def _unix(text: Any) -> int:
 
 
 def _shape(request: web.Request) -> str:
-    """docs/endpoints.md#model-lists: the query, the path, then the signs of an Anthropic SDK."""
+    """Choose the shape: by query, by path, else by the signs of an Anthropic SDK (docs/endpoints.md#model-lists)."""
     shape = request.query.get("format")
     if shape is not None:
         if shape not in FORMATS:

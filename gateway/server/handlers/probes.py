@@ -1,4 +1,4 @@
-"""What load balancers, operators and their scripts ask. None of it ever calls a provider."""
+"""Endpoints for load balancers, operators and their scripts. None of them ever calls a provider."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ SHOWN: web.AppKey[dict[str, str]] = web.AppKey("shown", dict)
 
 
 async def root(request: web.Request) -> web.Response:
-    """GET /: who is this."""
+    """GET /: the version, the state, a summary of the configuration and the list of endpoints."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config = context.snapshot.config
     return _json(
@@ -45,7 +45,7 @@ async def root(request: web.Request) -> web.Response:
 
 
 async def livez(request: web.Request) -> web.Response:
-    """GET /livez: the loop turns."""
+    """GET /livez: always 200, which shows that the event loop turns."""
     return web.Response(text="ok\n")
 
 
@@ -90,7 +90,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """GET /metrics: Prometheus."""
+    """GET /metrics: the metrics in the text format of Prometheus; 404 if `server.expose.metrics` is off."""
     if not request[CONTEXT].snapshot.config.server.expose.metrics:
         raise web.HTTPNotFound
     body = request.app[GATEWAY].telemetry.metrics.expose()
@@ -98,7 +98,11 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def health_status(gateway: Gateway) -> str:
-    """`draining`, `unhealthy` (nothing can be asked), `degraded` (something cannot), `healthy`."""
+    """Return `draining`, `unhealthy`, `degraded` or `healthy`, the first that holds.
+
+    Unhealthy: no target has a credential. Degraded: a route has no target with one, a target is not live, the last
+    reload was refused, or the store is not in order.
+    """
     snapshot, now = gateway.snapshot, gateway.clock.monotonic()
     if gateway.lifecycle.is_draining:
         return "draining"
@@ -138,7 +142,7 @@ def _providers(gateway: Gateway, has_details: bool) -> dict[str, Any]:
 
 
 def _key_valid(gateway: Gateway, provider: str | None) -> bool | None:
-    """What traffic last showed; None before there was any."""
+    """Whether the provider accepted its credential the last time that it was used; None if it was not used yet."""
     return gateway.selection.key_seen_valid.get(provider) if provider is not None else None
 
 

@@ -1,4 +1,4 @@
-"""`/test-connection`: one tiny request to the default provider, so that an operator sees the whole way work."""
+"""`/test-connection`: sends a provider one tiny request, to test the way from end to end."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from gateway.server.make_call import Wanted, make_call
 from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.openai_chat import OPENAI_CHAT
 
-# Monitoring asks often, and every answer costs a provider's tokens.
+# Seconds that a result is reused: monitoring asks often, and every test costs a provider's tokens.
 KEPT_S = 10.0
 SUGGESTIONS = (
     "Check the provider's credential: gateway routes shows which are present",
@@ -29,7 +29,7 @@ SUGGESTIONS = (
 
 @define
 class LastTest:
-    """The last answer, and the lock that keeps two requests from asking at once."""
+    """The last result, when it came (monotonic seconds), and the lock that keeps two tests from running at once."""
 
     at: float = float("-inf")
     status: int = 200
@@ -61,7 +61,7 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
     try:
         payload = await _dispatch(request, gateway, context, name)
     except GatewayError as error:
-        context.exchange.step(Step.ANSWER)  # the fault stands in the body: this request itself went well
+        context.exchange.step(Step.ANSWER)  # the body reports the fault; this exchange itself succeeds
         failed = {"status": "failed", "message": error.message, "error_type": error.code or error.type}
         return 503, answer | failed | {"provider": context.exchange.provider or None, "suggestions": list(SUGGESTIONS)}
     provider = context.exchange.provider
@@ -75,7 +75,7 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
 
 
 def _probe_name(context: RequestContext) -> str | None:
-    """The alias to ask: the configured probe, /chat's default, else the default provider's first route."""
+    """Return the alias to test: the configured probe, else /chat's default, else the default provider's first route."""
     config = context.snapshot.config
     if name := config.defaults.probe or config.defaults.chat_model:
         return name

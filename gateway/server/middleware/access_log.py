@@ -20,12 +20,12 @@ from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 UNKNOWN = Endpoint("unknown", OPENAI_CHAT, is_public=True, is_limited=False)
 UNKNOWN_MESSAGES = Endpoint("unknown", ANTHROPIC_MESSAGES, is_public=True, is_limited=False)
 UNKNOWN_CHAT = Endpoint("unknown", WORKER_CHAT, is_public=True, is_limited=False)
-_IDS = random.Random()  # noqa: S311 - ids are told apart, not guessed at, and the kernel's dice are slow
+_IDS = random.Random()  # noqa: S311 - an id must be unique, not secret, and the kernel's random source is slow
 
 
 @web.middleware
 async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Open the visit, pass the request on, close the books however it ends."""
+    """Make the exchange, pass the request on, and account for the exchange however it ends."""
     gateway = request.app[GATEWAY]
     endpoint = request.app[ENDPOINTS].get(request.match_info.route) or _unknown(request)
     if endpoint.anthropic is not None and VERSION in request.headers:

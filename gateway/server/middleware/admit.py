@@ -1,4 +1,7 @@
-"""Bounds the exchanges in flight, and keeps the list that draining waits for. Probes are never shed."""
+"""Bounds the exchanges in flight, and keeps the list of them that draining waits for.
+
+Endpoints that do not count for capacity (probes, model lists, stored responses) are never refused here.
+"""
 
 import asyncio
 
@@ -13,7 +16,7 @@ from gateway.proxy.state import GATEWAY
 
 @web.middleware
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse at once, and cheaply, what would be one exchange too many."""
+    """Refuse an exchange beyond `server.max_concurrent`. Raises Unavailable, or ShuttingDown when a drain cuts it."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     if not context.endpoint.counts_for_capacity:
         return await handler(request)
@@ -32,3 +35,6 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise ShuttingDown from None
     finally:
         del gateway.lifecycle.exchanges[context.exchange.id]
+        if context.held_bytes:
+            owner = context.owner.name if context.owner is not None else ""
+            gateway.lifecycle.bodies.give_back(owner, context.held_bytes)

@@ -1,4 +1,4 @@
-"""Who is asking: looks the SHA-256 of what was shown up among those of the keys, before any body is read."""
+"""Finds the owner of the key in a request's headers, by its SHA-256, before any body is read."""
 
 import hashlib
 import ipaddress
@@ -21,7 +21,7 @@ FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find the key's owner; refuse who has none where one is needed."""
+    """Find the key's owner. Raises Unauthorized or Forbidden if the endpoint needs one and there is none."""
     context = request[CONTEXT]
     endpoint = context.endpoint
     if context.snapshot.owners:
@@ -59,7 +59,7 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
             gateway.telemetry.metrics.refusals.inc("failed_auth")
             raise RateLimited("Too many wrong API keys from this address", retry_after=wait)
         has_shown = True
-        # By its digest: a guess's digest tells nothing of how near the guess was.
+        # Looking up a digest leaks no timing that helps: a nearly right guess has a wholly different digest.
         digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
         if (owner := owners.get(digest)) is not None:
             context.identify(owner, name)

@@ -11,7 +11,7 @@ from gateway.proxy.state import GATEWAY
 
 @web.middleware
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take one request from every bucket, or refuse; say the tightest limit either way."""
+    """Take one request from every bucket, or raise RateLimited; send the tightest limit in headers either way."""
     context = request[CONTEXT]
     endpoint = context.endpoint
     if not endpoint.is_limited:

@@ -1,4 +1,4 @@
-"""Says every refusal and every fault in the client's own dialect. The only place that catches everything."""
+"""Writes every refusal and every fault in the client's dialect. Only this module catches all exceptions."""
 
 import math
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         request.app[GATEWAY].telemetry.logs.log.exception("bug", id=context.exchange.id, endpoint=context.endpoint.name)
         error = InternalError("Internal error of the gateway")
     context.exchange.fail(error)
-    if context.exchange.is_open:  # there is no second head: what was begun ends here
+    if context.exchange.is_open:  # the head is sent, so no error response can follow: cut the connection
         if request.transport is not None:
             request.transport.abort()
         raise ClientGone
@@ -57,5 +57,5 @@ def _response(
         headers["x-should-retry"] = "false"
     answer = web.Response(status=status, body=body, content_type="application/json", headers=headers)
     if not request.content.is_eof():
-        answer.force_close()  # a body that was refused is not read to its end
+        answer.force_close()  # do not read the rest of a refused body
     return answer

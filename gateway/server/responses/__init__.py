@@ -1,6 +1,6 @@
-"""The Responses endpoints: created, joined with what is stored, run in the background, read again.
+"""The Responses endpoints: they create responses, continue stored ones, run them in the background, read them.
 
-- A **conversation** is made whole by looking up what a request continues.
+- **conversation** looks up the stored responses that a request continues, and joins them with its input.
 - A **run** is a response that goes on without its client; its **event log** is what clients follow.
 - **stored** shows, replays, lists, cancels and deletes responses by their id.
 """

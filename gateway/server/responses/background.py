@@ -29,9 +29,9 @@ from gateway.wire.openai_responses.objects import response_object
 from gateway.wire.openai_responses.recording_lane import marked, members_of
 
 LEASE_S, RENEW_S = 30.0, 3.0  # how long a lease lasts, and how often it is renewed
-AGAIN_S = 1.0  # between two tries to renew, if the store is down
-STOP_S = 5.0  # for a cancelled run to store what it has sent
-# The event logs of runs that have ended are kept so long, and all together at most so many bytes.
+AGAIN_S = 1.0  # seconds between two tries to renew while the store is down
+STOP_S = 5.0  # seconds for a cancelled run to store what it has sent
+# How long the event log of an ended run is kept (seconds), and how many bytes all of these may have together.
 KEPT_S, MAX_KEPT = 300.0, 64 * 1024 * 1024
 SHARE = 8  # one key's runs may take one in so many of the exchanges that `server.max_concurrent` allows
 ResponseKey = tuple[str, str]  # owner, id
@@ -69,13 +69,13 @@ class Run:
         self.gateway.lifecycle.exchanges[self._exchange.id] = self._watching
 
     def cancel(self) -> None:
-        """End it: its owner wants no more of it."""
+        """Cancel the run, because its owner has cancelled or deleted it."""
         self._is_cancelled = True
         if self._work is not None:
             self._work.cancel()
 
     async def stop(self) -> None:
-        """Cancel it, and wait until what it has sent is stored."""
+        """Cancel the run, and wait up to STOP_S seconds until what it has sent is stored."""
         self.cancel()
         if self._watching is not None:
             await asyncio.wait({self._watching}, timeout=STOP_S)
@@ -85,11 +85,11 @@ class Run:
         return self.call.context.exchange
 
     async def _watch(self, work: asyncio.Task[web.StreamResponse]) -> None:
-        """Wait for the end, however it comes, and write it where the run itself could not."""
+        """Wait until the work ends, by itself or cancelled; store its end if the run itself did not; account for it."""
         renewing = asyncio.create_task(self._renew())
         try:
             await asyncio.wait({work})
-        except asyncio.CancelledError:  # the drain is over
+        except asyncio.CancelledError:  # the drain cuts the run
             work.cancel()
             await asyncio.wait({work})
         renewing.cancel()
@@ -110,7 +110,7 @@ class Run:
             close_books(self.gateway, self.call.context)
 
     def _fault_of(self, work: asyncio.Task[web.StreamResponse]) -> GatewayError | None:
-        """Return what went wrong, as it is sent; None if nothing did, or the owner cancelled."""
+        """Return the error that the run ends with; None if it succeeded, or if its owner cancelled it."""
         exchange = self._exchange
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         if isinstance(error, asyncio.CancelledError):
@@ -123,7 +123,7 @@ class Run:
         return InternalError("Internal error of the gateway")
 
     async def _write_end(self, error: GatewayError | None) -> None:
-        """Write the end that the run itself could not: what was sent so far, as failed or as cancelled."""
+        """Write the end that the run itself did not: `cancelled` if there is no error, else `failed`."""
         if error is None:
             self.body = self.recorder.so_far("cancelled") or self._with_status("cancelled")
             self.event_log.add_end("cancelled", self.body)
@@ -137,11 +137,11 @@ class Run:
 
     async def _store_end(self, status: str) -> None:
         ended = self.recorder.record(members_of(self.body), status, last=self.event_log.last)
-        with suppress(StoreDown):  # its lease runs out all the same
+        with suppress(StoreDown):  # its lease runs out, and a reader marks it as failed
             self._exchange.note_stored(is_stored=await self.recorder.store.put(ended, only_running=True))
 
     async def _renew(self) -> None:
-        """Renew the lease; notice if the run was cancelled or deleted from elsewhere."""
+        """Renew the lease until the run is over; cancel the run if another gateway has cancelled or deleted it."""
         recorder = self.recorder
         while True:
             pause = RENEW_S
@@ -199,11 +199,11 @@ class Runs:
 
     @property
     def running(self) -> int:
-        """How many have not ended."""
+        """Return the number of runs that have not ended."""
         return sum(run.ended is None for run in self._runs.values())
 
     def forget(self) -> None:
-        """Forget runs that have ended a while ago; the store still has their responses."""
+        """Forget the oldest ended runs, beyond KEPT_S and MAX_KEPT; the store still has their responses."""
         ended = [(run.ended, key) for key, run in self._runs.items() if run.ended is not None]
         size = sum(self._runs[key].event_log.size for _, key in ended)
         for at, key in sorted(ended):
@@ -264,7 +264,7 @@ RUNS = web.AppKey("runs", Runs)
 
 
 def _check_sayable(call: ModelCall) -> None:
-    """Refuse at once what no target could be asked. Raises BadRequest."""
+    """Refuse the call before it is stored, if no target of its route can express it. Raises BadRequest."""
     dispatch, refusals = Dispatch(call), []
     for target in call.resolved.route.targets:
         try:

@@ -1,6 +1,7 @@
 """Makes a Responses request whole: looks up the stored conversation that it continues.
 
-Deciding is `wire/openai_responses/joined_input`; here is the only place that asks the store.
+This module only reads the store. What a request needs, and how it is joined with what was found, is decided in
+`wire/openai_responses/joined_input`.
 """
 
 import secrets
@@ -28,7 +29,11 @@ _BAD_PREVIOUS = frozenset({"failed", "cancelled"})
 
 @frozen
 class Prepared:
-    """A request that needs no store any more, who records its response, and the conversation that it continues."""
+    """A request after the store was read.
+
+    `body` holds the whole conversation. `recorder` stores the response; None if it is not to be stored. `history` is
+    the conversation that the request continues.
+    """
 
     body: JsonBody
     recorder: ResponseRecorder | None = None
@@ -37,14 +42,14 @@ class Prepared:
 
 @frozen
 class _Found:
-    """What was looked up: the chain, the first response first, and stored items by the id they were asked by."""
+    """What the store had: the chain, its first response first, and stored items by the id that the request names."""
 
     links: Sequence[Link]
     items: Mapping[str, Item]
 
 
 def owner_of(context: RequestContext) -> str:
-    """Return whose responses a client sees: its key's, or those of all who show none."""
+    """Return the owner of a client's responses: the name of its key; all clients without a key share one owner."""
     return context.owner.name if context.owner is not None else ANONYMOUS
 
 
@@ -67,7 +72,7 @@ async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, 
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Around whatever cannot be answered without the store. Raises StoreUnavailable."""
+    """Turn StoreDown into StoreUnavailable, around a read without which the request cannot be answered."""
     try:
         yield
     except StoreDown:  # the store has logged it
@@ -84,7 +89,7 @@ def _recorder(gateway: Gateway, context: RequestContext, needs: Needs, joined: J
         store=gateway.responses,
         clock=gateway.clock,
         owner=owner_of(context),
-        id=f"resp_{secrets.token_hex(20)}",  # on an open gateway it is all that keeps others out
+        id=f"resp_{secrets.token_hex(20)}",  # on an open gateway only this secret keeps others out
         previous=needs.previous,
         ttl=context.snapshot.config.store.ttl,
         input=joined.input,
@@ -99,7 +104,7 @@ def _recorder(gateway: Gateway, context: RequestContext, needs: Needs, joined: J
 
 
 async def _check_room(gateway: Gateway, *, is_background: bool) -> None:
-    """Refuse what must be stored and cannot be, before a provider has been paid for it."""
+    """Refuse a response that must be stored and cannot be, before a provider charges for it. Raises StorageFull."""
     try:
         gateway.responses.check_room()
         if gateway.responses.state is not StoreState.OK:
@@ -109,7 +114,7 @@ async def _check_room(gateway: Gateway, *, is_background: bool) -> None:
 
 
 async def _fetch(gateway: Gateway, context: RequestContext, needs: Needs, limit: int) -> _Found:
-    """Look up the chain and the items that a request needs."""
+    """Look up the chain and the items that a request needs. Raises StoreUnavailable, TooLarge, BadRequest."""
     if needs.previous is None and not needs.references:
         return _Found((), {})
     with reached():
@@ -130,7 +135,7 @@ async def _fetch(gateway: Gateway, context: RequestContext, needs: Needs, limit:
 async def _links(gateway: Gateway, context: RequestContext, previous: str) -> list[Link]:
     """Return the chain that ends in `previous`."""
     config, now = context.snapshot.config, gateway.clock.time()
-    # It outlives the response that will continue it, however long that takes.
+    # Reading the chain renews it: it must outlive the response that continues it, however long that one takes.
     expires = now + config.server.timeouts.total + config.store.ttl
     try:
         links = await gateway.responses.chain(owner_of(context), previous, now, expires, config.server.max_body)
@@ -155,7 +160,10 @@ async def _links(gateway: Gateway, context: RequestContext, previous: str) -> li
 
 
 async def _look_up(gateway: Gateway, owner: str, name: str, wanted: frozenset[str]) -> dict[str, Item]:
-    """Return a stored item by its id, or by the one that it was listed with, and the other wanted ones beside it."""
+    """Return those `wanted` items, by id, that stand in the same stored response as the item `name`.
+
+    `name` is the item's own id, or the id that the list of input items gave it. Empty if no response has it.
+    """
     now = gateway.clock.time()
     if (response := response_of(name)) is not None:
         stored = await gateway.responses.get(owner, response, now)

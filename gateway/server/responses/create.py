@@ -1,4 +1,4 @@
-"""`POST /v1/responses` and its neighbours: joined with the stored conversation, answered, stored."""
+"""`POST /v1/responses` and its neighbours: join a request with the stored conversation, answer it, store it."""
 
 from aiohttp import web
 
@@ -17,7 +17,7 @@ from gateway.wire.openai_responses.other_endpoints import COMPACT
 
 
 async def create(request: web.Request) -> web.StreamResponse:
-    """Answer one call, and store the response. Under /pt the provider does the storing."""
+    """Answer one call, and store the response. Under /pt the gateway stores nothing: that is left to the provider."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config, endpoint = context.snapshot.config, context.endpoint
     body = await read_json_body(request, config.server.max_body, config.server.timeouts.body)
@@ -46,7 +46,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 
 async def compact(request: web.Request) -> web.StreamResponse:
-    """Have a provider shorten a conversation, stored turns included. Raises BadRequest if none of them can."""
+    """Have a provider shorten a conversation, stored turns included. Raises BadRequest if no provider can."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config = context.snapshot.config
     body = await read_json_body(request, config.server.max_body, config.server.timeouts.body)

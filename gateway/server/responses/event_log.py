@@ -1,4 +1,11 @@
-"""What a background run says: numbered frames for whoever follows, and the outlet that its stream is written to."""
+"""The frames of a background run, kept in memory, so that any number of clients can follow it.
+
+A run has no connection of its own. Its relay writes to a `RecordedStream`, which looks like a client's connection and
+puts each frame into an `EventLog`. The log gives every frame a rising `sequence_number`. A client that follows reads
+the frames after the number that it last saw, then waits for the next one; it may leave and come back, or not exist at
+all, and the run does not notice. The log lives as long as `background` keeps the run; later the stored response is
+replayed instead (`wire/openai_responses/replay`).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +32,10 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @define
 class EventLog:
-    """The frames of a stream with their numbers. `size` in bytes; `last` is the number of the newest."""
+    """The frames of a run with their numbers.
+
+    `last` is the number of the newest frame, `size` the bytes of all. `has_end` is true once a final event was added.
+    """
 
     last: int = field(default=-1, init=False)
     size: int = field(default=0, init=False)
@@ -41,11 +51,11 @@ class EventLog:
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything was said."""
+        """Whether the log has any frame."""
         return bool(self._frames)
 
     def add(self, data: bytes) -> None:
-        """Add whole frames. What has no number is counted; comments are nobody's."""
+        """Add whole SSE frames. A frame without a number gets the next one; comments are left out."""
         cutter = FrameCutter()
         for frame in (*cutter.feed(data), cutter.end()):
             payload = read_frame(frame).data if frame else None
@@ -58,20 +68,23 @@ class EventLog:
         self._wake()
 
     def add_beginning(self, response: bytes) -> None:
-        """Say `response.created`."""
+        """Add the event `response.created`."""
         self.add(self._event("response.created", response))
 
     def add_end(self, status: str, response: bytes) -> None:
-        """Say the event that ends a stream with this status."""
+        """Add the event that ends a stream with `status`."""
         self.add(self._event(f"response.{status}", response))
 
     def end(self) -> None:
-        """Nothing follows."""
+        """Close the log: those who follow it get no further frame."""
         self._is_over = True
         self._wake()
 
     async def follow(self, after: int, keepalive: float) -> AsyncIterator[bytes]:
-        """Yield the frames behind number `after`, and always the last; b"" in silence, until the end."""
+        """Yield the frames with a number above `after` until the log is closed, and the final one in any case.
+
+        Yields b"" after each `keepalive` seconds without a frame.
+        """
         at = 0
         while True:
             while at < len(self._frames):
@@ -89,7 +102,7 @@ class EventLog:
                 yield b""
 
     def _numbered(self, payload: bytes, frame: bytes) -> tuple[_Event, bytes]:
-        """A frame with a number that comes after those before; its own, if that does."""
+        """Return a frame's event, and the frame with a number above `last`: its own if it is, else the next one."""
         try:
             event, members = _EVENT.decode(payload), _MEMBERS.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -114,7 +127,7 @@ class EventLog:
 
 @define
 class RecordedStream(ClientStream):
-    """The client's end of a stream that no client has to hold."""
+    """A ClientStream without a client: it writes to the event log, and never has to wait or to send keep-alives."""
 
     event_log: EventLog = field(kw_only=True)
 
@@ -140,4 +153,4 @@ class RecordedStream(ClientStream):
         return web.Response()
 
     def cut(self) -> None:
-        """There is no connection."""
+        """Do nothing: there is no connection."""

@@ -1,4 +1,4 @@
-"""Stored responses by their id: shown, replayed, listed, cancelled, deleted. Another key's are not there (404)."""
+"""Shows, replays, cancels and deletes stored responses, lists their input. Those of other keys are unknown (404)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def follow_run(request: web.Request, run: Run, after: int, status: int = 200) -> web.StreamResponse:
-    """Stream what a run says, from behind `after` on. A client that leaves leaves the run alone."""
+    """Stream the events of a run with a number above `after`. If the client leaves, the run goes on."""
     return await _stream(
         request, run.event_log.follow(after, request[CONTEXT].snapshot.config.server.keepalive), status
     )
@@ -78,7 +78,10 @@ async def _stream(request: web.Request, event_log: AsyncIterator[bytes], status:
 
 
 async def _replayed(request: web.Request, found: StoredResponse, after: int) -> AsyncIterator[bytes]:
-    """The events of a response; b"" while it runs at another gateway. Raises UnknownResponse once it is gone."""
+    """Yield the frames of a response, and b"" while it still runs at another gateway.
+
+    Raises UnknownResponse if it is deleted meanwhile.
+    """
     while found.is_running:
         yield b""
         await asyncio.sleep(POLL_S)
@@ -89,7 +92,7 @@ async def _replayed(request: web.Request, found: StoredResponse, after: int) -> 
 
 
 async def delete(request: web.Request) -> web.Response:
-    """DELETE: gone for its owner; what a later response stands on stays for that one alone."""
+    """DELETE: remove the response for its owner. The store keeps it for later responses that continue it."""
     gateway, name = request.app[GATEWAY], request.match_info["id"]
     with reached():
         is_gone = await gateway.responses.delete(owner_of(request[CONTEXT]), name, gateway.clock.time())
@@ -102,7 +105,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def list_input(request: web.Request) -> web.Response:
-    """GET …/input_items: what was asked, and all before it, newest first (SDK type InputItemListParams)."""
+    """GET …/input_items: the input and the conversation before it, newest first (SDK type InputItemListParams)."""
     found = await _find(request)
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     limit = _number(request, "limit", USUALLY_LISTED)
@@ -128,12 +131,12 @@ async def list_input(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """POST …/cancel: only of what runs in the background; again and again is once."""
+    """POST …/cancel: end a background response; one that has ended stays as it is. Raises BadRequest for others."""
     found = await _find(request)
     if not msgspec.json.decode(found.body).get("background"):
         raise BadRequest("Only responses created with background=true can be cancelled.")
     if found.is_running:
-        await request.app[RUNS].stop(found.owner, found.id)  # here it keeps what it has said
+        await request.app[RUNS].stop(found.owner, found.id)  # a run of this gateway stores what it has sent
         found = await _find(request)
     if found.is_running:
         found = await _end(request, found, "cancelled", b"null")
@@ -142,7 +145,7 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def _end(request: web.Request, found: StoredResponse, status: str, error: bytes) -> StoredResponse:
-    """Write the end of a run into the store, unless it has ended meanwhile; return what stands there."""
+    """Store the end of a run, unless it has ended meanwhile. Return the response as it then is in the store."""
     body = marked(found.body, {"status": msgspec.json.encode(status), "error": error})
     gateway = request.app[GATEWAY]
     with reached():
@@ -160,7 +163,8 @@ async def _find(request: web.Request) -> StoredResponse:
     request[CONTEXT].exchange.name_response(name)
     run = request.app[RUNS].get(found.owner, found.id)
     is_here = run is not None and run.ended is None
-    # A store that was away has kept who runs from saying so: they get the time for it.
+    # While the store was down, no gateway could renew the lease of a run. So a lease counts as passed only once the
+    # store has been up again for two renewals.
     may_judge = gateway.responses.is_up_for(2 * RENEW_S)
     if found.is_running and not is_here and may_judge and found.lease < gateway.clock.time():
         return await _end(request, found, "failed", INTERRUPTED)
@@ -168,7 +172,7 @@ async def _find(request: web.Request) -> StoredResponse:
 
 
 def whole_of(stored: StoredResponse) -> bytes:
-    """The response object as it was told."""
+    """Return the whole response object, as it was sent to the client."""
     return marked(stored.body, {"output": stored.output})
 
 

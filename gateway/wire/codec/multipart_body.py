@@ -48,12 +48,16 @@ class MultipartBody:
         if found is None:
             raise BadRequest("The Content-Type of a multipart body must carry a boundary")
         boundary = (found[1] or found[2]).encode("utf-8", "replace")
-        pieces = (b"\r\n" + data).split(b"\r\n--" + boundary)
+        pieces = (b"\r\n" + data).split(b"\r\n--" + boundary, MAX_PARTS)
         if len(pieces) > MAX_PARTS:
             raise BadRequest(f"A multipart body may have at most {MAX_PARTS} parts")
         if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
             raise BadRequest("The multipart body does not end with its boundary")
         return cls(tuple(_read_part(piece) for piece in pieces[1:-1]), boundary, content_type)
+
+    @property
+    def size(self) -> int:
+        return sum(len(part.raw) for part in self.parts)
 
     def text(self, name: str) -> str | None:
         for part in self.parts:

@@ -11,11 +11,12 @@ import msgspec
 from attrs import frozen
 
 from gateway.errors import BadRequest
-from gateway.wire.codec.json_body import NULL, kind_of
+from gateway.wire.codec.json_body import is_null, kind_of
 
 Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LARGEST = 2**63
+MAX_ITEMS = 20_000  # of an array that is translated; the longest agent sessions have some thousand messages
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -32,12 +33,12 @@ class Node:
         try:
             return cls(_MEMBERS.decode(raw), path)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise wrong_kind(path, "an object", bytes(raw)) from None
+            raise wrong_kind(path, "an object", raw) from None
 
     def has(self, name: str) -> bool:
         """Whether the member is there and not null."""
         raw = self.members.get(name)
-        return raw is not None and bytes(raw) != NULL
+        return raw is not None and not is_null(raw)
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """Return the JSON of a member; None when absent or null."""
@@ -46,7 +47,7 @@ class Node:
     def kind(self, name: str) -> str:
         """Return the kind of a member: `a string`, `an array`, …; `null` also when it is absent."""
         raw = self.raw(name)
-        return "null" if raw is None else kind_of(bytes(raw))
+        return "null" if raw is None else kind_of(raw)
 
     def text(self, name: str) -> str | None:
         return self._get(name, str, "a string")
@@ -94,7 +95,9 @@ class Node:
         try:
             items = _ITEMS.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise wrong_kind(self.at(name), "an array", bytes(raw)) from None
+            raise wrong_kind(self.at(name), "an array", raw) from None
+        if len(items) > MAX_ITEMS:
+            raise self.refuse(name, f"'{self.at(name)}' has more than {MAX_ITEMS} items")
         for index, item in enumerate(items):
             yield item, f"{self.at(name)}[{index}]"
 
@@ -113,7 +116,7 @@ class Node:
 
     def _get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
         raw = self.members.get(name)
-        if raw is None or bytes(raw) == NULL:
+        if raw is None or is_null(raw):
             return None
         return decode(raw, kind, self.at(name), words)
 
@@ -123,11 +126,11 @@ def decode(raw: bytes | msgspec.Raw, kind: type[Wanted], path: str, words: str) 
     try:
         found: Wanted = msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise wrong_kind(path, words, bytes(raw)) from None
+        raise wrong_kind(path, words, raw) from None
     return found
 
 
-def wrong_kind(path: str, words: str, raw: bytes) -> BadRequest:
+def wrong_kind(path: str, words: str, raw: bytes | msgspec.Raw) -> BadRequest:
     """Make the error for a value of the wrong kind."""
     name = path or "The body"
     quoted = f"'{name}'" if path else name

@@ -1,7 +1,12 @@
-"""Unpacks compressed bodies, up to a limit: a small body may unpack into gigabytes (a compression bomb)."""
+"""Unpacks compressed bodies in steps, within a bound and a ratio: a small body may unpack into gigabytes.
+
+A step makes at most 64 KiB, so that a thread which unpacks lets go of the interpreter some thousand times a second,
+and a reader can look at what came out before it takes more.
+"""
 
 import sys
 import zlib
+from collections.abc import Iterator
 
 from gateway.errors import BadRequest, TooLarge, Unreadable, UnsupportedMedia
 
@@ -11,35 +16,86 @@ else:
     from backports import zstd
 
 __all__ = ["StreamUnpacker", "unpack", "zstd"]
-_STEP = 65536
+STEP = 65536  # bytes, of input and of output
 # 2 to the 23 is 8 MiB, the window of level 19. A larger window would be allocated before the first byte of output.
 _WINDOW_LOG_MAX = 23
 _GZIP = 16 + zlib.MAX_WBITS
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
-# Bytes. A chunk of a socket is at most 256 KiB, and real text does not shrink to less than 1/256 of its size.
-_MAX_PER_CHUNK = 64 * 1024 * 1024
+# Real text shrinks to a tenth, and rarely to a fiftieth. The first mebibyte may be anything.
+MAX_RATIO, FREE = 100, 1024 * 1024
+
+
+class _Inflate:
+    """zlib behind the interface of the loop below."""
+
+    def __init__(self, window: int) -> None:
+        self._engine = zlib.decompressobj(window)
+
+    @property
+    def eof(self) -> bool:
+        return self._engine.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._engine.unused_data
+
+    def steps(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what a piece of at most STEP bytes unpacks to, in pieces of at most STEP bytes."""
+        while not self._engine.eof:
+            out = self._engine.decompress(piece, STEP)
+            piece = self._engine.unconsumed_tail
+            if out:
+                yield out
+            if not piece and len(out) < STEP:
+                return
+
+
+class _Unzstd:
+    """zstd behind the interface of the loop below."""
+
+    def __init__(self) -> None:
+        self._engine = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+
+    @property
+    def eof(self) -> bool:
+        return self._engine.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._engine.unused_data
+
+    def steps(self, piece: bytes) -> Iterator[bytes]:
+        """Yield what a piece of at most STEP bytes unpacks to, in pieces of at most STEP bytes."""
+        while not self._engine.eof:
+            out = self._engine.decompress(piece, max_length=STEP)
+            piece = b""
+            if out:
+                yield out
+            if self._engine.needs_input:
+                return
 
 
 def unpack(data: bytes, encoding: str, limit: int) -> bytes:
     """Undo a `Content-Encoding`.
 
-    Raises TooLarge beyond `limit` bytes, UnsupportedMedia for an unknown encoding, BadRequest for damaged data.
+    Raises TooLarge beyond `limit` bytes or MAX_RATIO, UnsupportedMedia for an unknown encoding, BadRequest for
+    damaged data.
     """
     match encoding.strip().lower():
         case "" | "identity":
             return data
         case "gzip" | "x-gzip":
-            return _inflate(data, _GZIP, limit)
+            return _unpacked(_Inflate(_GZIP), data, limit)
         case "deflate":
             try:
-                return _inflate(data, zlib.MAX_WBITS, limit)
+                return _unpacked(_Inflate(zlib.MAX_WBITS), data, limit)
             except BadRequest:  # RFC 9110 8.4.1.2 means the zlib format; some clients send the bare stream
-                return _inflate(data, -zlib.MAX_WBITS, limit)
+                return _unpacked(_Inflate(-zlib.MAX_WBITS), data, limit)
         case "zstd":
-            return _unzstd(data, limit)
+            return _unpacked(_Unzstd(), data, limit)
         case other:
             raise UnsupportedMedia(
-                f"Content-Encoding '{other}' is not supported: use gzip, deflate, zstd or none",
+                f"Content-Encoding '{other[:50]}' is not supported: use gzip, deflate, zstd or none",
                 code="unsupported_content_encoding",
             )
 
@@ -51,58 +107,61 @@ class StreamUnpacker:
         """Raises Unreadable for an encoding other than gzip, deflate and zstd."""
         match encoding.strip().lower():
             case "gzip" | "x-gzip":
-                self._engine: zlib._Decompress | zstd.ZstdDecompressor = zlib.decompressobj(_GZIP)
+                self._engine: _Inflate | _Unzstd = _Inflate(_GZIP)
             case "deflate":
-                self._engine = zlib.decompressobj()
+                self._engine = _Inflate(zlib.MAX_WBITS)
             case "zstd":
-                self._engine = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+                self._engine = _Unzstd()
             case other:
-                raise Unreadable(f"The provider's reply has the Content-Encoding '{other}'")
+                raise Unreadable(f"The provider's reply has the Content-Encoding '{other[:50]}'")
+        self._taken = self._given = 0
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Return the plain bytes of a chunk. Raises Unreadable for damaged data, and for too much output."""
+    @property
+    def is_over(self) -> bool:
+        """Whether the compressed data has ended; what follows it is no part of the reply."""
+        return self._engine.eof
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the plain bytes of a chunk in pieces of at most STEP bytes.
+
+        Raises Unreadable for damaged data and for more than MAX_RATIO times what has come.
+        """
         try:
-            plain = self._engine.decompress(chunk, _MAX_PER_CHUNK)
+            for at in range(0, len(chunk), STEP):
+                piece = chunk[at : at + STEP]
+                self._taken += len(piece)
+                for out in self._engine.steps(piece):
+                    self._given += len(out)
+                    if self._given > FREE and self._given > MAX_RATIO * self._taken:
+                        raise Unreadable("The provider's compressed reply unpacks into too much")
+                    yield out
         except (zlib.error, zstd.ZstdError, EOFError):
             raise Unreadable("The provider's compressed reply is damaged") from None
-        if len(plain) >= _MAX_PER_CHUNK:
-            raise Unreadable("The provider's compressed reply unpacks into too much")
-        return plain
 
 
-def _inflate(data: bytes, window: int, limit: int) -> bytes:
-    engine = zlib.decompressobj(window)
-    try:
-        out = engine.decompress(data, limit + 1)
-    except zlib.error:
-        raise BadRequest("The compressed body is damaged", code="invalid_encoding") from None
-    if len(out) > limit:
-        raise _too_large(limit)
-    if not engine.eof or engine.unused_data:
-        raise BadRequest("The compressed body is truncated or has trailing data", code="invalid_encoding")
-    return out
-
-
-def _unzstd(data: bytes, limit: int) -> bytes:
-    engine = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+def _unpacked(engine: _Inflate | _Unzstd, data: bytes, limit: int) -> bytes:
+    allowed = max(FREE, MAX_RATIO * len(data))
     parts: list[bytes] = []
     size = 0
     try:
-        while not engine.eof:
-            out = engine.decompress(data, max_length=_STEP)
-            data = b""
-            size += len(out)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(out)
-            if not engine.eof and engine.needs_input:
-                raise BadRequest("The compressed body is truncated", code="invalid_encoding")
-    except zstd.ZstdError:
+        for at in range(0, len(data), STEP):
+            if engine.eof:
+                raise _trailing()
+            for out in engine.steps(data[at : at + STEP]):
+                size += len(out)
+                if size > limit:
+                    raise TooLarge(f"The body is larger than {limit} bytes")
+                if size > allowed:
+                    raise TooLarge(f"The body unpacks to more than {MAX_RATIO} times its size")
+                parts.append(out)
+    except (zlib.error, zstd.ZstdError, EOFError):
         raise BadRequest("The compressed body is damaged", code="invalid_encoding") from None
+    if not engine.eof:
+        raise BadRequest("The compressed body is truncated", code="invalid_encoding")
     if engine.unused_data:
-        raise BadRequest("The compressed body has trailing data", code="invalid_encoding")
+        raise _trailing()
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit} bytes")
+def _trailing() -> BadRequest:
+    return BadRequest("The compressed body has trailing data", code="invalid_encoding")

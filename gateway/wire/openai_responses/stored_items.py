@@ -8,7 +8,7 @@ import msgspec
 from attrs import frozen
 
 from gateway.errors import BadRequest
-from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.json_body import JsonBody, is_null
 from gateway.wire.codec.node import wrong_kind
 from gateway.wire.translation.envelope import is_envelope
 
@@ -72,7 +72,7 @@ class Item:
 def read_items(body: JsonBody) -> list[Item]:
     """Return the items of a request's `input`; a string becomes a user message. Raises BadRequest with the place."""
     raw = body.members.get("input")
-    if raw is None or bytes(raw) == b"null":
+    if raw is None or is_null(raw):
         return []
     if bytes(raw).startswith(b'"'):
         content = [{"type": "input_text", "text": body.text("input")}]
@@ -97,7 +97,7 @@ def read_output(raw: msgspec.Raw | None) -> tuple[bytes, list[Item]]:
 
     Raises MsgspecError if it is not an array, BadRequest if an item is not an object.
     """
-    output = b"[]" if raw is None or bytes(raw) == b"null" else bytes(raw)
+    output = b"[]" if raw is None or is_null(raw) else bytes(raw)
     return output, [Item.read(one, "output") for one in _ITEMS.decode(output)]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, TooLarge, Unreadable, UnsupportedMedia
-from gateway.wire.codec.unpack import StreamUnpacker, unpack, zstd
+from gateway.wire.codec.unpack import STEP, StreamUnpacker, unpack, zstd
 
 PACKERS = {
     "gzip": gzip.compress,
@@ -65,7 +65,7 @@ def test_a_stream_is_unpacked_in_any_pieces(data: bytes, encoding: str, step: in
     """A compressed stream is unpacked in chunks of any size."""
     packed = PACKERS[encoding](data)
     engine = StreamUnpacker(encoding)
-    assert b"".join(engine.feed(packed[at : at + step]) for at in range(0, len(packed), step)) == data
+    assert b"".join(out for at in range(0, len(packed), step) for out in engine.feed(packed[at : at + step])) == data
 
 
 def test_a_damaged_or_unknown_stream_is_unreadable() -> None:
@@ -73,6 +73,23 @@ def test_a_damaged_or_unknown_stream_is_unreadable() -> None:
     with pytest.raises(Unreadable):
         StreamUnpacker("br")
     with pytest.raises(Unreadable):
-        StreamUnpacker("gzip").feed(b"garbage that is no gzip")
+        list(StreamUnpacker("gzip").feed(b"garbage that is no gzip"))
     with pytest.raises(Unreadable, match="too much"):
-        StreamUnpacker("gzip").feed(gzip.compress(b"a" * 70_000_000))
+        list(StreamUnpacker("gzip").feed(gzip.compress(b"a" * 70_000_000)))
+
+
+def test_what_follows_the_end_of_the_data_is_no_reply() -> None:
+    """After the end of the compressed data nothing more is returned."""
+    engine = StreamUnpacker("gzip")
+    assert b"".join(engine.feed(gzip.compress(b"text") + b"rest")) == b"text"
+    assert engine.is_over and list(engine.feed(gzip.compress(b"more"))) == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_step_is_bounded_and_so_is_the_ratio(encoding: str) -> None:
+    """No step is larger than STEP, and nothing may unpack to more than a hundred times its size."""
+    packed = PACKERS[encoding](b"a" * 900_000)
+    assert max(map(len, StreamUnpacker(encoding).feed(packed))) <= STEP
+    assert len(unpack(packed, encoding, 10_000_000)) == 900_000
+    with pytest.raises(TooLarge, match="100 times"):
+        unpack(PACKERS[encoding](b"a" * 5_000_000), encoding, 10_000_000)
