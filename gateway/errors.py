@@ -223,6 +223,7 @@ class Fault(StrEnum):
     TOO_LONG = "too_long"  # the conversation does not fit
     FILTERED = "filtered"  # the provider's content policy
     SLOW = "slow"  # no first byte in time, or the exchange's total time is over
+    IMPATIENT = "impatient"  # the client's own timeout is over, which says nothing about the target
     BROKEN = "broken"  # cut, stalled or unreadable
     BAD_CALL = "bad_call"  # the model wrote a tool call that its own provider refuses
     EMPTY = "empty"  # a finished reply without anything in it
@@ -267,11 +268,10 @@ class TimedOut(UpstreamFault):
     status = 504
     default_code = "timeout"
 
-    def __init__(self, phase: str, after: float, setting: str) -> None:
-        fault = Fault.CONNECT if phase == "connect" else Fault.SLOW
+    def __init__(self, phase: str, after: float, setting: str, fault: Fault = Fault.SLOW) -> None:
         super().__init__(
             f"Upstream {phase} timeout after {after:g} s",
-            Fault.BROKEN if phase == "idle" else fault,
+            fault,
             suggestion=f"Consider raising {setting}",
         )
 

@@ -62,6 +62,7 @@ CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.TOO_LONG: Consequence(may_move=False),
     Fault.FILTERED: Consequence(may_move=False),
     Fault.SLOW: Consequence(counts=True),
+    Fault.IMPATIENT: Consequence(),
     Fault.BROKEN: Consequence(may_repeat=True, counts=True),
     Fault.BAD_CALL: Consequence(may_repeat=True),
     Fault.EMPTY: Consequence(),

@@ -4,6 +4,7 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from functools import partial
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from aiohttp import web
 from attrs import define, evolve, field, fields
 from yarl import URL
 
-from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Seconds, Target, TargetTimeouts, Timeouts
+from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS
@@ -236,7 +237,9 @@ class Attempt:
         # The process's redactor knows the configured secrets only; keys that a client brings are blanked here.
         body = Redactor(bare(self.call.request.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
         dialect = self.plan.upstream
-        return dialect.read_error(dialect.name, reply.status, reply.headers, body, self.call.gateway.clock.time())
+        sent = b"\n".join([self.plan.body, *(value.encode("utf-8", "replace") for value in self.plan.headers.values())])
+        now = self.call.gateway.clock.time()
+        return dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
 
     def _write_request(self) -> UpstreamRequest:
         target, plan, provider = self.target, self.plan, self._provider
@@ -248,9 +251,10 @@ class Attempt:
             url=_url(base, provider, plan.upstream.name, target.model or ""),
             headers=request_headers(content_type, plan.headers, credential, asks_stream=plan.asks_stream),
             body=plan.body,
-            timeouts=_timeouts(provider, target, self.call.first_byte),
+            timeouts=_timeouts(provider, target),
             is_stream=plan.asks_stream,
             max_connections=provider.max_connections,
+            client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
         )
 
 
@@ -279,14 +283,9 @@ def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
     return url.with_query(provider.query) if provider.query else url
 
 
-def _timeouts(provider: Provider, target: Target, first_byte: Seconds | None) -> Timeouts:
-    """Put the target's timeouts over the provider's; `first_byte` bounds both waits for the reply's head."""
-    timeouts = provider.timeouts
-    if target.timeouts is not NO_OVERRIDES:
-        own = {found.name: getattr(target.timeouts, found.name) for found in fields(TargetTimeouts)}
-        timeouts = evolve(timeouts, **{name: value for name, value in own.items() if value is not None})
-    if first_byte is not None and first_byte < max(timeouts.first_byte, timeouts.whole):
-        timeouts = evolve(
-            timeouts, first_byte=min(first_byte, timeouts.first_byte), whole=min(first_byte, timeouts.whole)
-        )
-    return timeouts
+def _timeouts(provider: Provider, target: Target) -> Timeouts:
+    """Put the target's timeouts over the provider's."""
+    if target.timeouts is NO_OVERRIDES:
+        return provider.timeouts
+    own = {found.name: getattr(target.timeouts, found.name) for found in fields(TargetTimeouts)}
+    return evolve(provider.timeouts, **{name: value for name, value in own.items() if value is not None})

@@ -67,7 +67,7 @@ def make_call(
     if client_limit is not None:
         first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
         if not wanted.is_stream and client_limit < total:
-            deadline = Deadline(now + client_limit, client_limit, "the client's own timeout")
+            deadline = Deadline(now + client_limit, client_limit, "the client's own timeout", is_clients=True)
     source = SourceRequest(
         dialect=dialect,
         body=body,

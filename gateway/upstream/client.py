@@ -4,6 +4,7 @@ The only place that knows aiohttp's client exceptions. Decides nothing about oth
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,12 +23,16 @@ from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker
 
 MAX_ERROR_BYTES = 1024 * 1024  # of a body that is no reply: an error, or a token endpoint's answer
+CLOCK_S = 0.002  # the resolution of the loop's timers
 TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how many at the same time
 
 
 @frozen
 class UpstreamRequest:
-    """One request to one provider. `timeouts` are the provider's, overridden by the target's."""
+    """One request to one provider. `timeouts` are the provider's, overridden by the target's.
+
+    `client_patience`: seconds that the client itself waits for the first byte.
+    """
 
     provider: str
     url: URL
@@ -37,10 +42,16 @@ class UpstreamRequest:
     is_stream: bool
     max_connections: int
     method: str = "POST"
+    client_patience: float = math.inf
 
     @property
     def patience(self) -> float:
         """Most seconds to wait for the headers of the reply."""
+        return min(self.own_patience, self.client_patience)
+
+    @property
+    def own_patience(self) -> float:
+        """Most seconds that the provider's settings allow."""
         return self.timeouts.first_byte if self.is_stream else self.timeouts.whole
 
 
@@ -49,15 +60,17 @@ class Deadline:
     """When an exchange with all its attempts must be over.
 
     `at` is in loop time; `after` is the whole span in seconds and `setting` its key in the file, for the message.
+    `is_clients`: the client has set it, so that its end says nothing about a target.
     """
 
     at: float
     after: float
     setting: str = "server.timeouts.total"
+    is_clients: bool = False
 
     def passed(self) -> TimedOut:
         """Make the fault of an exchange that took too long."""
-        return TimedOut("total", self.after, self.setting)
+        return TimedOut("total", self.after, self.setting, Fault.IMPATIENT if self.is_clients else Fault.SLOW)
 
 
 @define
@@ -150,7 +163,7 @@ class UpstreamReply:
 
     def silence(self) -> TimedOut:
         """Make the fault of a provider that stopped in the middle of its reply."""
-        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle")
+        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle", Fault.BROKEN)
 
     def close(self) -> None:
         """Cut the connection unless the reply has ended, and count the request as over. May be called twice."""
@@ -175,20 +188,15 @@ class Upstream:
         limit = min(deadline.at, asyncio.get_running_loop().time() + request.patience)
         try:
             return _reply_of(request, await self._send(request, limit), self)
-        except aiohttp.ClientError as error:
+        except BaseException as error:
             self.leave(request.provider)
-            raise _fault_of(error, request.timeouts.connect, request.provider) from None
-        except HttpProcessingError:
-            self.leave(request.provider)
-            raise Unreadable("The provider's reply is not valid HTTP") from None
-        except TimeoutError:
-            self.leave(request.provider)
-            if limit == deadline.at:
-                raise deadline.passed() from None
-            setting = "first_byte" if request.is_stream else "whole"
-            raise TimedOut("first byte", request.patience, f"providers.{request.provider}.timeouts.{setting}") from None
-        except BaseException:
-            self.leave(request.provider)
+            is_late = asyncio.get_running_loop().time() >= limit - CLOCK_S
+            if isinstance(error, TimeoutError) and (is_late or not isinstance(error, aiohttp.ClientError)):
+                raise _late(request, deadline, limit) from None
+            if isinstance(error, aiohttp.ClientError):
+                raise _fault_of(error, request.timeouts.connect, request.provider) from None
+            if isinstance(error, HttpProcessingError):
+                raise Unreadable("The provider's reply is not valid HTTP") from None
             raise
 
     async def post_form(self, name: str, url: str, form: Mapping[str, str]) -> dict[str, Any]:
@@ -231,6 +239,16 @@ class Upstream:
         return reply
 
 
+def _late(request: UpstreamRequest, deadline: Deadline, limit: float) -> TimedOut:
+    """Make the fault of a head that has not come by `limit` (loop time)."""
+    if limit == deadline.at:
+        return deadline.passed()
+    if request.client_patience < request.own_patience:
+        return TimedOut("first byte", request.patience, "the client's own timeout", Fault.IMPATIENT)
+    setting = "first_byte" if request.is_stream else "whole"
+    return TimedOut("first byte", request.patience, f"providers.{request.provider}.timeouts.{setting}")
+
+
 def _too_large(limit: int) -> Unreadable:
     return Unreadable(f"The provider's reply is larger than {limit} bytes")
 
@@ -249,7 +267,7 @@ def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) ->
 def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> UpstreamFault:
     match error:
         case aiohttp.ServerTimeoutError():
-            return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect")
+            return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect", Fault.CONNECT)
         case aiohttp.ClientConnectorCertificateError():
             return CannotConnect("its certificate cannot be verified")
         case aiohttp.ClientConnectorDNSError():

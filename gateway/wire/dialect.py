@@ -101,7 +101,8 @@ class Dialect:
     """One wire format.
 
     `path` follows `/v1` in the gateway's own URL, and the base URL in the provider's.
-    `read_error` takes (dialect, status, headers, body, Unix time) of an HTTP error from a provider.
+    `read_error` takes (dialect, status, headers, body, Unix time) of an HTTP error from a provider, and what was
+    sent to it.
     `write_error` takes an error, the request id and the Unix time, and returns (status, body).
     `glance` looks at a whole raw reply; raises UpstreamFault for an error in a 200.
     `watch` makes the lane of a raw stream. `tidy` makes a lane that also corrects what servers with the
@@ -115,7 +116,7 @@ class Dialect:
 
     name: str
     path: str
-    read_error: Callable[[str, int, Mapping[str, str], bytes, float], Declined]
+    read_error: Callable[[str, int, Mapping[str, str], bytes, float, bytes], Declined]
     write_error: Callable[[GatewayError, str, float], tuple[int, bytes]]
     glance: Callable[[bytes], Glance]
     watch: Callable[[Asked], Lane]

@@ -67,6 +67,9 @@ _TYPES: dict[str, int] = {
     "service_unavailable": 503,
     "insufficient_system_resource": 503,
 }
+# The statuses whose message may say how long to wait.
+_WAITING = frozenset({429, 503, 529})
+_ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 _AGAIN_IN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
@@ -81,11 +84,17 @@ class Said:
     param: str | None = None
 
 
-def read_declined(dialect: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Declined:
-    """Read an HTTP error. `now` is Unix time, needed for a Retry-After that is a date."""
+def read_declined(
+    dialect: str, status: int, headers: Mapping[str, str], body: bytes, now: float, request: bytes = b""
+) -> Declined:
+    """Read an HTTP error. `now` is Unix time, needed for a Retry-After that is a date.
+
+    `request` is what was sent. Words of the message that stand in it may be the client's own, quoted by the
+    provider; they decide nothing, or any client could put a credential to rest for all others.
+    """
     payload = said_in(body, status)
-    error = _declined(dialect, status, payload, body if _is_object(body) else b"")
-    error.retry_after = read_wait(headers, payload.message, now)
+    error = _declined(dialect, status, payload, body if _is_object(body) else b"", request)
+    error.retry_after = read_wait(headers, payload.message if status in _WAITING else "", now)
     flag = headers.get("x-should-retry", "").lower()
     error.should_retry = {"true": True, "false": False}.get(flag)
     return error
@@ -130,10 +139,10 @@ def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | N
     return _sane(float(found[1]) * _UNITS[found[2].lower()]) if found else None
 
 
-def _declined(dialect: str, status: int, payload: Said, body: bytes) -> Declined:
+def _declined(dialect: str, status: int, payload: Said, body: bytes, request: bytes = b"") -> Declined:
     return Declined(
         payload.message,
-        _classify(status, payload),
+        _classify(status, payload, request),
         status=status,
         dialect=dialect,
         body=body,
@@ -143,9 +152,14 @@ def _declined(dialect: str, status: int, payload: Said, body: bytes) -> Declined
     )
 
 
-def _classify(status: int, payload: Said) -> Fault:
+def _classify(status: int, payload: Said, request: bytes) -> Fault:
     words = {payload.code, payload.type}
-    if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(payload.message)):
+
+    def says(pattern: re.Pattern[str]) -> bool:
+        found = pattern.search(payload.message)
+        return found is not None and not (request and _stands_in(found[0], request))
+
+    if words & _QUOTA_CODES or (status in (400, 402, 429) and says(_QUOTA_WORDS)):
         return Fault.QUOTA
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
@@ -153,13 +167,19 @@ def _classify(status: int, payload: Said) -> Fault:
         return Fault.TOO_LONG
     if "tool_use_failed" in words:
         return Fault.BAD_CALL
-    if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(payload.message)):
+    if status == 403 and (words & _KEY_CODES or says(_KEY_WORDS)):
         return Fault.CREDENTIALS
-    if status == 409 and _LOCK_WORDS.search(payload.message):
+    if status == 409 and says(_LOCK_WORDS):
         return Fault.TRANSIENT
     if status in _STATUSES:
         return _STATUSES[status]
     return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
+
+
+def _stands_in(words: str, request: bytes) -> bool:
+    """Whether a request holds these words, in any case and also where its JSON has escaped their letters."""
+    plain = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), request)
+    return words.lower() in plain.decode("utf-8", "replace").lower()
 
 
 def _payload(decoded: Any, default: str = "The provider reported an error") -> Said:
