@@ -268,12 +268,10 @@ class TimedOut(UpstreamFault):
     status = 504
     default_code = "timeout"
 
-    def __init__(self, phase: str, after: float, setting: str, fault: Fault = Fault.SLOW) -> None:
-        super().__init__(
-            f"Upstream {phase} timeout after {after:g} s",
-            fault,
-            suggestion=f"Consider raising {setting}",
-        )
+    def __init__(self, phase: str, after: float, setting: str, fault: Fault | None = None) -> None:
+        fault = fault or {"connect": Fault.CONNECT, "idle": Fault.BROKEN}.get(phase, Fault.SLOW)
+        words = f"Upstream {phase} timeout after {after:g} s"
+        super().__init__(words, fault, suggestion=f"Consider raising {setting}")
 
 
 class Broke(UpstreamFault):

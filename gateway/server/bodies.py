@@ -1,6 +1,7 @@
 """Reads a request body: bounded in bytes and in time, decompressed, and only after the middlewares let it in."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
@@ -19,6 +20,11 @@ LARGE = 256 * 1024
 # The bodies that may be in memory at the same time, as a multiple of the largest allowed one.
 MAX_BODIES = 8
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+Hold = Callable[[int], None]
+
+
+def _ignore(count: int) -> None:
+    """Count nothing."""
 
 
 async def hold_continue(request: web.Request) -> web.StreamResponse | None:
@@ -30,24 +36,27 @@ async def hold_continue(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-async def read_body(request: web.Request, limit: int, seconds: float) -> Body:
-    """Read a JSON or multipart body. Raises TooLarge, ClientTooSlow, UnsupportedMedia, BadRequest.
+async def client_body(request: web.Request) -> Body:
+    """Read the body of a model call within the bounds of its path and of the configuration.
 
-    Raises Unavailable or RateLimited if too much of other requests' bodies is in memory.
+    Raises as `read_body` does, and Unavailable or RateLimited if too much of other bodies is in memory.
     """
-    kind = request.headers.get(hdrs.CONTENT_TYPE, "")
-    media = kind.partition(";")[0].strip().lower()
-    if media not in ("application/json", "multipart/form-data", "text/plain", "") and not media.endswith("+json"):
-        raise UnsupportedMedia(f"Content-Type '{media[:100]}' is not supported: send application/json")
-    data = await read_raw(request, limit, seconds)
-    if encoding := request.headers.get(hdrs.CONTENT_ENCODING, ""):
-        data = await asyncio.to_thread(unpack, data, encoding, limit)
-        hold_bytes(request, len(data))
-    form = kind if media == "multipart/form-data" else ""
-    if len(data) <= LARGE:
-        return MultipartBody.read(data, form) if form else JsonBody.read(data)
-    # Off the loop: it must not stand still for one client's sixty megabytes.
-    return await asyncio.to_thread(_parse, data, form, has_many_values=request[CONTEXT].endpoint.dialect.client is None)
+    context = request[CONTEXT]
+    endpoint, server = context.endpoint, context.snapshot.config.server
+
+    def hold(count: int) -> None:
+        hold_bytes(request, count)
+
+    limit, may_translate = endpoint.max_body or server.max_body, endpoint.dialect.client is not None
+    return await read_body(request, limit, server.timeouts.body, hold, MAX_VALUES if may_translate else None)
+
+
+async def client_json(request: web.Request) -> JsonBody:
+    """Read a body where only JSON makes sense. Raises like client_body."""
+    body = await client_body(request)
+    if not isinstance(body, JsonBody):
+        raise UnsupportedMedia("multipart/form-data is not taken here: send application/json")
+    return body
 
 
 def hold_bytes(request: web.Request, count: int) -> None:
@@ -60,15 +69,29 @@ def hold_bytes(request: web.Request, count: int) -> None:
     context.held_bytes += count
 
 
-async def read_json_body(request: web.Request, limit: int, seconds: float) -> JsonBody:
-    """Read a body where only JSON makes sense. Raises like read_body."""
-    body = await read_body(request, limit, seconds)
-    if not isinstance(body, JsonBody):
-        raise UnsupportedMedia("multipart/form-data is not taken here: send application/json")
-    return body
+async def read_body(
+    request: web.Request, limit: int, seconds: float, hold: Hold = _ignore, max_values: int | None = MAX_VALUES
+) -> Body:
+    """Read a JSON or multipart body. `hold` is called with the bytes that are now in memory, as they come.
+
+    Raises TooLarge, ClientTooSlow, UnsupportedMedia, BadRequest.
+    """
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "")
+    media = kind.partition(";")[0].strip().lower()
+    if media not in ("application/json", "multipart/form-data", "text/plain", "") and not media.endswith("+json"):
+        raise UnsupportedMedia(f"Content-Type '{media[:100]}' is not supported: send application/json")
+    data = await read_raw(request, limit, seconds, hold)
+    if encoding := ", ".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
+        data = await asyncio.to_thread(unpack, data, encoding, limit)
+        hold(len(data))
+    form = kind if media == "multipart/form-data" else ""
+    if len(data) <= LARGE:
+        return MultipartBody.read(data, form) if form else JsonBody.read(data)
+    # Off the loop: it must not stand still for one client's sixty megabytes.
+    return await asyncio.to_thread(_parse, data, form, max_values)
 
 
-async def read_raw(request: web.Request, limit: int, seconds: float) -> bytes:
+async def read_raw(request: web.Request, limit: int, seconds: float, hold: Hold = _ignore) -> bytes:
     """Read the bytes as they came. Raises TooLarge, ClientTooSlow, BadRequest (for `Expect`), ClientGone."""
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
@@ -92,7 +115,7 @@ async def read_raw(request: web.Request, limit: int, seconds: float) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
-                hold_bytes(request, len(part))
+                hold(len(part))
                 parts.append(part)
     except TimeoutError:
         raise ClientTooSlow(f"The body did not arrive within {seconds:g} s") from None
@@ -101,10 +124,10 @@ async def read_raw(request: web.Request, limit: int, seconds: float) -> bytes:
     return b"".join(parts)
 
 
-def _parse(data: bytes, form: str, *, has_many_values: bool) -> Body:
+def _parse(data: bytes, form: str, max_values: int | None) -> Body:
     if form:
         return MultipartBody.read(data, form)
-    check_bounds(data, None if has_many_values else MAX_VALUES)
+    check_bounds(data, max_values)
     return JsonBody.read(data)
 
 

@@ -163,7 +163,7 @@ class UpstreamReply:
 
     def silence(self) -> TimedOut:
         """Make the fault of a provider that stopped in the middle of its reply."""
-        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle", Fault.BROKEN)
+        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle")
 
     def close(self) -> None:
         """Cut the connection unless the reply has ended, and count the request as over. May be called twice."""
@@ -267,7 +267,7 @@ def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) ->
 def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> UpstreamFault:
     match error:
         case aiohttp.ServerTimeoutError():
-            return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect", Fault.CONNECT)
+            return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect")
         case aiohttp.ClientConnectorCertificateError():
             return CannotConnect("its certificate cannot be verified")
         case aiohttp.ClientConnectorDNSError():

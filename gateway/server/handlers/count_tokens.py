@@ -15,7 +15,7 @@ from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.bodies import read_json_body
+from gateway.server.bodies import client_json
 from gateway.server.make_call import Wanted, make_call, resolve
 from gateway.server.responses.conversation import Prepared, prepare
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
@@ -32,16 +32,14 @@ LONG_TEXT = 200_000
 async def count_tokens(request: web.Request) -> web.StreamResponse:
     """Answer an Anthropic client. Raises BadRequest if the body is not a valid Messages request."""
     context = request[CONTEXT]
-    server = context.snapshot.config.server
-    body = await read_json_body(request, server.max_body, server.timeouts.body)
+    body = await client_json(request)
     return await _count(request, COUNT_TOKENS, Prepared(body), resolve(request, context, body))
 
 
 async def count_input(request: web.Request) -> web.StreamResponse:
     """Answer an OpenAI client; the stored conversation before its input counts as well. Raises BadRequest."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    server = context.snapshot.config.server
-    body = await read_json_body(request, server.max_body, server.timeouts.body)
+    body = await client_json(request)
     wanted = resolve(request, context, body)
     has_memory = context.endpoint.mode.has_memory
     prepared = await prepare(gateway, context, body, may_store=False) if has_memory else Prepared(body)

@@ -5,7 +5,7 @@ from aiohttp import web
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.state import GATEWAY
-from gateway.server.bodies import read_body, read_json_body
+from gateway.server.bodies import client_body, client_json
 from gateway.server.make_call import make_call, resolve
 from gateway.wire import CHAT_WITH_INPUT
 from gateway.wire.codec.json_body import Body, JsonBody
@@ -15,9 +15,8 @@ from gateway.wire.openai_chat import OPENAI_CHAT
 async def create(request: web.Request) -> web.StreamResponse:
     """Answer one model call."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    server, dialect = context.snapshot.config.server, context.endpoint.dialect
-    read = read_json_body if dialect.client is not None else read_body
-    body: Body = await read(request, context.endpoint.max_body or server.max_body, server.timeouts.body)
+    dialect = context.endpoint.dialect
+    body: Body = await (client_json if dialect.client is not None else client_body)(request)
     wanted = resolve(request, context, body)
     if dialect is OPENAI_CHAT and isinstance(body, JsonBody) and body.has("input") and not body.has("messages"):
         dialect = CHAT_WITH_INPUT

@@ -7,7 +7,7 @@ from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY
-from gateway.server.bodies import read_json_body
+from gateway.server.bodies import client_json
 from gateway.server.make_call import make_call, resolve
 from gateway.server.responses.background import RUNS
 from gateway.server.responses.conversation import Prepared, prepare
@@ -20,7 +20,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """Answer one call, and store the response. Under /pt the gateway stores nothing: that is left to the provider."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config, endpoint = context.snapshot.config, context.endpoint
-    body = await read_json_body(request, config.server.max_body, config.server.timeouts.body)
+    body = await client_json(request)
     wanted = resolve(request, context, body)
     prepared = await prepare(gateway, context, body) if endpoint.mode.has_memory else Prepared(body)
     call = make_call(
@@ -49,7 +49,7 @@ async def compact(request: web.Request) -> web.StreamResponse:
     """Have a provider shorten a conversation, stored turns included. Raises BadRequest if no provider can."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     config = context.snapshot.config
-    body = await read_json_body(request, config.server.max_body, config.server.timeouts.body)
+    body = await client_json(request)
     wanted = resolve(request, context, body)
     providers = [config.providers[target.provider] for target in wanted.resolved.route.targets]
     if not any(COMPACT.name in provider.speaks for provider in providers):

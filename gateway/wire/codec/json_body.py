@@ -34,6 +34,12 @@ class Body(Protocol):
     def size(self) -> int:
         """About how many bytes the body has."""
 
+    def check_member(self, name: str) -> None:
+        """Raise BadRequest if another member differs from `name` in case only, or a form's field can be misread.
+
+        Some providers' parsers ignore the case: they would read a model that nobody has checked.
+        """
+
     def text(self, name: str) -> str | None:
         """Return the string member `name`, None when absent. Raises BadRequest if it is not a string."""
 
@@ -122,6 +128,11 @@ class JsonBody:
                 f"'{name}' must be {words}, not {kind_of(value)}", param=name, code="invalid_type"
             ) from None
         return found
+
+    def check_member(self, name: str) -> None:
+        for other in self.members:
+            if len(other) == len(name) and other != name and other.lower() == name:
+                raise BadRequest(f"'{other}' is not a member: write '{name}'", param=other, code="unknown_parameter")
 
     def text(self, name: str) -> str | None:
         return self.get(name, str, "a string")

@@ -12,25 +12,37 @@ from attrs import frozen
 
 from gateway.errors import BadRequest
 
-_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
-_NAME = re.compile(rb';\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
-_FILE = re.compile(rb";\s*filename\*?=", re.IGNORECASE)
-_DISPOSITION = re.compile(rb"^content-disposition:\s*form-data(.*)$", re.IGNORECASE | re.MULTILINE)
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,200})"|([^\s;",]{1,200}))', re.IGNORECASE)
+_HEADER = re.compile(rb"([\w!#$%&'*+.^`|~-]+):[ \t]*([^\r\n\0]*)")
+# The one form of the head that every parser reads alike: no escapes, no `name*=`, no second `name`.
+_DISPOSITION = re.compile(
+    rb'form-data[ \t]*;[ \t]*name=(?:"([^"\\]*)"|([\w.\[\]-]+))'
+    rb'(?:[ \t]*;[ \t]*filename="((?:[^"\\]|\\.)*)")?(?:[ \t]*;[ \t]*filename\*=([\w!#$%&\'+.^`{}~-]+))?[ \t]*',
+    re.IGNORECASE,
+)
 # A form has few fields. Without a limit, a body of nothing but delimiters would cost much time and memory.
 MAX_PARTS = 1000
 
 
 @frozen
 class Part:
-    """One field. `raw` is its headers, the empty line and its content."""
+    """One field. `file` is the rest of its disposition if it is a file, empty if it is not; `kind` its media type."""
 
     name: str
-    is_file: bool
-    raw: bytes
+    file: bytes
+    kind: bytes
+    content: bytes
 
     @property
-    def content(self) -> bytes:
-        return self.raw.partition(b"\r\n\r\n")[2]
+    def is_file(self) -> bool:
+        return bool(self.file)
+
+    def write(self, name: str) -> bytes:
+        """Write the part under a name. Its head is written anew, so that the provider reads what was read here."""
+        safe = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "").replace("\n", "")
+        kind = b"\r\nContent-Type: " + self.kind if self.kind else b""
+        head = f'Content-Disposition: form-data; name="{safe}"'.encode() + self.file + kind
+        return head + b"\r\n\r\n" + self.content
 
 
 @frozen
@@ -47,17 +59,24 @@ class MultipartBody:
         found = _BOUNDARY.search(content_type)
         if found is None:
             raise BadRequest("The Content-Type of a multipart body must carry a boundary")
-        boundary = (found[1] or found[2]).encode("utf-8", "replace")
+        text: str = found[1] or found[2]
+        boundary = text.encode("utf-8", "replace")
         pieces = (b"\r\n" + data).split(b"\r\n--" + boundary, MAX_PARTS)
         if len(pieces) > MAX_PARTS:
             raise BadRequest(f"A multipart body may have at most {MAX_PARTS} parts")
         if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
             raise BadRequest("The multipart body does not end with its boundary")
-        return cls(tuple(_read_part(piece) for piece in pieces[1:-1]), boundary, content_type)
+        kind = f'multipart/form-data; boundary="{text}"'  # written anew: a second boundary is not passed on
+        return cls(tuple(_read_part(piece) for piece in pieces[1:-1]), boundary, kind)
 
     @property
     def size(self) -> int:
-        return sum(len(part.raw) for part in self.parts)
+        return sum(len(part.content) for part in self.parts)
+
+    def check_member(self, name: str) -> None:
+        found = [part for part in self.parts if part.name.strip().lower() == name]
+        if len(found) > 1 or any(part.name != name or part.is_file for part in found):
+            raise BadRequest(f"'{name}' must be one field of exactly this name, and no file", param=name)
 
     def text(self, name: str) -> str | None:
         for part in self.parts:
@@ -80,11 +99,9 @@ class MultipartBody:
         out = []
         for part in self.parts:
             name = rename.get(part.name, part.name)
-            if part.is_file:
-                out.append(part.raw)
-            elif part.name not in drop and name not in put:
-                out.append(part.raw if name == part.name else _field(name, part.content))
-        out += [_field(name, _plain(value)) for name, value in put.items()]
+            if part.is_file or (part.name not in drop and name not in put):
+                out.append(part.write(part.name if part.is_file else name))
+        out += [Part(name, b"", b"", _plain(value)).write(name) for name, value in put.items()]
         line = b"--" + self.boundary
         return b"".join(line + b"\r\n" + raw + b"\r\n" for raw in out) + line + b"--\r\n"
 
@@ -93,20 +110,27 @@ def _read_part(piece: bytes) -> Part:
     raw = piece.lstrip(b" \t")
     if not raw.startswith(b"\r\n") or b"\r\n\r\n" not in raw:
         raise BadRequest("A part of the multipart body has no head")
-    raw = raw[2:]
-    disposition = _DISPOSITION.search(raw.partition(b"\r\n\r\n")[0])
-    name = disposition and _NAME.search(disposition[1])
-    if disposition is None or name is None:
-        raise BadRequest("A part of the multipart body has no name")
-    return Part(name[1].decode("utf-8", "replace"), _FILE.search(disposition[1]) is not None, raw)
+    head, _, content = raw[2:].partition(b"\r\n\r\n")
+    headers: dict[bytes, bytes] = {}
+    for line in head.split(b"\r\n"):
+        found = _HEADER.fullmatch(line)
+        if found is None or found[1].lower() in headers:
+            raise BadRequest("The head of a part of the multipart body is malformed")
+        headers[found[1].lower()] = found[2].strip()
+    shown = _DISPOSITION.fullmatch(headers.get(b"content-disposition", b""))
+    if shown is None:
+        raise BadRequest("A part of the multipart body has no name, or a Content-Disposition that can be misread")
+    name = (shown[1] or shown[2] or b"").decode("utf-8", "replace")
+    return Part(name, _file(shown[3], shown[4]), headers.get(b"content-type", b""), content)
+
+
+def _file(name: bytes | None, extended: bytes | None) -> bytes:
+    """Write the file's names anew, without the characters that end or escape a quoted string."""
+    plain = b"" if name is None else b'; filename="%b"' % name.replace(b'\\"', b"%22").replace(b"\\", b"_")
+    return plain if extended is None else plain + b"; filename*=" + extended
 
 
 def _plain(value: bytes) -> bytes:
     """Write a JSON value for a form: a string without its quotes, any other value as its JSON."""
     decoded = msgspec.json.decode(value)
     return decoded.encode() if isinstance(decoded, str) else value
-
-
-def _field(name: str, content: bytes) -> bytes:
-    safe = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "").replace("\n", "")
-    return f'Content-Disposition: form-data; name="{safe}"\r\n\r\n'.encode() + content

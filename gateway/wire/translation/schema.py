@@ -25,6 +25,8 @@ _KEPT = frozenset(
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _UNIONS = ("oneOf", "anyOf", "allOf")
+_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})  # their values are schemas by name
+_LITERALS = frozenset({"const", "enum", "default", "examples"})  # their values are no schemas
 
 
 def tool_parameters(schema: Any) -> dict[str, Any]:
@@ -62,14 +64,19 @@ def is_strict(schema: Any) -> bool:
         return all(map(is_strict, schema))
     if not isinstance(schema, dict):
         return True
-    if schema.get("type") == "object" or "properties" in schema:
+    kind = schema.get("type")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
         properties, required = schema.get("properties") or {}, schema.get("required") or []
         if not isinstance(properties, dict) or not isinstance(required, list):
             return False
         named = {name for name in required if isinstance(name, str)}
         if schema.get("additionalProperties") is not False or not named.issuperset(properties):
             return False
-    return all(map(is_strict, schema.values()))
+    return all(
+        all(map(is_strict, value.values())) if name in _MAPS and isinstance(value, dict) else is_strict(value)
+        for name, value in schema.items()
+        if name not in _LITERALS
+    )
 
 
 def for_structured_output(schema: Any) -> Any:

@@ -73,8 +73,10 @@ class StopFilter:
                 yield event
 
     def _scan(self, index: int, text: str) -> Iterator[Event]:
-        if (found := self._any.search(text)) is not None:
-            at, stop = found.start(), found[0]
+        if self._any.search(text) is not None:
+            # The sequence that is complete first wins, as it does where the text comes letter by letter.
+            places = ((text.find(stop), stop) for stop in self.stops)
+            at, stop = min((place for place in places if place[0] >= 0), key=lambda one: (one[0] + len(one[1]), one[0]))
             if text[:at]:
                 yield BlockDelta(index, text[:at])
             for still_open in sorted(self._open):

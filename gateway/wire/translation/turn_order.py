@@ -26,7 +26,7 @@ INTERRUPTED = ToolResult("", (Text("[no result: the call was interrupted]"),), i
 
 def shape(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
     """Merge neighbouring turns of one role, answer each call in the next turn, make text of results without a call."""
-    return _paired(_merged(_behind_results(turns)), drops)
+    return _paired(_merged(_behind_results(_merged(turns))), drops)
 
 
 def system_as_user(turns: Sequence[Turn], may_stay: bool) -> list[Turn]:

@@ -101,3 +101,16 @@ def test_what_follows_the_object_is_dropped() -> None:
     mender = Mender()
     assert mender.feed('{"a":1}{"b":2}') == '{"a":1}'
     assert mender.end() == "" and mender.has_mended
+
+
+def test_deep_and_long_arguments() -> None:
+    """Hundreds of levels, or a hundred thousand members or escapes, end at one place, at once or letter by letter."""
+    deep = '{"a":' * 400 + "1" + "}" * 400
+    wide = "{" + ",".join(f'"{number}":[]' for number in range(100_000)) + "}"
+    for text in (deep, wide, '{"a":"' + "\\n" * 100_000 + '"}'):
+        whole, cut = JsonPrefix(), JsonPrefix()
+        assert whole.feed(text) == len(text) == sum(map(cut.feed, text))
+        assert whole.is_complete and cut.is_complete
+        half = JsonPrefix()
+        half.feed(text[: len(text) // 2])
+        assert half.feed(half.closing()) and half.is_complete

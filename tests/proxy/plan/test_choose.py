@@ -1,0 +1,101 @@
+"""Which dialect is spoken with a provider, and which lane follows from it."""
+
+import pytest
+
+from gateway.errors import BadRequest
+from gateway.proxy.plan.choose import make_plan, upstream_dialect
+from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
+from gateway.wire import DIALECTS
+from gateway.wire.profile import Profile
+from tests.proxy.plan.sources import provider, source
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+BOTH = ("openai_chat", "openai_responses")
+
+
+@pytest.mark.parametrize(
+    ("client", "speaks", "spoken"),
+    [
+        ("openai_chat", ("anthropic_messages", "openai_chat"), "openai_chat"),
+        ("openai_chat", ("anthropic_messages", "openai_responses"), "anthropic_messages"),
+        ("anthropic_messages", ("openai_embeddings", "openai_chat"), "openai_chat"),
+        ("anthropic_messages", ("openai_completions",), None),
+        ("openai_embeddings", ("openai_chat",), None),
+        ("openai_embeddings", ("openai_embeddings",), "openai_embeddings"),
+        ("anthropic_count_tokens", ("openai_chat", "openai_input_tokens"), "openai_input_tokens"),
+        ("anthropic_count_tokens", ("openai_chat",), None),
+        ("openai_chat", (), None),
+    ],
+)
+def test_the_clients_own_dialect_comes_first(client: str, speaks: tuple[str, ...], spoken: str | None) -> None:
+    """The client's own dialect is spoken if the provider has it, else the first that it can be translated into."""
+    found = upstream_dialect(DIALECTS[client], provider(*speaks))
+    assert (found and found.name) == spoken
+
+
+@pytest.mark.parametrize(("mode", "translates"), [(FULL, True), (MINIMAL, True), (PASS_THROUGH, False)])
+def test_pass_through_never_translates(mode: Mode, translates: bool) -> None:
+    """Under `/pt` a provider that does not speak the client's dialect gets no plan."""
+    plan = make_plan(source("anthropic_messages", mode=mode), provider("openai_chat"), "m", Profile())
+    assert (plan is not None) is translates
+
+
+@pytest.mark.parametrize(
+    ("client", "speaks", "is_raw"),
+    [
+        ("openai_chat", "openai_chat", True),
+        ("openai_chat", "anthropic_messages", False),
+        ("openai_responses", "openai_responses", True),
+        ("openai_embeddings", "openai_embeddings", True),
+    ],
+)
+def test_the_lane_follows_from_the_dialect(client: str, speaks: str, is_raw: bool) -> None:
+    """Equal dialects take the raw lane, others the translated lane."""
+    plan = make_plan(source(client), provider(speaks), "m", Profile())
+    assert plan is not None
+    assert (plan.is_raw, plan.upstream.name) == (is_raw, speaks)
+
+
+@pytest.mark.parametrize(
+    ("client", "speaks", "mode", "spoken"),
+    [
+        ("openai_chat", BOTH, FULL, "openai_responses"),
+        ("openai_chat", BOTH, PASS_THROUGH, "openai_chat"),
+        ("openai_chat", ("openai_chat",), FULL, "openai_chat"),
+        ("anthropic_messages", BOTH, FULL, "openai_responses"),
+        ("openai_responses", BOTH, FULL, "openai_responses"),
+    ],
+)
+def test_a_model_without_chat_is_asked_by_responses(
+    client: str, speaks: tuple[str, ...], mode: Mode, spoken: str
+) -> None:
+    """A model that Chat does not serve is asked by Responses, if its provider has that and the mode translates."""
+    plan = make_plan(source(client, mode=mode), provider(*speaks), "m", Profile(responses_only=True))
+    assert plan is not None
+    assert (plan.upstream.name, plan.is_raw) == (spoken, spoken == client)
+
+
+@pytest.mark.parametrize(
+    ("said", "efforts", "spoken"),
+    [
+        ({}, ("none",), "openai_chat"),
+        ({"tools": [TOOL]}, ("none",), "openai_responses"),
+        ({"tools": [TOOL], "reasoning_effort": "none"}, ("none", "low"), "openai_chat"),
+        ({"tools": [TOOL], "reasoning_effort": "none"}, ("low",), "openai_responses"),
+    ],
+)
+def test_tools_may_need_responses(said: dict[str, object], efforts: tuple[str, ...], spoken: str) -> None:
+    """A model whose tools need Responses is asked by Chat without tools, or if its reasoning can be turned off."""
+    profile = Profile(tools_need_responses=True, efforts=efforts)
+    plan = make_plan(source(said=said), provider(*BOTH), "m", profile)
+    assert plan is not None
+    assert plan.upstream.name == spoken
+
+
+def test_an_invalid_body_is_refused_only_where_it_is_read() -> None:
+    """A body that cannot be translated is a BadRequest with its place; the raw lane forwards it."""
+    odd = source(said={"messages": "Hi"})
+    with pytest.raises(BadRequest) as caught:
+        make_plan(odd, provider("anthropic_messages"), "m", Profile())
+    assert caught.value.param == "messages"
+    assert make_plan(odd, provider("openai_chat"), "m", Profile()) is not None
