@@ -112,6 +112,11 @@ class Key:
     limits: LimitClasses | None = field(default=None, metadata=doc("replaces limits.key whole for this key"))
     budget: Budget | None = field(default=None, metadata=unbuilt("hard stop on money or tokens"))
 
+    @property
+    def has_all_routes(self) -> bool:
+        """Whether the key may ask for every model, so that it may also choose one behind the gateway's back."""
+        return "*" in self.routes
+
 
 @frozen
 class ClientTimeouts:
@@ -136,6 +141,18 @@ class Expose:
 
     dashboard: bool = field(default=False, metadata=unbuilt("serve /dashboard"))
     metrics: bool = field(default=True, metadata=doc("serve /metrics"))
+    listen: str | None = field(
+        default=None,
+        metadata=doc("an address of their own, where operators' pages need no key: host:port or unix:/path"),
+    )
+
+
+@frozen
+class AddressPrefix:
+    """How much of a client's address stands for the client: a home or a server often has a whole /64 of IPv6."""
+
+    v4: int = field(default=32, validator=validators.and_(validators.ge(8), validators.le(32)), metadata=doc("bits"))
+    v6: int = field(default=64, validator=validators.and_(validators.ge(16), validators.le(128)), metadata=doc("bits"))
 
 
 @frozen
@@ -147,6 +164,12 @@ class Server:
     )
     trusted_proxies: tuple[str, ...] = field(
         default=(), metadata=doc("networks (CIDR) whose X-Forwarded-For is believed")
+    )
+    address_prefix: AddressPrefix = field(
+        factory=AddressPrefix, metadata=doc("the part of an address that limits count by")
+    )
+    hosts: tuple[str, ...] = field(
+        default=(), metadata=doc("names besides localhost and IP addresses under which an open gateway answers")
     )
     max_body: Size = field(default=Size(64 * MIB), metadata=doc("of a request, unpacked"))
     max_reply: Size = field(default=Size(64 * MIB), metadata=doc("of a reply that has to be held whole"))
@@ -241,6 +264,9 @@ class Provider:
     set: dict[str, Any] = field(factory=dict, metadata=doc("members put into every body"))
     drop: tuple[str, ...] = field(default=(), metadata=doc("members taken out of every body"))
     rename: dict[str, str] = field(factory=dict, metadata=doc("members renamed in every body"))
+    selectors: tuple[str, ...] = field(
+        default=(), metadata=doc('members that choose models there; only keys with routes: ["*"] may send them')
+    )
     timeouts: Timeouts = field(factory=Timeouts, metadata=doc("of one attempt"))
     max_connections: int = field(
         default=500, validator=validators.ge(1), metadata=doc("requests to it at the same time")

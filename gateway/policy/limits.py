@@ -15,8 +15,11 @@ from attrs import define, field, frozen
 
 from gateway.config.schema import Key, Limit, LimitClasses, Limits, Rate
 
-# Above this many buckets, those that are full again are dropped: a missing bucket is a full one.
+# Above this many buckets, those that are full again are dropped: a missing bucket is a full one. The next sweep comes
+# when there are twice as many as were left, so that each charge pays for a part of one sweep.
 SWEEP_AT = 10_000
+# Above this many, the fullest half is dropped as well: a flood of addresses must not fill the memory.
+MAX_BUCKETS = 200_000
 # In units. Tolerates rounding: without it, a unit that has refilled just now may still be a hair short.
 _PATIENCE = 1e-6
 
@@ -53,6 +56,7 @@ class Buckets:
     """All buckets of one process: {name: time at which the bucket is full again}."""
 
     _full_at: dict[str, float] = field(factory=dict, init=False)
+    _sweep_at: int = field(default=SWEEP_AT, init=False)
 
     def __len__(self) -> int:
         """Return the number of buckets that are not full."""
@@ -89,8 +93,16 @@ class Buckets:
         for bucket in charges:
             full = full_at.get(bucket.name, 0.0)
             full_at[bucket.name] = (full if full > now else now) + cost / bucket.per_second
-        if len(full_at) > SWEEP_AT:
-            self._full_at = {name: full for name, full in full_at.items() if full > now}
+        if len(full_at) > self._sweep_at:
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        left = {name: full for name, full in self._full_at.items() if full > now}
+        if len(left) > MAX_BUCKETS:
+            emptiest = sorted(left, key=lambda name: left[name])[MAX_BUCKETS // 2 :]
+            left = {name: left[name] for name in emptiest}
+        self._full_at = left
+        self._sweep_at = min(max(SWEEP_AT, 2 * len(left)), MAX_BUCKETS)
 
 
 @define

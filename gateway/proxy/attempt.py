@@ -235,7 +235,7 @@ class Attempt:
             body = b""  # the status alone says enough
         body = self.call.gateway.telemetry.redactor.clean(body)
         # The process's redactor knows the configured secrets only; keys that a client brings are blanked here.
-        body = Redactor(bare(self.call.request.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
+        body = Redactor(bare(self.call.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
         dialect = self.plan.upstream
         sent = b"\n".join([self.plan.body, *(value.encode("utf-8", "replace") for value in self.plan.headers.values())])
         now = self.call.gateway.clock.time()

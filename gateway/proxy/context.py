@@ -45,6 +45,7 @@ class RequestContext:
     snapshot: Snapshot
     endpoint: Endpoint
     address: str
+    network: str  # the part of the address that limits count by
     is_anthropic: bool = False  # the client speaks Anthropic's dialect
     reply_headers: dict[str, str] = field(factory=dict)
     owner: Owner | None = field(default=None, init=False)
@@ -58,7 +59,7 @@ class RequestContext:
 
     def for_run(self, exchange: Exchange) -> "RequestContext":
         """Make the context of a background run: the client's own exchange ends with the first answer."""
-        own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.is_anthropic)
+        own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.network, self.is_anthropic)
         own.owner, own.gateway_headers = self.owner, self.gateway_headers
         return own
 

@@ -210,7 +210,7 @@ class Dispatch:
         provider = snapshot.config.providers[target.provider]
         if provider.auth.is_passthrough:
             native, spent = call.dialect.native_header, call.context.gateway_headers
-            credential = pass_through(provider, call.request.headers, native, plan.upstream.native_header, spent)
+            credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
             return credential, health.wait(target.name, "", now)
         if (pool := snapshot.credential_pools.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")

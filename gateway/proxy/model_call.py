@@ -1,6 +1,6 @@
 """One client's call, ready to be put to any target: what it wants, its bounds, and where the answer goes."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,13 +25,15 @@ class ModelCall:
     """What a client asked for. Made once, by `server/make_call`, and not changed afterwards.
 
     `first_byte` is the endpoint's or the client's own limit on the wait for the reply's head; `commit_at` the
-    loop time at which a stream is opened, whatever the upstream does; `status` that of a good answer. `recorder`
-    is there if the response is stored, `recorded_stream` if it is written to a background run.
+    loop time at which a stream is opened, whatever the upstream does; `status` that of a good answer. `headers`
+    are the client's, or none if the gateway asks on its own account. `recorder` is there if the response is stored,
+    `recorded_stream` if it is written to a background run.
     """
 
     gateway: Gateway
     context: RequestContext
     request: web.Request
+    headers: Mapping[str, str]
     source: SourceRequest
     resolved: Resolved
     deadline: Deadline

@@ -1,33 +1,66 @@
-"""Finds the client's address of a request, directly or behind trusted proxies."""
+"""Finds the client's address of a request, directly or behind trusted proxies, and the network that it counts by."""
 
 import ipaddress
+from functools import lru_cache
 
 from aiohttp import web
 
+from gateway.config.schema import AddressPrefix
 from gateway.proxy.snapshot import Network
+
+UNIX = "unix"  # the address of all clients of a unix socket
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def client_address(request: web.Request, trusted: tuple[Network, ...]) -> str:
     """Return the client's address: the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy.
 
-    The header counts only if the peer itself is a trusted proxy. A hop that is not a valid IP address ends the search.
+    The header counts only if the peer itself is a trusted proxy; several lines of it are one list (RFC 9110 5.3).
+    A hop that is not a valid IP address, with or without a port, ends the search. The address is written in one
+    way: without a scope id, and IPv4 inside IPv6 as IPv4.
     """
     peer = peer_address(request)
-    hops = request.headers.get("X-Forwarded-For") if trusted else None
-    if not hops:
+    address = read_address(peer)
+    if address is None:
         return peer
-    for hop in (peer, *(hop.strip() for hop in reversed(hops.split(",")))):
-        try:
-            address = ipaddress.ip_address(hop)
-        except ValueError:
-            break
-        peer = hop
-        if not any(address in network for network in trusted):
-            break
-    return peer
+    if trusted:
+        hops = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+        while hops and any(address in network for network in trusted):
+            if (hop := read_address(hops.pop().strip())) is None:
+                break
+            address = hop
+    return str(address)
+
+
+@lru_cache(4096)
+def read_address(text: str) -> Address | None:
+    """Read an IP address, which may have a scope id, brackets and a port; None if it is not one."""
+    if text.startswith("["):
+        text, _, port = text[1:].partition("]")
+        if port and not port.startswith(":"):
+            return None
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+@lru_cache(4096)
+def network_of(address: str, prefix: AddressPrefix) -> str:
+    """Return the network that limits count an address by, as a text: all of `2001:db8::/64` are one client."""
+    found = read_address(address)
+    if found is None:
+        return address
+    bits = prefix.v4 if found.version == 4 else prefix.v6
+    if bits == found.max_prefixlen:
+        return str(found)
+    return str(ipaddress.ip_network((found, bits), strict=False))
 
 
 def peer_address(request: web.Request) -> str:
-    """The address of the socket's other end; `unix` for a unix socket."""
+    """Return the address of the socket's other end; `unix` for a unix socket."""
     peer = request.protocol.peername
-    return str(peer[0]) if isinstance(peer, tuple) else "unix"
+    return str(peer[0]) if isinstance(peer, tuple) else UNIX

@@ -21,7 +21,7 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
-from gateway.server.listener import CannotListen, open_sockets, serve
+from gateway.server.listener import CannotListen, handed_over, open_sockets, remove_unix, serve
 from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
 from gateway.telemetry.logs import Logs, make_logs
@@ -63,6 +63,7 @@ class Daemon:
     logs: Logs
     redactor: Redactor
     _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _bound: list[str] = field(factory=list, init=False)  # where it really listens
     _complained: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
@@ -72,19 +73,24 @@ class Daemon:
         _raise_descriptors()
         folder = _state_dir(self.config)
         sockets = _open(self.listen)
+        self._bound = [place_of(sock) for sock in sockets]
+        if address := open_to_all(self.config, self._bound):  # systemd may have handed over other ones than the file's
+            raise CannotStart(no_keys_problem(address).message, EXIT_CONFIG)
+        exposed = self.config.server.expose.listen
+        operators = [] if exposed is None else _open([exposed], {})
         data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
         app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder, secret=_own_secret(folder))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._complain)
         try:
-            runner, servers = await serve(app, self.config, sockets)
+            runner, servers = await serve(app, self.config, sockets, operators)
         except StoreUnusable as error:
             raise CannotStart(str(error), EXIT_CONFIG) from None
         gateway = app[GATEWAY]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
-        self._announce(sockets)
+        self._announce([*sockets, *operators])
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 20)
@@ -94,10 +100,13 @@ class Daemon:
             await self._drain(gateway, servers)
             watchdog.cancel()
         await runner.cleanup()
+        if not handed_over(os.environ):
+            remove_unix(sockets)
+        remove_unix(operators)
         self.logs.log.info("stopped")
 
     def _announce(self, sockets: Sequence[Any]) -> None:
-        places = [_place(sock) for sock in sockets]
+        places = [place_of(sock) for sock in sockets]
         for warning in self.config.warnings:
             self.logs.log.warning("config", detail=warning)
         self.logs.log.info("listening", on=places, keys=len(self.config.keys), routes=len(self.config.routes))
@@ -108,7 +117,7 @@ class Daemon:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = read_config(self.path)
-            if address := open_to_all(config, self.listen):
+            if address := open_to_all(config, self._bound):
                 raise ConfigError(self.path, [no_keys_problem(address)])
         except ConfigError as error:
             gateway.reload_problems = error.lines()
@@ -214,14 +223,15 @@ def _own_secret(folder: str | None) -> bytes:
         raise CannotStart(f"state directory {folder}: the file 'secret': {error.strerror}") from None
 
 
-def _open(addresses: Sequence[str]) -> list[socket.socket]:
+def _open(addresses: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
     try:
-        return open_sockets(addresses)
+        return open_sockets(addresses, environ)
     except CannotListen as error:
         raise CannotStart(str(error)) from None
 
 
-def _place(sock: socket.socket) -> str:
+def place_of(sock: socket.socket) -> str:
+    """Return the address that a socket is bound to, as `server.listen` writes it."""
     place = sock.getsockname()
     if not isinstance(place, tuple):
         return f"unix:{place}"

@@ -1,6 +1,7 @@
 """Opens the listening sockets, and adds to aiohttp's server protocol what it lacks: timers, bounds, JSON errors."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -20,6 +21,7 @@ from gateway.config.schema import Config
 KEEPALIVE_S = 75
 BACKLOG = 1024
 SD_LISTEN_FDS_START = 3
+UNIX_MODE = 0o660  # of a unix socket: the user and the group that the daemon runs as
 _ERRORS = {
     400: ("The request is not valid HTTP", "invalid_request_error", "invalid_http"),
     408: ("The request head did not arrive in time", "invalid_request_error", "request_timeout"),
@@ -47,10 +49,19 @@ class Connection(web.RequestHandler):
     client that takes no bytes.
     """
 
-    __slots__ = ("_header_timeout", "_is_idle", "_most", "_timer", "_user_timeout_ms")
+    __slots__ = ("_header_timeout", "_is_idle", "_most", "_timer", "_user_timeout_ms", "is_operators")
 
-    def __init__(self, *args: Any, header_timeout: float, write_timeout: float, most: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        header_timeout: float,
+        write_timeout: float,
+        most: int,
+        is_operators: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.is_operators = is_operators  # accepted by the listener of `server.expose.listen`
         self._header_timeout = header_timeout
         self._user_timeout_ms = int(write_timeout * 1000)
         self._most = most
@@ -109,7 +120,15 @@ class Connection(web.RequestHandler):
             self.force_close()
 
 
-def connection_factory(runner: web.AppRunner, config: Config) -> Callable[[], Connection]:
+def is_operators_listener(request: web.BaseRequest) -> bool:
+    """Whether a request came in on the listener of `server.expose.listen`."""
+    protocol = request.protocol
+    return isinstance(protocol, Connection) and protocol.is_operators
+
+
+def connection_factory(
+    runner: web.AppRunner, config: Config, *, is_operators: bool = False
+) -> Callable[[], Connection]:
     """Return the function that makes the protocol of every accepted socket."""
     loop, timeouts = asyncio.get_running_loop(), config.server.timeouts
     most = max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
@@ -122,6 +141,7 @@ def connection_factory(runner: web.AppRunner, config: Config) -> Callable[[], Co
             header_timeout=timeouts.header,
             write_timeout=timeouts.write,
             most=most,
+            is_operators=is_operators,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             max_field_size=16380,
@@ -135,12 +155,23 @@ def connection_factory(runner: web.AppRunner, config: Config) -> Callable[[], Co
 
 
 async def serve(
-    app: web.Application, config: Config, sockets: Sequence[socket.socket]
+    app: web.Application,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    operators: Sequence[socket.socket] = (),
 ) -> tuple[web.AppRunner, list[asyncio.Server]]:
-    """Start the app on sockets. To stop: close the servers, then `runner.cleanup()`."""
+    """Start the app on sockets, and on those that serve operators' pages without a key.
+
+    To stop: close the servers, then `runner.cleanup()`.
+    """
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
-    connect = connection_factory(runner, config)
+    servers = await _accept(connection_factory(runner, config), sockets)
+    servers += await _accept(connection_factory(runner, config, is_operators=True), operators)
+    return runner, servers
+
+
+async def _accept(connect: Callable[[], Connection], sockets: Sequence[socket.socket]) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
     servers = []
     for sock in sockets:
@@ -148,7 +179,7 @@ async def serve(
             servers.append(await loop.create_unix_server(connect, sock=sock, backlog=BACKLOG))
         else:
             servers.append(await loop.create_server(connect, sock=sock, backlog=BACKLOG))
-    return runner, servers
+    return servers
 
 
 class CannotListen(Exception):
@@ -205,14 +236,24 @@ def _open_tcp(address: str) -> list[socket.socket]:
 
 
 def _open_unix(path: str) -> list[socket.socket]:
-    if Path(path).is_socket():
+    if Path(path).is_socket() and not Path(path).is_symlink():
         Path(path).unlink()  # left behind by a process that was killed
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        os.fchmod(sock.fileno(), UNIX_MODE)  # before `bind`, which takes over the mode
         sock.bind(path)
+        Path(path).chmod(UNIX_MODE)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     sock.setblocking(False)
     return [sock]
+
+
+def remove_unix(sockets: Sequence[socket.socket]) -> None:
+    """Remove the files of our own unix sockets, at the end of the process."""
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX and (place := sock.getsockname()) and isinstance(place, str):
+            with contextlib.suppress(OSError):
+                Path(place).unlink()

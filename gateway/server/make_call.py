@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 from attrs import frozen
+from multidict import CIMultiDictProxy
 
 from gateway.config.schema import ANONYMOUS, Seconds
 from gateway.errors import BadRequest
@@ -56,18 +57,18 @@ def make_call(
     history: History = NO_HISTORY,
     recorder: ResponseRecorder | None = None,
     status: int = 200,
+    headers: CIMultiDictProxy[str] | None = None,
 ) -> ModelCall:
-    """Collect what dispatch needs to put a client's body to any target. `status` is that of a good answer."""
-    server, resolved = context.snapshot.config.server, wanted.resolved
-    mode, is_background = context.endpoint.mode, recorder is not None and recorder.is_background
+    """Collect what dispatch needs to put a client's body to any target.
+
+    `status` is that of a good answer; `headers` stand for the client's.
+    """
+    headers = request.headers if headers is None else headers
+    server, resolved, mode = context.snapshot.config.server, wanted.resolved, context.endpoint.mode
+    is_background = recorder is not None and recorder.is_background
     now = asyncio.get_running_loop().time()
-    first_byte, total = context.endpoint.first_byte, server.timeouts.total
-    deadline = Deadline(now + total, total)
-    client_limit = None if is_background else _client_limit(request.headers)  # a background run outlives its client
-    if client_limit is not None:
-        first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
-        if not wanted.is_stream and client_limit < total:
-            deadline = Deadline(now + client_limit, client_limit, "the client's own timeout", is_clients=True)
+    client_limit = None if is_background else _client_limit(headers)  # a background run outlives its client
+    first_byte, deadline = _bounds(context, client_limit, now, is_stream=wanted.is_stream)
     source = SourceRequest(
         dialect=dialect,
         body=body,
@@ -80,9 +81,10 @@ def make_call(
         is_stream=wanted.is_stream or is_background,
         secret=gateway.secret,
         reasoning_memory=gateway.reasoning_memory,
-        forwarded=forwarded_headers(request.headers, dialect, mode),
+        forwarded=forwarded_headers(headers, dialect, mode),
         mode=mode,
         refuses_losses=resolved.route.on_shed == "refuse",
+        may_select=context.owner is None or context.owner.key.has_all_routes,
         wants_long_context=wanted.has_long_context and mode.forwards_betas,
         model=_echoed(request, body, resolved),
         history=history,
@@ -92,6 +94,7 @@ def make_call(
         gateway=gateway,
         context=context,
         request=request,
+        headers=headers,
         source=source,
         resolved=resolved,
         deadline=deadline,
@@ -100,6 +103,19 @@ def make_call(
         status=status,
         recorder=recorder,
     )
+
+
+def _bounds(
+    context: RequestContext, client_limit: Seconds | None, now: float, *, is_stream: bool
+) -> tuple[Seconds | None, Deadline]:
+    """Return the most seconds to the first byte, and when the call must be over (from `now`, loop time)."""
+    first_byte, total = context.endpoint.first_byte, context.snapshot.config.server.timeouts.total
+    if client_limit is None:
+        return first_byte, Deadline(now + total, total)
+    first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
+    if is_stream or client_limit >= total:
+        return first_byte, Deadline(now + total, total)
+    return first_byte, Deadline(now + client_limit, client_limit, "the client's own timeout", is_clients=True)
 
 
 def _model_name(request: web.Request, context: RequestContext, body: Body) -> str:

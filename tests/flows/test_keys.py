@@ -93,20 +93,19 @@ async def test_a_key_ends_with_its_last_day(start: Start) -> None:
 
 
 async def test_guessing_is_slowed_down(start: Start) -> None:
-    """After three wrong keys in a minute even a right key from that address is a 429 until the bucket refills."""
+    """After three wrong keys in a minute the next one is a 429 until the bucket refills; a right key always works."""
     clock = FakeClock()
     running = await start(KEYS, ENVIRON, clock=clock.clock())
     statuses = []
     for key in ("a", "b", "c", "d", "gwk_client-key"):
         async with running.post("/v1/chat/completions", chat_body("both"), headers={"x-api-key": key}) as answer:
             statuses.append(answer.status)
-    assert statuses == [401, 401, 401, 429, 429]
-    assert answer.headers["Retry-After"] == "20"
+        if key == "d":
+            assert answer.headers["Retry-After"] == "20"
+    assert statuses == [401, 401, 401, 429, 200]
     clock.now += 21
-    async with running.post(
-        "/v1/chat/completions", chat_body("both"), headers={"x-api-key": "gwk_client-key"}
-    ) as answer:
-        assert answer.status == 200
+    async with running.post("/v1/chat/completions", chat_body("both"), headers={"x-api-key": "e"}) as answer:
+        assert answer.status == 401
 
 
 async def test_a_missing_key_is_no_guess(start: Start) -> None:
@@ -124,10 +123,21 @@ async def test_probes_need_no_key(locked: Running, path: str) -> None:
         assert answer.status == 200
 
 
-async def test_operators_pages_need_an_operator_or_the_machine_itself(locked: Running) -> None:
-    """/metrics is open to a loopback peer; behind a proxy it needs an operator's key."""
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/v1/models"])
+async def test_wrong_keys_are_charged_on_every_path(start: Start, path: str) -> None:
+    """A wrong key on a public or an unknown path is served and charged like any other."""
+    running = await start(KEYS, ENVIRON)
+    for _ in range(3):
+        async with running.session.get(running.url + path, headers={"x-api-key": "wrong"}) as answer:
+            assert answer.status != 429
+    async with running.post("/v1/chat/completions", chat_body("both"), headers={"x-api-key": "wrong"}) as answer:
+        assert answer.status == 429
+
+
+async def test_operators_pages_need_an_operator(locked: Running) -> None:
+    """Where keys are configured /metrics needs an operator's, from this machine as well."""
     for headers, status in (
-        ({}, 200),
+        ({}, 401),
         ({"X-Forwarded-For": "1.2.3.4"}, 401),
         ({"X-Forwarded-For": "1.2.3.4", "x-api-key": "gwk_client-key"}, 403),
         ({"X-Forwarded-For": "1.2.3.4", "x-api-key": "gwk_boss-key"}, 200),
@@ -139,14 +149,18 @@ async def test_operators_pages_need_an_operator_or_the_machine_itself(locked: Ru
 async def test_details_of_health_are_for_operators(locked: Running) -> None:
     """/health shows base URLs and key hashes to operators only, so that nobody else learns the topology."""
     for headers, shown in (
-        ({}, True),
+        ({}, False),
+        ({"x-api-key": "gwk_client-key"}, False),
         ({"X-Forwarded-For": "1.2.3.4"}, False),
         ({"Forwarded": "x", "x-api-key": "gwk_boss-key"}, True),
     ):
         async with locked.session.get(f"{locked.url}/health?format=json", headers=headers) as answer:
-            entry = (await answer.json())["providers"]["one"]
-            assert ("base_url" in entry) is shown
-            assert ("api_key_hash" in entry) is shown
+            payload = await answer.json()
+            if shown:
+                assert {"base_url", "api_key_hash"} <= payload["providers"]["one"].keys()
+            else:
+                assert set(payload["providers"]) == {"configured", "live"}
+                assert payload["resting"] == 0
 
 
 async def test_passthrough_sends_the_clients_own_key(locked: Running, provider: Callable[[str], Provider]) -> None:

@@ -74,6 +74,11 @@ def make_raw_plan(
             put |= source.dialect.prefix(body, provider.system_prefix, put)
         put |= provider_members(source.dialect, provider)
         drop, rename = provider.drop, provider.rename
+    if not source.may_select and isinstance(body, JsonBody):
+        chosen = [name for name in provider.selectors if name in body.members]
+        drop = (*drop, *chosen)
+        for name in chosen:
+            drops.add(name)
     optional = ["stream_options"] if "stream_options" in added else []
     if source.history.plain_include is not None:
         optional.append("include")

@@ -55,6 +55,7 @@ class SourceRequest:
     forwarded: Mapping[str, str]
     mode: Mode = FULL
     refuses_losses: bool = False
+    may_select: bool = True  # the client may choose models at the provider, past the routes
     wants_long_context: bool = False
     model: str = ""
     history: History = NO_HISTORY

@@ -17,7 +17,7 @@ from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.bodies import client_json
 from gateway.server.make_call import Wanted, make_call, resolve
-from gateway.server.responses.conversation import Prepared, prepare
+from gateway.server.responses.conversation import Prepared, prepare_or_pass
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
@@ -41,8 +41,7 @@ async def count_input(request: web.Request) -> web.StreamResponse:
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     body = await client_json(request)
     wanted = resolve(request, context, body)
-    has_memory = context.endpoint.mode.has_memory
-    prepared = await prepare(gateway, context, body, may_store=False) if has_memory else Prepared(body)
+    prepared = await prepare_or_pass(gateway, context, body, may_store=False)
     return await _count(request, INPUT_TOKENS, prepared, wanted)
 
 

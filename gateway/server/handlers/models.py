@@ -17,6 +17,7 @@ from gateway.server.model_lists import Listed, ModelLists
 MODEL_LISTS = web.AppKey("model_lists", ModelLists)
 FORMATS = ("openai", "anthropic", "raw")
 MAX_PAGE = 1000
+MAX_CREATED = 253_402_300_800  # Unix seconds of the year 10,000, which has no date
 
 
 @frozen
@@ -64,7 +65,8 @@ async def list_models(request: web.Request) -> web.Response:
         raise NotFound(f"Unknown provider '{provider[:100]}'", param="provider")
     lists = await _lists(request, context, provider)
     if shape == "raw":
-        return _json(lists[provider].raw if provider in lists else {name: one.raw for name, one in lists.items()})
+        raw = {name: _visible(context, name, one.raw) for name, one in lists.items()}
+        return _json(raw.get(provider or "", raw))
     found = list(_listings(request.app[GATEWAY], context, lists, provider))
     if shape == "anthropic":
         return _json(_page(found, request.query))
@@ -153,7 +155,7 @@ def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any
     name = model["id"]
     shown = name if _leads_to(context, name, provider) else f"{provider}:{name}"
     created = model.get("created")
-    if not isinstance(created, int):
+    if not isinstance(created, int) or not 0 <= created < MAX_CREATED:
         created = _unix(model.get("created_at"))
     display = model.get("display_name")
     return _make(context, shown, provider, name, created, display if isinstance(display, str) else name)
@@ -165,6 +167,17 @@ def _leads_to(context: RequestContext, name: str, provider: str) -> bool:
     except GatewayError:
         return False
     return target.provider == provider and target.model == name
+
+
+def _visible(context: RequestContext, provider: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a provider's own list as it is, or with the models only that the client's key may use."""
+    if context.owner is None or context.owner.key.has_all_routes:
+        return raw
+    models = [model for model in raw["data"] if isinstance(model, dict) and isinstance(model.get("id"), str)]
+    return {
+        "object": "list",
+        "data": [one for one in models if _may_see(context, _of_provider(context, provider, one))],
+    }
 
 
 def _may_see(context: RequestContext, listing: Listing) -> bool:
@@ -180,8 +193,8 @@ def _make(context: RequestContext, shown: str, provider: str, model: str, create
 
 def _unix(text: Any) -> int:
     try:
-        return int(datetime.fromisoformat(text).timestamp())
-    except (TypeError, ValueError):
+        return max(0, int(datetime.fromisoformat(text).timestamp()))
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
@@ -225,7 +238,7 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int
     text = query.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or not 1 <= int(text) <= most:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
         raise BadRequest(f"'{name}' must be a number from 1 to {most}", param=name)
     return int(text)
 

@@ -12,7 +12,7 @@ from gateway.policy.health import TargetState
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.middleware.authenticate import is_operator
+from gateway.server.middleware.authenticate import may_operate
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
 
@@ -72,18 +72,22 @@ async def health(request: web.Request) -> web.Response:
         "api_key_valid": _key_valid(gateway, context.snapshot.config.default_provider),
         "client_api_key_validation": bool(context.snapshot.config.keys),
         "default_provider": context.snapshot.config.default_provider,
-        "providers": _providers(gateway, is_operator(request, context)),
         "store": gateway.responses.state.value,
-        "resting": {
-            name: round(seconds, 1) for name, seconds in gateway.selection.health.resting(gateway.clock.monotonic())
-        },
     }
-    if gateway.reload_problems:
-        report["reload_problems"] = (
-            gateway.reload_problems if is_operator(request, context) else len(gateway.reload_problems)
-        )
+    resting = dict(gateway.selection.health.resting(gateway.clock.monotonic()))
+    if may_operate(request, context):
+        report["providers"] = _providers(gateway)
+        report["resting"] = {name: round(seconds, 1) for name, seconds in resting.items()}
+        if gateway.reload_problems:
+            report["reload_problems"] = gateway.reload_problems
+    else:  # counts only: targets may have names that clients made up
+        providers = context.snapshot.config.providers.values()
+        report["providers"] = {"configured": len(providers), "live": sum(one.is_live for one in providers)}
+        report["resting"] = len(resting)
+        if gateway.reload_problems:
+            report["reload_problems"] = len(gateway.reload_problems)
     code = 200 if status in ("healthy", "degraded") else 503
-    if request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", ""):
+    if request.query.get("format") == "json" or "application/json" in ",".join(request.headers.getall("Accept", ())):
         return _json(report, code)
     text = yaml.safe_dump(report, sort_keys=False, allow_unicode=True)
     return web.Response(status=code, text=text, content_type="application/yaml")
@@ -125,19 +129,17 @@ def _has_live_target(snapshot: Snapshot) -> bool:
     return any(config.providers[name].is_live for name in named or config.providers)
 
 
-def _providers(gateway: Gateway, has_details: bool) -> dict[str, Any]:
+def _providers(gateway: Gateway) -> dict[str, Any]:
     out = {}
     for name, provider in gateway.snapshot.config.providers.items():
-        entry: dict[str, Any] = {
+        hashes = [f"sha256:{hash_id(secret.value)}" for secret in provider.auth.secrets if secret.value]
+        out[name] = {
             "api_format": ", ".join(provider.speaks),
             "live": provider.is_live,
             "api_key_valid": _key_valid(gateway, name),
+            "base_url": provider.base_url,
+            "api_key_hash": hashes[0] if len(hashes) == 1 else hashes or None,
         }
-        if has_details:
-            entry["base_url"] = provider.base_url
-            hashes = [f"sha256:{hash_id(secret.value)}" for secret in provider.auth.secrets if secret.value]
-            entry["api_key_hash"] = hashes[0] if len(hashes) == 1 else hashes or None
-        out[name] = entry
     return out
 
 

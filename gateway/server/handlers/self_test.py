@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from attrs import define, field
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.errors import GatewayError
+from gateway.policy.routes import check_access
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
@@ -37,12 +39,16 @@ class LastTest:
     lock: asyncio.Lock = field(factory=asyncio.Lock)
 
 
+# The result is shown to others: nothing of the client that happens to ask may decide it.
+NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 LAST = web.AppKey("last_test", LastTest)
 
 
 async def probe_provider(request: web.Request) -> web.Response:
     """GET /test-connection: 200 `success`, or 503 `failed` with suggestions."""
-    gateway, last = request.app[GATEWAY], request.app[LAST]
+    gateway, context, last = request.app[GATEWAY], request[CONTEXT], request.app[LAST]
+    if (name := _probe_name(context)) is not None:  # the last result, too, is for those only who may use the model
+        check_access(context.snapshot.table.resolve(name), context.owner.key if context.owner else None)
     async with last.lock:
         if gateway.clock.monotonic() - last.at > KEPT_S:
             last.status, last.answer = await _ask(request)
@@ -89,7 +95,7 @@ async def _dispatch(request: web.Request, gateway: Gateway, context: RequestCont
     members = {member: msgspec.Raw(to_json(value)) for member, value in OPENAI_CHAT.probe.items()}
     resolved = context.snapshot.table.resolve(name)
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=False)
-    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved))
+    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved), headers=NO_HEADERS)
     reply = await Dispatch(call).answer()
     if not isinstance(reply, WholeResponse):
         return {}

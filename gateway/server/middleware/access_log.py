@@ -12,7 +12,7 @@ from gateway.proxy.plan.headers import VERSION
 from gateway.proxy.state import GATEWAY
 from gateway.proxy.whole_response import add_headers
 from gateway.server.accounting import close_books
-from gateway.server.addresses import client_address
+from gateway.server.addresses import client_address, network_of
 from gateway.server.listener import Connection
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
@@ -38,7 +38,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     if is_anthropic:
         reply_headers["request-id"] = exchange.id
     address = client_address(request, snapshot.trusted)
-    context = RequestContext(exchange, snapshot, endpoint, address, is_anthropic, reply_headers)
+    network = network_of(address, snapshot.config.server.address_prefix)
+    context = RequestContext(exchange, snapshot, endpoint, address, network, is_anthropic, reply_headers)
     request[CONTEXT] = context
     protocol = request.protocol
     assert isinstance(protocol, Connection)

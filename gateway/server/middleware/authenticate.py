@@ -1,7 +1,6 @@
 """Finds the owner of the key in a request's headers, by its SHA-256, before any body is read."""
 
 import hashlib
-import ipaddress
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -12,7 +11,8 @@ from gateway.policy.limits import failed_auth_bucket
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.addresses import peer_address
+from gateway.server.addresses import UNIX, peer_address, read_address
+from gateway.server.listener import is_operators_listener
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
@@ -21,21 +21,29 @@ FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find the key's owner. Raises Unauthorized or Forbidden if the endpoint needs one and there is none."""
+    """Find the key's owner; refuse who has none where one is needed."""
     context = request[CONTEXT]
     endpoint = context.endpoint
     if context.snapshot.owners:
         _find_owner(request, context)
-        if context.owner is None and not endpoint.is_public and not (endpoint.is_operators and is_local(request)):
+        if context.owner is None and not endpoint.is_public and not may_operate(request, context):
             raise Unauthorized("Invalid API key")
-    if endpoint.is_operators and not is_operator(request, context):
+    if endpoint.is_operators and not may_operate(request, context):
         raise Forbidden("This needs a key with operator: true", code="operator_only")
     return await handler(request)
 
 
-def is_operator(request: web.Request, context: RequestContext) -> bool:
-    """Whether the request may see what operators see: by its key, or as a loopback peer without a proxy."""
-    return (context.owner is not None and context.owner.key.operator) or is_local(request)
+def may_operate(request: web.Request, context: RequestContext) -> bool:
+    """Whether the request may see what operators see.
+
+    It may on the listener of `server.expose.listen`, with an operator's key, and on a gateway without keys if it
+    comes from this machine: where keys exist, any proxy on this machine would make all the world local.
+    """
+    if is_operators_listener(request):
+        return context.endpoint.is_operators or context.endpoint.is_public
+    if context.snapshot.owners:
+        return context.owner is not None and context.owner.key.operator
+    return is_local(request)
 
 
 def is_local(request: web.Request) -> bool:
@@ -43,30 +51,28 @@ def is_local(request: web.Request) -> bool:
     if any(name in request.headers for name in FORWARDING):
         return False
     peer = peer_address(request)
-    return peer == "unix" or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
+    address = read_address(peer)
+    return peer == UNIX or (address is not None and address.is_loopback)
 
 
 def _find_owner(request: web.Request, context: RequestContext) -> None:
+    """Look up what was shown. A right key is always good; a wrong one is charged to its network, on every path."""
     gateway, owners = request.app[GATEWAY], context.snapshot.owners
-    rate = context.snapshot.config.limits.failed_auth
-    bucket = [failed_auth_bucket(rate, context.address)] if rate is not None else []
-    has_shown, now = False, gateway.clock.monotonic()
+    has_shown = False
     for name in KEY_HEADERS:
-        value = request.headers.get(name)
-        if value is None:
-            continue
-        if bucket and not has_shown and (wait := gateway.buckets.peek(bucket, now).wait):
-            gateway.telemetry.metrics.refusals.inc("failed_auth")
-            raise RateLimited("Too many wrong API keys from this address", retry_after=wait)
-        has_shown = True
-        # Looking up a digest leaks no timing that helps: a nearly right guess has a wholly different digest.
-        digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
-        if (owner := owners.get(digest)) is not None:
-            context.identify(owner, name)
+        for value in request.headers.getall(name, ()):
+            has_shown = True
+            # By its digest: a guess's digest tells nothing of how near the guess was.
+            digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
+            if (owner := owners.get(digest)) is not None:
+                context.identify(owner, name)
     if context.owner is not None:
         _check_expiry(gateway, context.owner)
-    elif bucket and has_shown and not context.endpoint.is_public:
-        gateway.buckets.take(bucket, now)
+    elif has_shown and (rate := context.snapshot.config.limits.failed_auth) is not None:
+        verdict = gateway.buckets.take([failed_auth_bucket(rate, context.network)], gateway.clock.monotonic())
+        if verdict.wait and not context.endpoint.is_public:
+            gateway.telemetry.metrics.refusals.inc("failed_auth")
+            raise RateLimited("Too many wrong API keys from this address", retry_after=verdict.wait)
 
 
 def _check_expiry(gateway: Gateway, owner: Owner) -> None:

@@ -17,7 +17,7 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
     if not endpoint.is_limited:
         return await handler(request)
     name, key = (context.owner.name, context.owner.key) if context.owner is not None else ("", None)
-    charges = context.snapshot.charge_book.charges(name, key, context.address, endpoint.limit_class)
+    charges = context.snapshot.charge_book.charges(name, key, context.network, endpoint.limit_class)
     if not charges:
         return await handler(request)
     gateway = request.app[GATEWAY]

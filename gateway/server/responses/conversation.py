@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from attrs import frozen
 
 from gateway.config.schema import ANONYMOUS
-from gateway.errors import BadRequest, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
+from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.context import RequestContext
 from gateway.proxy.plan.source_request import NO_HISTORY, History
@@ -20,10 +20,12 @@ from gateway.proxy.state import Gateway
 from gateway.store.protocol import MAX_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.text import printable
-from gateway.wire.openai_responses.joined_input import Joined, Needs, PastResponse, join, read_needs, too_long
+from gateway.wire.openai_responses.joined_input import Joined, Needs, PastResponse, join, read_needs, refers, too_long
 from gateway.wire.openai_responses.stored_items import Item, listed, response_of
 
 MAX_ID = 200
+# Members that name what lies at the provider.
+PROVIDER_IDS = ("previous_response_id", "conversation", "prompt")
 _BAD_PREVIOUS = frozenset({"failed", "cancelled"})
 
 
@@ -68,6 +70,23 @@ async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, 
     affinity = Affinity.decode(found.links[-1].maker) if found.links else NO_AFFINITY
     recorder = _recorder(gateway, context, needs, joined) if needs.wants_store else None
     return Prepared(joined.body, recorder, History(affinity, joined.readable, joined.plain_include))
+
+
+async def prepare_or_pass(
+    gateway: Gateway, context: RequestContext, body: JsonBody, *, may_store: bool = True
+) -> Prepared:
+    """Join the stored conversation, or under /pt leave it to the provider. Raises as `prepare` does, and Forbidden.
+
+    The provider's store is that of the whole account. So its ids are for keys only that may use everything.
+    """
+    if context.endpoint.mode.has_memory:
+        return await prepare(gateway, context, body, may_store=may_store)
+    if context.owner is not None and not context.owner.key.has_all_routes:
+        name = next((name for name in PROVIDER_IDS if body.has(name)), None) or ("input" if refers(body) else None)
+        if name is not None:
+            words = f"'{name}' names what the provider has stored: under /pt this needs a key with routes: ['*']"
+            raise Forbidden(words, param=name, code="all_routes_only")
+    return Prepared(body)
 
 
 @contextmanager

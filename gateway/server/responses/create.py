@@ -10,7 +10,7 @@ from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import client_json
 from gateway.server.make_call import make_call, resolve
 from gateway.server.responses.background import RUNS
-from gateway.server.responses.conversation import Prepared, prepare
+from gateway.server.responses.conversation import prepare_or_pass
 from gateway.server.responses.stored import follow_run
 from gateway.wire.codec.node import Node
 from gateway.wire.openai_responses.other_endpoints import COMPACT
@@ -22,7 +22,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     config, endpoint = context.snapshot.config, context.endpoint
     body = await client_json(request)
     wanted = resolve(request, context, body)
-    prepared = await prepare(gateway, context, body) if endpoint.mode.has_memory else Prepared(body)
+    prepared = await prepare_or_pass(gateway, context, body)
     call = make_call(
         request,
         gateway,
@@ -54,8 +54,7 @@ async def compact(request: web.Request) -> web.StreamResponse:
     providers = [config.providers[target.provider] for target in wanted.resolved.route.targets]
     if not any(COMPACT.name in provider.speaks for provider in providers):
         raise BadRequest(f"No provider of '{wanted.resolved.alias}' can compact conversations", code="unsupported")
-    has_memory = context.endpoint.mode.has_memory
-    prepared = await prepare(gateway, context, body, may_store=False) if has_memory else Prepared(body)
+    prepared = await prepare_or_pass(gateway, context, body, may_store=False)
     call = make_call(request, gateway, context, COMPACT, prepared.body, wanted, history=prepared.history)
     return await Dispatch(call).run()
 

@@ -89,6 +89,15 @@ def read_needs(body: JsonBody, *, may_store: bool) -> Needs:
     return Needs(previous, is_background, wants_store, is_demanded, items, references)
 
 
+def refers(body: JsonBody) -> bool:
+    """Return whether an item of the input stands for one that lies at the provider. Raises BadRequest.
+
+    OpenAI looks a reasoning item up by its id unless its encrypted content comes with it.
+    """
+    items = read_items(body)
+    return any(one.kind == REFERENCE or (one.kind == "reasoning" and one.id and not one.sealed) for one in items)
+
+
 def join(
     body: JsonBody,
     needs: Needs,
@@ -149,6 +158,8 @@ def _upstream_members(body: JsonBody, needs: Needs) -> tuple[dict[str, msgspec.R
 
 def _has_references(body: JsonBody) -> bool:
     given = bytes(body.members.get("input", b""))
+    if b"\\u" in given:  # a name may be written with escapes
+        return any(item.kind == REFERENCE for item in read_items(body))
     return given.rfind(b'"item_reference"') >= 0 or _BARE_REFERENCE.search(given) is not None
 
 
