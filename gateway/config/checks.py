@@ -96,7 +96,7 @@ def _check_server(config: Config) -> Found:
             yield ("server", "trusted_proxies", index), f"'{network}' is no network such as 10.0.0.0/8"
     for index, origin in enumerate(server.cors.origins if server.cors else ()):
         parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+        if not parts.scheme or not parts.netloc or parts.path or parts.query:
             yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
     if problem := store_problem(config.store.url):
         yield ("store", "url"), problem

@@ -5,7 +5,7 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import quote
 
@@ -36,7 +36,11 @@ from gateway.wire.passthrough import BytesLane, Uncut
 
 @define
 class Attempt:
-    """One try of one target. `lane` is the lane of the streamed reply, once there is one."""
+    """One try of one target. `lane` is the lane of the streamed reply, once there is one.
+
+    A provider may repeat the credential that it was sent, in an error, a header or anywhere in a reply. So whatever
+    comes from it is cleaned of that one value where it comes in, a stream frame by frame.
+    """
 
     call: ModelCall
     target: Target
@@ -46,6 +50,7 @@ class Attempt:
     lane: Lane | None = field(default=None, init=False)
     _exchange: Exchange = field(init=False, repr=False)
     _provider: Provider = field(init=False, repr=False)
+    _clean: Callable[[bytes], bytes] = field(default=bytes, init=False, repr=False)
     _started: float = field(default=0.0, init=False)
     _token: str = field(default="", init=False, repr=False)
     _sent: UpstreamRequest | None = field(default=None, init=False, repr=False)
@@ -62,6 +67,7 @@ class Attempt:
             return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
         if (oauth := self._provider.auth.oauth) is not None:
             self.credential = await self._token_of(oauth)
+        self._clean = Redactor([bare(self.credential.value)]).clean
         self._sent = self._write_request()
         now = call.gateway.clock.monotonic
         self._started = now()
@@ -123,6 +129,7 @@ class Attempt:
             return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS)
         if not self.plan.upstream.is_json and kind != "application/json":
             self.call.client_stream.stop_keepalive()  # there is no keep-alive inside sound
+            kind = self._clean(kind.encode("utf-8", "replace")).decode()
             headers = {"Content-Type": kind or "application/octet-stream"}
             return await self._stream(reply, BytesLane(), Uncut(), headers)
         return await self._whole(reply, as_stream=is_stream and self.plan.can_stream_whole)
@@ -142,6 +149,7 @@ class Attempt:
             accepts_empty=self.accepts_empty,
             reply_headers={**headers, **self._reply_headers(reply)},
             cutter=cutter,
+            clean=self._clean,
             on_content=self._note_content,
             reopen=self._reopen,
             store_final=recorder.store_final if recorder is not None else None,
@@ -161,12 +169,12 @@ class Attempt:
         limit = self.call.context.snapshot.config.server.max_reply
         now = self.call.gateway.clock.monotonic
         waiting = now()
-        body = await self.call.keep_alive_during(reply.read(limit, self.call.deadline))
+        body = self._clean(await self.call.keep_alive_during(reply.read(limit, self.call.deadline)))
         self._exchange.wait(now() - waiting)
         whole = await self._read_body(reply, body, as_stream=as_stream)
         while whole.resume is not None:
             reply = await self._reopen(whole.resume)
-            body = await reply.read(limit, self.call.deadline)
+            body = self._clean(await reply.read(limit, self.call.deadline))
             whole = await self._read_body(reply, body, as_stream=False)
         headers = self._reply_headers(reply)
         if whole.usage is not None and whole.usage.is_estimated:
@@ -223,7 +231,8 @@ class Attempt:
     def _reply_headers(self, reply: UpstreamReply) -> dict[str, str]:
         target, plan, attempts = self.target, self.plan, self._exchange.attempts
         drops = ",".join(plan.drops)
-        return reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        headers = reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        return {name: self._clean(value.encode()).decode() for name, value in headers.items()}
 
     async def _read_refusal(self, reply: UpstreamReply) -> UpstreamFault:
         """Read an answer with another status than 2xx as the fault that it means."""
@@ -233,7 +242,7 @@ class Attempt:
             body = await reply.read(MAX_ERROR_BYTES, self.call.deadline)
         except UpstreamFault:
             body = b""  # the status alone says enough
-        body = self.call.gateway.telemetry.redactor.clean(body)
+        body = self._clean(self.call.gateway.telemetry.redactor.clean(body))
         # The process's redactor knows the configured secrets only; keys that a client brings are blanked here.
         body = Redactor(bare(self.call.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
         dialect = self.plan.upstream

@@ -56,8 +56,9 @@ class Cutter(Protocol):
 class Relay:
     """One upstream reply on its way through a lane to the client.
 
-    `on_content` is called with the first content; `reopen` asks the target to go on with a reply that has paused;
-    `store_final` stores the response that the last frames complete, and returns what may be sent of them.
+    `clean` takes the provider's credential out of a frame; `on_content` is called with the first content; `reopen`
+    asks the target to go on with a reply that has paused; `store_final` stores the response that the last frames
+    complete, and returns what may be sent of them.
     """
 
     reply: UpstreamReply
@@ -67,6 +68,7 @@ class Relay:
     accepts_empty: bool
     reply_headers: dict[str, str]
     cutter: Cutter
+    clean: Callable[[bytes], bytes]
     on_content: Callable[[], None]
     reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]]
     store_final: Store | None = None
@@ -103,14 +105,14 @@ class Relay:
         read, cutter, now = self.reply.chunk, self.cutter, loop.time
         fault: UpstreamFault | None = None
         buffered = client.buffered
-        passes, is_between = lane.passes, cutter.is_between
+        passes, is_between, clean = lane.passes, cutter.is_between, self.clean
         was_finished = lane.is_finished
         send = client.send if client.exchange.is_spoken else None
         with self.reply.faults():
             while chunk := await read():
                 self._heard = heard = now()
                 if is_between and passes(chunk):
-                    out = chunk
+                    out = clean(chunk)
                 else:
                     out, fault = await self._feed(chunk)
                     is_between = cutter.is_between
@@ -164,7 +166,7 @@ class Relay:
                 for frame in frames[at : at + MAX_AT_ONCE]:
                     if len(frame) > LARGE_REPLY:
                         await asyncio.to_thread(check_reply, frame)
-                    out.append(self.lane.feed(frame))
+                    out.append(self.lane.feed(self.clean(frame)))
             if not self.lane.has_content:
                 self._count_silence(len(frames), len(chunk))
         except UpstreamFault as fault:
@@ -198,7 +200,7 @@ class Relay:
         """Write what is left, store the response if it is to be stored, and end the body."""
         tail = self.cutter.end()
         if tail:
-            self._held += self.lane.feed(tail)
+            self._held += self.lane.feed(self.clean(tail))
         out = bytes(self._held) + self.lane.end()
         self._held.clear()
         is_spoken = self.client.exchange.is_spoken

@@ -23,6 +23,7 @@ from gateway.server.middleware.admit import admit
 from gateway.server.middleware.authenticate import authenticate
 from gateway.server.middleware.cors import cors
 from gateway.server.middleware.limit_rate import limit_rate
+from gateway.server.middleware.refuse_pages import refuse_pages
 from gateway.server.middleware.say_errors import say_errors
 from gateway.server.model_lists import ModelLists
 from gateway.server.responses.background import RUNS, Runs
@@ -39,9 +40,10 @@ MIDDLEWARES = (
     access_log,  # 1 makes the exchange and its id; counts and logs every end of it
     say_errors,  # 2 needs the exchange; everything inside may raise
     cors,  # 3 answers preflights, which carry no key
-    admit,  # 4 refuses what exceeds `max_concurrent`, before any other work
-    authenticate,  # 5 finds the owner of the key in the headers
-    limit_rate,  # 6 needs the owner; charges its buckets before the body is read
+    refuse_pages,  # 4 needs what cors has let in; on a gateway without keys
+    admit,  # 5 refuses what exceeds `max_concurrent`, before any other work
+    authenticate,  # 6 finds the owner of the key in the headers
+    limit_rate,  # 7 needs the owner; charges its buckets before the body is read
 )
 
 

@@ -22,6 +22,7 @@ FAILED_TTL = 30.0
 # Claude Code waits three seconds for a model list (docs/wire/http.md#paths).
 PATIENCE = 2.5
 MAX_BYTES = 8 * 1024 * 1024
+MAX_MODELS = 5_000  # of one provider; the longest known list has some 500
 FILE = "models.json"
 
 
@@ -97,7 +98,7 @@ class ModelLists:
         deadline = Deadline(asyncio.get_running_loop().time() + PATIENCE, PATIENCE, "the wait for a model list")
         reply = await self.gateway.upstream.open(request, deadline)
         try:
-            body = await reply.read(MAX_BYTES, deadline)
+            body = self.gateway.telemetry.redactor.clean(await reply.read(MAX_BYTES, deadline))
             return read_list(reply.status, body)
         finally:
             reply.close()
@@ -115,8 +116,11 @@ def read_list(status: int, body: bytes) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("the provider's model list is not JSON") from None
-    if not isinstance(found.get("data"), list):
+    models = found.get("data")
+    if not isinstance(models, list):
         raise Unreadable("the provider's model list has no data")
+    if len(models) > MAX_MODELS:
+        found["data"] = models[:MAX_MODELS]
     return found
 
 

@@ -6,7 +6,9 @@ Secrets are blanked in the finished bytes, as the last step, so that no part of 
 import asyncio
 import atexit
 import contextlib
+import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +24,7 @@ from gateway.telemetry.redact import Redactor
 Log = FilteringBoundLogger
 # Seconds and lines. A longer wait would disturb a person who follows the log; a larger batch saves nothing more.
 LINGER_S, MAX_WAITING = 0.1, 256
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -98,7 +101,9 @@ def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None 
         final = [_stamp, _render]
     else:
         colours = hasattr(out, "isatty") and out.isatty()
-        console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+        console = structlog.dev.ConsoleRenderer(
+            colors=colours, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+        )
         final = [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), console, _encode]
 
     def redact(_: WrappedLogger, __: str, line: Any) -> Any:
@@ -137,8 +142,17 @@ def _write_json(event: Mapping[str, Any]) -> bytes:
 def _write_console(members: dict[str, Any]) -> bytes:
     """Write an exchange's line for people: the time, then `key=value` for all members but level and event."""
     at = time.strftime("%H:%M:%S", time.localtime(members.pop("ts")))
-    payload = " ".join(f"{key}={clean(value)}" for key, value in members.items() if key not in ("level", "event"))
+    payload = " ".join(f"{key}={_quoted(value)}" for key, value in members.items() if key not in ("level", "event"))
     return f"{at} {payload}".encode("utf-8", "replace")
+
+
+def _quoted(value: Any) -> str:
+    """Write a value for people: in quotes if it has anything but plain letters.
+
+    So no text of a client can forge a second `key=value`, a second line or a terminal's commands.
+    """
+    text = str(clean(value))
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _encode(_: WrappedLogger, __: str, line: Any) -> Any:

@@ -254,8 +254,8 @@ def _too_large(limit: int) -> Unreadable:
 
 
 def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) -> UpstreamReply:
-    encoding = reply.headers.get("Content-Encoding")
-    if encoding is None or encoding.strip().lower() == "identity":
+    encoding = ", ".join(reply.headers.getall("Content-Encoding", ()))
+    if not encoding or encoding.strip().lower() == "identity":
         return UpstreamReply(request.provider, request.timeouts, reply, upstream)
     try:
         return UpstreamReply(request.provider, request.timeouts, reply, upstream, StreamUnpacker(encoding))

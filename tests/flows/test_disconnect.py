@@ -129,7 +129,7 @@ async def test_a_reader_that_stopped_is_given_up(start: Start, provider: Callabl
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     body = b'{"model":"both","messages":[],"stream":true}'
     sock.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
         % (len(body), body)
     )
     await eventually(lambda: bool(running.exchanges), seconds=5)

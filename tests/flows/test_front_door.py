@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from gateway.wire.codec.unpack import zstd
-from tests.conftest import Provider, Running, Start, chat_body
+from tests.conftest import TWO_TARGETS, Provider, Running, Start, chat_body
 
 SMALL = """
 server: {listen: ["127.0.0.1:0"], max_body: 2MiB, timeouts: {header: 200ms, body: 200ms}}
@@ -92,9 +92,10 @@ async def test_bad_bodies_get_a_clear_error(
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/plain", "application/vnd.api+json", None])
-async def test_lenient_content_types(running: Running, kind: str | None) -> None:
-    """JSON is accepted under several content types, or without one."""
-    headers = {"Content-Type": kind} if kind else {}
+async def test_lenient_content_types(start: Start, kind: str | None) -> None:
+    """Where a key is needed JSON is accepted under several content types, or without one."""
+    running = await start(TWO_TARGETS + "keys: {laptop: {secret: {env: KEY}}}\n")
+    headers = {"x-api-key": "gwk_client-key"} | ({"Content-Type": kind} if kind else {})
     skip = () if kind else ("Content-Type",)
     async with running.session.post(
         f"{running.url}/v1/chat/completions", data=BODY, headers=headers, skip_auto_headers=skip

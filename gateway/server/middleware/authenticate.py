@@ -13,6 +13,7 @@ from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import UNIX, peer_address, read_address
 from gateway.server.listener import is_operators_listener
+from gateway.server.middleware.refuse_pages import host_name, is_local_name
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
@@ -47,12 +48,13 @@ def may_operate(request: web.Request, context: RequestContext) -> bool:
 
 
 def is_local(request: web.Request) -> bool:
-    """Whether the request comes from this machine, and not through a proxy on it."""
+    """Whether the request comes from this machine, under a name of this machine, and not through a proxy on it."""
     if any(name in request.headers for name in FORWARDING):
         return False
     peer = peer_address(request)
-    address = read_address(peer)
-    return peer == UNIX or (address is not None and address.is_loopback)
+    address, host = read_address(peer), host_name(request.headers.get("Host", ""))
+    is_here = is_local_name(host) or read_address(host) is not None
+    return peer == UNIX or (address is not None and address.is_loopback and is_here)
 
 
 def _find_owner(request: web.Request, context: RequestContext) -> None:

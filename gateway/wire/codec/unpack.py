@@ -112,8 +112,8 @@ class StreamUnpacker:
                 self._engine = _Inflate(zlib.MAX_WBITS)
             case "zstd":
                 self._engine = _Unzstd()
-            case other:
-                raise Unreadable(f"The provider's reply has the Content-Encoding '{other[:50]}'")
+            case _:
+                raise Unreadable("The provider's reply has a Content-Encoding other than gzip, deflate and zstd")
         self._taken = self._given = 0
 
     @property
