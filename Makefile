@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A check of the version first: without it the first sign of an old Python would be a syntax error.
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
-.PHONY: setup run test check bench dist clean reference golden
+.PHONY: setup run test check bench dist clean reference golden lock lock-check fuzz
 
 setup: $(VENV)/dev.stamp
 
@@ -40,6 +40,24 @@ reference: $(VENV)/dev.stamp
 
 golden: $(VENV)/dev.stamp
 	GATEWAY_GOLDEN=write $(BIN)/python -m pytest tests/wire/test_golden.py || true
+
+# The versions and hashes that docs/operate.md installs. A release in the lock stays until `make lock` is told otherwise
+# (`make lock UPGRADE=--upgrade`); `lock-check` fails if setup.cfg asks for what the lock does not have.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-annotate --no-emit-index-url --extra redis setup.cfg
+
+lock: $(VENV)/dev.stamp
+	$(UV_COMPILE) $(UPGRADE) --output-file requirements.lock
+
+lock-check: $(VENV)/dev.stamp
+	@cp requirements.lock $(VENV)/requirements.lock
+	@$(UV_COMPILE) --output-file $(VENV)/requirements.lock
+	@diff -u requirements.lock $(VENV)/requirements.lock
+
+# Minutes for each reader of bytes; what was found before is tried first. CI runs a short one.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py

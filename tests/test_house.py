@@ -165,7 +165,7 @@ def test_the_median_function_is_short() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_comparison_with_a_providers_name(path: Path) -> None:
-    """A provider is data. Nor does anything but say_errors catch every exception."""
+    """A provider is data. Nor is every exception caught anywhere but in say_errors."""
     presets = re.findall(r"^([a-z][\w-]*):", (ROOT / "data" / "presets.yaml").read_text(), re.MULTILINE)
     names = set(presets) - {"mock"}
     for node in ast.walk(ast.parse(path.read_text())):

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.schema import ANONYMOUS, BUILTIN, Config, Provider
 from gateway.config.yaml_marks import Path
@@ -37,6 +37,21 @@ def check(config: Config, providers: Collection[str]) -> Found:
     yield from _check_names(config, providers)
 
 
+def split_url(text: str) -> SplitResult | None:
+    """Split a URL; None if it is not valid, as with a port that is no number."""
+    try:
+        found = urlsplit(text)
+        return found if found.port is None or found.port else None
+    except ValueError:
+        return None
+
+
+def password_in(url: str) -> str | None:
+    """Return the password that stands in a URL, None if there is none."""
+    found = split_url(url)
+    return found.password if found is not None else None
+
+
 def is_loopback(address: str) -> bool:
     """Whether a listen address can be reached from this machine only."""
     if address.startswith("unix:"):
@@ -55,7 +70,7 @@ def split_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535 or not host:
         raise ValueError(f"'{text}' is no address: write host:port, [::1]:port or unix:/path")
-    if host.startswith("[") and host.endswith("]"):
+    if host.startswith("[") and host.endswith("]") and len(host) > 2:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"'{text}': put an IPv6 address in brackets")
@@ -95,8 +110,8 @@ def _check_server(config: Config) -> Found:
         except ValueError:
             yield ("server", "trusted_proxies", index), f"'{network}' is no network such as 10.0.0.0/8"
     for index, origin in enumerate(server.cors.origins if server.cors else ()):
-        parts = urlsplit(origin)
-        if not parts.scheme or not parts.netloc or parts.path or parts.query:
+        parts = split_url(origin)
+        if parts is None or not parts.scheme or not parts.netloc or parts.path or parts.query:
             yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
     if problem := store_problem(config.store.url):
         yield ("store", "url"), problem
@@ -128,10 +143,10 @@ def _check_classes(path: Path, classes: Iterable[str]) -> Found:
 
 
 def _check_provider(path: Path, provider: Provider) -> Found:
-    url = urlsplit(provider.base_url)
-    if provider.base_url != BUILTIN and (url.scheme not in ("http", "https") or not url.netloc):
+    url = split_url(provider.base_url)
+    if provider.base_url != BUILTIN and (url is None or url.scheme not in ("http", "https") or not url.hostname):
         yield (*path, "base_url"), f"'{provider.base_url}' is no http or https URL"
-    elif url.query or url.fragment or url.username:
+    elif url is not None and (url.query or url.fragment or url.username):
         yield (*path, "base_url"), "a base URL has no query, fragment or user: use `query` and `auth`"
     if not provider.speaks:
         yield path, "missing key 'speaks': say which dialects it speaks"

@@ -16,7 +16,7 @@ import yaml
 from gateway.config.load import load
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
-from gateway.store.private_file import replace_private
+from gateway.store.private_file import private_directory, replace_private
 from gateway.store.schemes import split_scheme
 
 
@@ -57,7 +57,7 @@ def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path |
         found = Path(given)
     else:
         found = Path("state")
-    found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(found)
     if not os.access(found, os.W_OK | os.X_OK):
         raise PermissionError(13, os.strerror(13), str(found))
     return found

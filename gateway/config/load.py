@@ -6,7 +6,6 @@ Pure: the caller passes the text, the presets and the function that looks up sec
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import evolve
 from cattrs.errors import BaseValidationError
@@ -16,8 +15,8 @@ from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
+from gateway.config.warnings import warnings_of
 from gateway.config.yaml_marks import Path, Text, parse
-from gateway.store.schemes import split_scheme
 from gateway.wire import DIALECTS
 
 # Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
@@ -38,7 +37,7 @@ def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, An
     config = _structure(found, read_secret, presets) if found.is_readable else None
     if config is None or found.problems:
         raise ConfigError(name, found.problems)
-    return evolve(config, warnings=tuple(_warnings(config, text)))
+    return evolve(config, warnings=tuple(warnings_of(config, text)))
 
 
 def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config | None:
@@ -107,24 +106,6 @@ def _swept(data: Any) -> Any:
     return data
 
 
-def _warnings(config: Config, text: str) -> list[str]:
-    """Describe settings that are valid but probably not meant, such as a provider whose credential is missing."""
-    out = []
-    if urlsplit(config.store.url).password and config.store.url in text:
-        out.append("store.url: a password stands in the file: write url: {env: NAME} or {file: PATH}")
-    scheme, _ = split_scheme(config.store.url)
-    if scheme is not None and scheme.is_shared and config.server.secret is None:
-        out.append("server.secret: gateways that share a store need the same one, or lose thoughts of other providers")
-    for name, provider in config.providers.items():
-        if not provider.is_live:
-            origins = ", ".join(secret.origin for secret in provider.auth.secrets)
-            out.append(f"providers.{name}: disabled, its credential is missing ({origins})")
-    for alias, route in config.routes.items():
-        if not any(config.providers[target.provider].is_live for target in route.targets):
-            out.append(f"routes.{alias}: no live target; requests for it are answered 503")
-    return out
-
-
 def _with_presets(data: Any, presets: Mapping[str, Any], found: Text) -> Any:
     """Merge each provider with its preset; the file wins. The converter reports values of a wrong shape."""
     providers = data.get("providers") if isinstance(data, dict) else None
@@ -142,8 +123,9 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
     path = ("providers", name)
     own = {key: value for key, value in given.items() if key != "preset"}
     chosen = given.get("preset", name)
-    if "preset" in given and chosen not in presets:
+    if not isinstance(chosen, str) or ("preset" in given and chosen not in presets):
         found.complain((*path, "preset"), f"unknown preset: one of {', '.join(sorted(presets))}")
+        chosen = ""
     preset = dict(presets.get(chosen, {}))
     needs_key = preset.pop("needs_key", False)
     if needs_key and "auth" not in own:
@@ -164,9 +146,9 @@ def _speaks(given: Any, path: tuple[str, ...], found: Text) -> Any:
     """Turn a list of dialects into {dialect: path}, with each dialect's usual path. A mapping stays as it is."""
     if not isinstance(given, list | dict):
         return given
-    known = [name for name in given if name in DIALECTS]
+    known = [name for name in given if isinstance(name, str) and name in DIALECTS]
     for name in given:
-        if name not in DIALECTS:
+        if name not in known:
             found.complain(path, f"unknown dialect {name!r}: one of {', '.join(DIALECTS)}")
     if isinstance(given, dict):
         return {name: given[name] for name in known}

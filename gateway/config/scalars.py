@@ -8,11 +8,11 @@ from typing import Any
 from gateway.config.schema import Rate, Seconds, Size
 
 Hook = Callable[[Any, Any], Any]
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
+_SIZE = re.compile(r"(\d{1,18})(B|KiB|MiB|GiB)?")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
-_RATE = re.compile(r"([\d_]+)/(second|minute|hour|day)")
+_RATE = re.compile(r"([\d_]{1,18})/(second|minute|hour|day)")
 _SPANS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _NAMES = {str: "text", dict: "a mapping", list: "a list", type(None): "nothing"}
 

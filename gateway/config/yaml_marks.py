@@ -54,7 +54,8 @@ def parse(text: str) -> Text:
         mark = error.problem_mark
         place = (mark.line + 1, mark.column + 1) if mark else _START
         found.problems.append(Problem(*place, "", error.problem or "not valid YAML"))
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # PyYAML's constructors let Python's own errors out for a value that is not of its tag, as `!!bool x`.
         found.problems.append(Problem(*_START, "", f"not valid YAML: {error}"))
     return found
 

@@ -18,6 +18,7 @@ from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, Upstr
 from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS
 from gateway.proxy.exchange import Exchange, Step
+from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers
 from gateway.proxy.plan.record import Plan, WholeReply
@@ -150,6 +151,7 @@ class Attempt:
             reply_headers={**headers, **self._reply_headers(reply)},
             cutter=cutter,
             clean=self._clean,
+            reading=ForeignBytes(self._log_bug),
             on_content=self._note_content,
             reopen=self._reopen,
             store_final=recorder.store_final if recorder is not None else None,
@@ -188,11 +190,15 @@ class Attempt:
             read = plan.write_stream
         else:
             read = partial(plan.read_whole, is_stream=reply.content_type == EVENT_STREAM)
-        if len(body) <= LARGE_REPLY:
-            return read(body)
-        if not plan.is_raw:
-            await asyncio.to_thread(check_reply, body)
-        return await asyncio.to_thread(read, body)
+        with ForeignBytes(self._log_bug):
+            if len(body) <= LARGE_REPLY:
+                return read(body)
+            if not plan.is_raw:
+                await asyncio.to_thread(check_reply, body)
+            return await asyncio.to_thread(read, body)
+
+    def _log_bug(self) -> None:
+        self.call.gateway.telemetry.logs.log.exception("bug", id=self._exchange.id, provider=self.target.provider)
 
     async def _send_json(self, whole: WholeReply, headers: dict[str, str]) -> WholeResponse:
         """Send a whole reply."""

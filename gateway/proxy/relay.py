@@ -23,6 +23,7 @@ from attrs import define, field
 from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
+from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.upstream.client import Deadline, UpstreamReply
 from gateway.wire.codec.bounds import LARGE_REPLY, check_reply
 from gateway.wire.codec.sse import MAX_FRAME_BYTES, FrameCutter
@@ -56,9 +57,9 @@ class Cutter(Protocol):
 class Relay:
     """One upstream reply on its way through a lane to the client.
 
-    `clean` takes the provider's credential out of a frame; `on_content` is called with the first content; `reopen`
-    asks the target to go on with a reply that has paused; `store_final` stores the response that the last frames
-    complete, and returns what may be sent of them.
+    `clean` takes the provider's credential out of a frame; `reading` stands around what reads it; `on_content` is
+    called with the first content; `reopen` asks the target to go on with a reply that has paused; `store_final` stores
+    the response that the last frames complete, and returns what may be sent of them.
     """
 
     reply: UpstreamReply
@@ -69,6 +70,7 @@ class Relay:
     reply_headers: dict[str, str]
     cutter: Cutter
     clean: Callable[[bytes], bytes]
+    reading: ForeignBytes
     on_content: Callable[[], None]
     reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]]
     store_final: Store | None = None
@@ -159,16 +161,17 @@ class Relay:
         """Return what a chunk's frames become for the client, up to the first frame that is a fault."""
         out: list[bytes] = []
         try:
-            frames = self.cutter.feed(chunk)
-            for at in range(0, len(frames), MAX_AT_ONCE):
-                if at:
-                    await asyncio.sleep(0)  # a chunk of ten thousand tiny frames must not stop the others' streams
-                for frame in frames[at : at + MAX_AT_ONCE]:
-                    if len(frame) > LARGE_REPLY:
-                        await asyncio.to_thread(check_reply, frame)
-                    out.append(self.lane.feed(self.clean(frame)))
-            if not self.lane.has_content:
-                self._count_silence(len(frames), len(chunk))
+            with self.reading:
+                frames = self.cutter.feed(chunk)
+                for at in range(0, len(frames), MAX_AT_ONCE):
+                    if at:
+                        await asyncio.sleep(0)  # a chunk of ten thousand tiny frames must not stop the others' streams
+                    for frame in frames[at : at + MAX_AT_ONCE]:
+                        if len(frame) > LARGE_REPLY:
+                            await asyncio.to_thread(check_reply, frame)
+                        out.append(self.lane.feed(self.clean(frame)))
+                if not self.lane.has_content:
+                    self._count_silence(len(frames), len(chunk))
         except UpstreamFault as fault:
             return b"".join(out), fault
         return b"".join(out), None
@@ -198,10 +201,10 @@ class Relay:
 
     async def _finish(self) -> web.StreamResponse:
         """Write what is left, store the response if it is to be stored, and end the body."""
-        tail = self.cutter.end()
-        if tail:
-            self._held += self.lane.feed(self.clean(tail))
-        out = bytes(self._held) + self.lane.end()
+        with self.reading:
+            if tail := self.cutter.end():
+                self._held += self.lane.feed(self.clean(tail))
+            out = bytes(self._held) + self.lane.end()
         self._held.clear()
         is_spoken = self.client.exchange.is_spoken
         if not is_spoken and self.lane.is_empty and not self.accepts_empty:

@@ -4,11 +4,12 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from gateway.clock import Clock
+from gateway.config.checks import password_in
 from gateway.config.files import sqlite_file
 from gateway.config.schema import BUILTIN, Config
 from gateway.mock.server import MockServer
@@ -114,7 +115,7 @@ def reload_parts(gateway: Gateway, config: Config) -> None:
 
 def secrets_of(config: Config) -> list[str]:
     """Return every secret value that the configuration has loaded, for the redactor."""
-    password = urlsplit(config.store.url).password
+    password = password_in(config.store.url)
     found: list[str | None] = [password, unquote(password)] if password else []
     found += [secret.text for key in config.keys.values() for secret in key.secret]
     found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]

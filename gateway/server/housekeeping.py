@@ -1,6 +1,7 @@
 """What runs beside the requests: the store's health, expiry, and gauges of what lives elsewhere."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,6 +12,9 @@ from gateway.store.protocol import StoreDown, StoreState
 from gateway.telemetry.metrics import Sample
 
 CHECK_EVERY_S, SWEEP_EVERY_S = 10.0, 300.0
+# Exchanges in flight up to which garbage is collected here: the daemon's high threshold leaves a cycle and all that it
+# holds for a long time. With more of them the collector comes by itself, and a collection would take too long.
+QUIET = 200
 # Seconds that the end of the process waits for `background_tasks`: they store the partial replies of clients that left.
 STORE_PARTIAL_S = 2.0
 
@@ -36,6 +40,8 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
                 await gateway.responses.sweep(gateway.clock.time())
                 swept = now
             await gateway.responses.check()
+        if len(gateway.lifecycle.exchanges) <= QUIET:
+            gc.collect()
         await asyncio.sleep(CHECK_EVERY_S)
 
 

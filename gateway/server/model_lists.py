@@ -19,6 +19,7 @@ from gateway.upstream.credentials import Credential
 
 TTL = 3600.0
 FAILED_TTL = 30.0
+REFRESH_TTL = 10.0  # `refresh=true` is any client's, and a provider's list is not to be fetched for each of them
 # Claude Code waits three seconds for a model list (docs/wire/http.md#paths).
 PATIENCE = 2.5
 MAX_BYTES = 8 * 1024 * 1024
@@ -40,6 +41,7 @@ class ModelLists:
     gateway: Gateway
     _known: dict[str, Listed] = field(factory=dict, init=False)
     _failed: dict[str, float] = field(factory=dict, init=False)  # Unix seconds of the last failure
+    _refreshed: dict[str, float] = field(factory=dict, init=False)  # Unix seconds of the last fetch by `refresh`
     _locks: dict[str, asyncio.Lock] = field(factory=dict, init=False)
     _writing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _is_read: bool = field(default=False, init=False)
@@ -62,6 +64,10 @@ class ModelLists:
         asked_at = self.gateway.clock.time()
         async with lock:
             known = self._known.get(provider.name)
+            if refresh and self._refreshed.get(provider.name, 0.0) <= asked_at - REFRESH_TTL:
+                self._refreshed[provider.name] = asked_at
+            else:
+                refresh = False
             if known is not None and (known.at >= asked_at or (not refresh and known.at > asked_at - TTL)):
                 return False
             failed_at = self._failed.get(provider.name, 0.0)

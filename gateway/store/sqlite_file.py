@@ -5,6 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from gateway.store.private_file import touch_private
 from gateway.store.protocol import RUNNING, StoreUnusable
 
 # ruff: noqa: S608 - statements are put together from constants of this file only
@@ -53,7 +54,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, 
         raise StoreUnusable(f"{path}: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
     try:
-        path.touch(0o600)
+        touch_private(path)
         opened += [_connect(path), _connect(path)]
         writing, reading = opened
         _check(writing)
@@ -76,7 +77,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, 
 
 
 def _lock(path: Path) -> int:
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -199,7 +199,7 @@ async def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
     running = await start(SMALL)
     raw = await send(
         running,
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     )
     assert b" 408 " in raw.split(b"\r\n")[0]
     assert "did not arrive" in str(envelope(raw)["message"])

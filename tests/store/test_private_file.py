@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.private_file import replace_private
+from gateway.store.private_file import private_directory, replace_private, touch_private
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,34 @@ def test_a_reader_keeps_the_old_content(tmp_path: Path) -> None:
     assert path.read_bytes() == b"newer" and list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_crash_has_left_is_written_over(tmp_path: Path) -> None:
-    """A half-written file of an earlier process with this id is no obstacle, and its mode does not stay."""
-    path, left = tmp_path / "file", tmp_path / f".file.{os.getpid()}"
-    left.write_bytes(b"half of something longer")
-    left.chmod(0o666)
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """A link in the file's place is replaced by the file; what it led to stays as it was."""
+    path, other = tmp_path / "file", tmp_path / "other"
+    other.write_bytes(b"other")
+    path.symlink_to(other)
     replace_private(path, b"one")
-    assert path.read_bytes() == b"one" and not left.exists()
+    assert path.read_bytes() == b"one" and not path.is_symlink() and other.read_bytes() == b"other"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_is_not_touched(tmp_path: Path) -> None:
+    """A database that is a link is refused: somebody else may have put it there."""
+    path = tmp_path / "file"
+    path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(OSError):
+        touch_private(path)
+    path.unlink()
+    touch_private(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_bytes() == b""
+
+
+def test_a_directory_that_others_may_write_to_is_mended(tmp_path: Path) -> None:
+    """A state directory is made for us alone; one of ours that others may write to loses that."""
+    private_directory(tmp_path / "state")
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    (tmp_path / "state").chmod(0o777)
+    private_directory(tmp_path / "state")
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o755
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def unit(tmp_path: Path) -> Path:
     """Copy the unit beside its socket, with a program that exists on this machine."""
     text = (UNITS / "gateway.service").read_text()
     found = tmp_path / "gateway.service"
-    found.write_text(text.replace("/opt/gateway/bin/gateway", "/bin/true"))
+    found.write_text(text.replace("/opt/gateway/bin/python", "/bin/true"))
     shutil.copy(UNITS / "gateway.socket", tmp_path)
     return found
 
@@ -52,6 +52,11 @@ def test_the_unit_says_what_the_daemon_does() -> None:
         "RestartPreventExitStatus=78",
         "WatchdogSec=30s",
         "TimeoutStopSec=150s",
+        "/opt/gateway/bin/python -I -m gateway run",
+        "LimitCORE=0",
+        "MemoryHigh=",
+        "MemoryMax=",
+        "TasksMax=",
     ):
         assert line in text
     assert "Environment=" not in text  # every user may read a unit: no secret stands in it

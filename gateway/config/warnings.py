@@ -1,0 +1,43 @@
+"""Finds settings that are valid and probably not meant: what `gateway check` warns of, and the log at start."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from gateway.config.checks import password_in, split_url
+from gateway.config.schema import Config
+from gateway.store.schemes import split_scheme
+
+MIN_KEY = 16  # letters of a client key; shorter ones can be guessed
+
+
+def warnings_of(config: Config, text: str) -> Iterator[str]:
+    """Describe each setting that is valid and probably not meant, such as a provider whose credential is missing."""
+    if password_in(config.store.url) and config.store.url in text:
+        yield "store.url: a password stands in the file: write url: {env: NAME} or {file: PATH}"
+    scheme, _ = split_scheme(config.store.url)
+    if scheme is not None and scheme.is_shared and config.server.secret is None:
+        yield "server.secret: gateways that share a store need the same one, or lose thoughts of other providers"
+    for network in config.server.trusted_proxies:
+        if network.endswith("/0"):
+            yield f"server.trusted_proxies: {network} believes everybody's X-Forwarded-For: name your proxies"
+    for name, key in config.keys.items():
+        if any(secret.text and len(secret.text) < MIN_KEY for secret in key.secret):
+            yield f"keys.{name}: shorter than {MIN_KEY} letters, it can be guessed: gateway keys new {name}"
+    for name, provider in config.providers.items():
+        url = split_url(provider.base_url)
+        if url is not None and url.scheme == "http" and provider.auth.secrets and not _is_here(url.hostname or ""):
+            yield f"providers.{name}: its credential is sent over http, for everybody on the way to read: use https"
+        if not provider.is_live:
+            origins = ", ".join(secret.origin for secret in provider.auth.secrets)
+            yield f"providers.{name}: disabled, its credential is missing ({origins})"
+    for alias, route in config.routes.items():
+        if not any(config.providers[target.provider].is_live for target in route.targets):
+            yield f"routes.{alias}: no live target; requests for it are answered 503"
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host name is this machine: nobody else reads what is sent to it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
