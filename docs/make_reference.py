@@ -141,7 +141,8 @@ def row(field: Any) -> str:
 def kind_of(kind: Any) -> str:
     """Return the name of a type that the page shows."""
     names = {
-        config.Seconds: "duration", config.Size: "size", config.Rate: "rate", config.Secret: "secret",
+        config.Seconds: "duration", config.Size: "size",
+        config.Share: "share", config.Rate: "rate", config.Secret: "secret",
         config.StoreUrl: "text or secret", str: "text",
         int: "number", float: "number", bool: "true/false", config.Auth: "auth", config.ModelSettings: "settings",
     }  # fmt: skip

@@ -307,13 +307,14 @@ class SaidNothing(UpstreamFault):
 
 
 class Busy(UpstreamFault):
-    """All connections that `max_connections` allows this provider are in use."""
+    """All connections that `max_connections` allows this provider are in use, or this key's share of them."""
 
     status = 503
     default_code = "service_unavailable"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"All {limit} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
+    def __init__(self, limit: int, *, is_share: bool = False) -> None:
+        whose = f"This key's share of the {limit}" if is_share else f"All {limit}"
+        super().__init__(f"{whose} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
 
 
 # (status, type, code) for the client once no target is left (docs/wire/errors.md#when-no-target-is-left). A provider's

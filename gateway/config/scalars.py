@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from gateway.config.schema import Rate, Seconds, Size
+from gateway.config.schema import Rate, Seconds, Share, Size
 
 Hook = Callable[[Any, Any], Any]
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d{1,18})(B|KiB|MiB|GiB)?")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+_SHARE = re.compile(r"(\d{1,6})/(\d{1,6})")
 _RATE = re.compile(r"([\d_]{1,18})/(second|minute|hour|day)")
 _SPANS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _NAMES = {str: "text", dict: "a mapping", list: "a list", type(None): "nothing"}
@@ -42,6 +43,16 @@ def read_rate(value: Any) -> Rate:
     if found is None or amount == 0:
         raise ValueError("expected a rate such as 60/minute (second, minute, hour or day)")
     return Rate(amount, _SPANS[found[2]])
+
+
+def read_share(value: Any) -> Share:
+    """Read `3/4`, 0.75 or 1 as a number above 0 and up to 1. Raises ValueError."""
+    found = _SHARE.fullmatch(value) if type(value) is str else None
+    if found is not None and int(found[2]):
+        value = int(found[1]) / int(found[2])
+    if type(value) not in (int, float) or not 0 < value <= 1:
+        raise ValueError("expected a share such as 3/4 or 0.75, at most 1")
+    return Share(float(value))
 
 
 def read_text(value: Any) -> str:

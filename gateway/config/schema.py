@@ -10,6 +10,7 @@ from attrs import field, frozen, validators
 
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
+Share = NewType("Share", float)
 StoreUrl = NewType("StoreUrl", str)
 BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
 ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
@@ -107,6 +108,12 @@ class Key:
     )
     operator: bool = field(
         default=False, metadata=doc("may see metrics, dashboard, running totals and details of /health")
+    )
+    share: Share | None = field(
+        default=None,
+        metadata=doc(
+            "most of max_concurrent and of a provider's connections, as 3/4; absent: 3/4 of several keys, else 1"
+        ),
     )
     expires: date | None = field(default=None, metadata=doc("last day (UTC) on which the key is good"))
     limits: LimitClasses | None = field(default=None, metadata=doc("replaces limits.key whole for this key"))

@@ -26,6 +26,7 @@ from gateway.config.scalars import (
     read_duration,
     read_mapping,
     read_rate,
+    read_share,
     read_size,
     read_text,
 )
@@ -38,6 +39,7 @@ from gateway.config.schema import (
     Route,
     Seconds,
     Secret,
+    Share,
     Size,
     StoreUrl,
     Target,
@@ -85,6 +87,7 @@ class Converter(cattrs.Converter):
         names: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
             (Seconds, read_duration),
             (Size, read_size),
+            (Share, read_share),
             (ModelSettings, self._model_settings),
             (StoreUrl, self._store_url),
         )

@@ -269,6 +269,8 @@ class Attempt:
             timeouts=_timeouts(provider, target),
             is_stream=plan.asks_stream,
             max_connections=provider.max_connections,
+            owner=self.call.context.owner_name,
+            share=self.call.context.share,
             client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
         )
 

@@ -4,6 +4,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from gateway.config.schema import Seconds
+from gateway.policy.shares import share_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.plan.mode import FULL, Mode
 from gateway.proxy.snapshot import Owner, Snapshot
@@ -51,6 +52,16 @@ class RequestContext:
     owner: Owner | None = field(default=None, init=False)
     gateway_headers: tuple[str, ...] = field(default=(), init=False)
     held_bytes: int = field(default=0, init=False)  # of the body, in `Lifecycle.bodies`
+
+    @property
+    def owner_name(self) -> str:
+        """The name of the key, empty if none was shown."""
+        return self.owner.name if self.owner is not None else ""
+
+    @property
+    def share(self) -> float:
+        """The key's share of what is scarce."""
+        return share_of(self.owner.key if self.owner is not None else None, self.snapshot.config)
 
     def identify(self, owner: Owner, header: str) -> None:
         """Note whose key stands in a header; the first one that was found owns the request."""

@@ -11,10 +11,10 @@ from attrs import define, field, frozen
 
 from gateway.clock import Clock
 from gateway.config.schema import OAuth
-from gateway.policy.body_budget import BodyBudget
 from gateway.policy.health import Health
 from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
+from gateway.policy.shares import Shared
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers
 from gateway.proxy.snapshot import Snapshot
@@ -36,7 +36,8 @@ class Lifecycle:
     is_draining: bool = False
     is_cutting: bool = False  # the drain is over: what still runs is told so and ends
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
-    bodies: BodyBudget = field(factory=BodyBudget)
+    slots: Shared = field(factory=Shared)  # exchanges in flight, by key
+    bodies: Shared = field(factory=Shared)  # bytes of requests in memory, by key
     background_tasks: set[asyncio.Task[None]] = field(factory=set)  # what ended exchanges still have to store
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -20,7 +20,7 @@ from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.server.handlers import models, self_test
 from gateway.server.housekeeping import add_gauges, housekeeping
 from gateway.server.middleware.access_log import access_log
-from gateway.server.middleware.admit import admit
+from gateway.server.middleware.admit import admit, divide
 from gateway.server.middleware.authenticate import authenticate
 from gateway.server.middleware.cors import cors
 from gateway.server.middleware.limit_rate import limit_rate
@@ -44,7 +44,8 @@ MIDDLEWARES = (
     refuse_pages,  # 4 needs what cors has let in; on a gateway without keys
     admit,  # 5 refuses what exceeds `max_concurrent`, before any other work
     authenticate,  # 6 finds the owner of the key in the headers
-    limit_rate,  # 7 needs the owner; charges its buckets before the body is read
+    divide,  # 7 needs the owner; what is refused here is not charged
+    limit_rate,  # 8 needs the owner; charges its buckets before the body is read
 )
 
 

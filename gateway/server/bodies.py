@@ -6,7 +6,8 @@ from collections.abc import Callable
 from aiohttp import hdrs, web
 
 from gateway.aiohttp_internals import forget_output
-from gateway.errors import BadRequest, ClientTooSlow, TooLarge, UnsupportedMedia
+from gateway.errors import BadRequest, ClientTooSlow, RateLimited, TooLarge, Unavailable, UnsupportedMedia
+from gateway.policy.shares import RETRY_S, Full
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.state import GATEWAY
@@ -62,10 +63,12 @@ async def client_json(request: web.Request) -> JsonBody:
 def hold_bytes(request: web.Request, count: int) -> None:
     """Note that bytes of a body are in memory until the exchange ends. Raises Unavailable, RateLimited."""
     context, gateway = request[CONTEXT], request.app[GATEWAY]
-    config = context.snapshot.config
-    owner = context.owner.name if context.owner is not None else ""
-    total = MAX_BODIES * config.server.max_body
-    gateway.lifecycle.bodies.take(owner, count, total, total * 3 // 4 if len(config.keys) > 1 else total)
+    most = MAX_BODIES * context.snapshot.config.server.max_body
+    match gateway.lifecycle.bodies.take(context.owner_name, most, context.share, count):
+        case Full.OWNER:
+            raise RateLimited("This key has too many bytes of requests in flight", retry_after=RETRY_S)
+        case Full.ALL:
+            raise Unavailable("The gateway holds too many bytes of requests: try again", retry_after=RETRY_S)
     context.held_bytes += count
 
 

@@ -120,6 +120,7 @@ def _bounds(
 
 def _model_name(request: web.Request, context: RequestContext, body: Body) -> str:
     """Return the body's model, else the path's deployment, else /chat's default. Raises BadRequest."""
+    body.check_member("model")
     name = body.text("model") or request.match_info.get("deployment")
     if not name and context.endpoint.name == "chat":
         name = context.snapshot.config.defaults.chat_model

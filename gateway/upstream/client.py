@@ -19,6 +19,7 @@ from yarl import URL
 
 from gateway.config.schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
+from gateway.policy.shares import Full, Shared
 from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.unpack import StreamUnpacker
 
@@ -31,7 +32,8 @@ TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how 
 class UpstreamRequest:
     """One request to one provider. `timeouts` are the provider's, overridden by the target's.
 
-    `client_patience`: seconds that the client itself waits for the first byte.
+    `client_patience`: seconds that the client itself waits for the first byte. `owner` is the client's key, which may
+    hold a `share` of `max_connections`.
     """
 
     provider: str
@@ -43,6 +45,8 @@ class UpstreamRequest:
     max_connections: int
     method: str = "POST"
     client_patience: float = math.inf
+    owner: str = ""
+    share: float = 1.0
 
     @property
     def patience(self) -> float:
@@ -78,6 +82,7 @@ class UpstreamReply:
     """A reply whose head has arrived. The caller closes it, however the reading ends."""
 
     provider: str
+    owner: str
     timeouts: Timeouts
     _reply: HttpReply
     _upstream: "Upstream"
@@ -170,7 +175,7 @@ class UpstreamReply:
         if not self._is_closed:
             self._is_closed = True
             self._reply.close()
-            self._upstream.leave(self.provider)
+            self._upstream.leave(self.provider, self.owner)
 
 
 @define
@@ -178,18 +183,19 @@ class Upstream:
     """Opens requests to providers, and counts those in flight at each of them."""
 
     client: HttpClient
-    _in_use: dict[str, int] = field(factory=dict, init=False)
+    _in_use: dict[str, Shared] = field(factory=dict, init=False)  # by provider
 
     async def open(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamReply:
         """Send `request` and wait for the head of its reply. Raises UpstreamFault."""
-        if self._in_use.get(request.provider, 0) >= request.max_connections:
-            raise Busy(request.max_connections)
-        self._in_use[request.provider] = self._in_use.get(request.provider, 0) + 1
+        if (connections := self._in_use.get(request.provider)) is None:
+            connections = self._in_use[request.provider] = Shared()
+        if (full := connections.take(request.owner, request.max_connections, request.share)) is not None:
+            raise Busy(request.max_connections, is_share=full is Full.OWNER)
         limit = min(deadline.at, asyncio.get_running_loop().time() + request.patience)
         try:
             return _reply_of(request, await self._send(request, limit), self)
         except BaseException as error:
-            self.leave(request.provider)
+            connections.give_back(request.owner)
             is_late = asyncio.get_running_loop().time() >= limit - CLOCK_S
             if isinstance(error, TimeoutError) and (is_late or not isinstance(error, aiohttp.ClientError)):
                 raise _late(request, deadline, limit) from None
@@ -221,11 +227,12 @@ class Upstream:
 
     def in_use(self, provider: str) -> int:
         """Return the number of requests in flight at a provider."""
-        return self._in_use.get(provider, 0)
+        found = self._in_use.get(provider)
+        return found.total if found is not None else 0
 
-    def leave(self, provider: str) -> None:
-        """Count a request to `provider` as over."""
-        self._in_use[provider] -= 1
+    def leave(self, provider: str, owner: str) -> None:
+        """Count an owner's request to `provider` as over."""
+        self._in_use[provider].give_back(owner)
 
     async def _send(self, request: UpstreamRequest, until: float) -> HttpReply:
         send = self.client.request
@@ -256,9 +263,11 @@ def _too_large(limit: int) -> Unreadable:
 def _reply_of(request: UpstreamRequest, reply: HttpReply, upstream: Upstream) -> UpstreamReply:
     encoding = ", ".join(reply.headers.getall("Content-Encoding", ()))
     if not encoding or encoding.strip().lower() == "identity":
-        return UpstreamReply(request.provider, request.timeouts, reply, upstream)
+        return UpstreamReply(request.provider, request.owner, request.timeouts, reply, upstream)
     try:
-        return UpstreamReply(request.provider, request.timeouts, reply, upstream, StreamUnpacker(encoding))
+        return UpstreamReply(
+            request.provider, request.owner, request.timeouts, reply, upstream, StreamUnpacker(encoding)
+        )
     except UpstreamFault:
         reply.close()
         raise
