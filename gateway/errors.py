@@ -31,7 +31,7 @@ class GatewayError(Exception):
         suggestion: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = message if message.isascii() else message.encode("utf-8", "replace").decode()
         self.param = param
         self.code = code or self.default_code
         self.retry_after = retry_after
@@ -248,6 +248,7 @@ class UpstreamFault(GatewayError):
         super().__init__(message, code=code, retry_after=retry_after, suggestion=suggestion)
         self.fault = fault
         self.provider: str | None = None
+        self.certain = fault  # what follows without the message, which may quote the client; rests follow this one
         self.should_retry: bool | None = None  # the provider's x-should-retry; overrides the table of consequences
 
     @property

@@ -237,7 +237,9 @@ class Attempt:
     def _reply_headers(self, reply: UpstreamReply) -> dict[str, str]:
         target, plan, attempts = self.target, self.plan, self._exchange.attempts
         drops = ",".join(plan.drops)
-        headers = reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        # A client may have named a model like one of the gateway's secrets, to see whether it is one.
+        model = self.call.gateway.telemetry.redactor.clean((target.model or "").encode()).decode()
+        headers = reply_headers(reply.headers, target.provider, model, attempts, drops, is_raw=plan.is_raw)
         return {name: self._clean(value.encode()).decode() for name, value in headers.items()}
 
     async def _read_refusal(self, reply: UpstreamReply) -> UpstreamFault:
@@ -254,7 +256,8 @@ class Attempt:
         dialect = self.plan.upstream
         sent = b"\n".join([self.plan.body, *(value.encode("utf-8", "replace") for value in self.plan.headers.values())])
         now = self.call.gateway.clock.time()
-        return dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
+        with ForeignBytes(self._log_bug):
+            return dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
 
     def _write_request(self) -> UpstreamRequest:
         target, plan, provider = self.target, self.plan, self._provider

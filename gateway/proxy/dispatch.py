@@ -234,8 +234,9 @@ class Dispatch:
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")
-            selection.key_seen_valid[target.provider] = False
-        selection.health.fail(target.name, credential.id, fault.fault, fault.retry_after, now)
+            if fault.certain is Fault.CREDENTIALS:
+                selection.key_seen_valid[target.provider] = False
+        selection.health.fail(target.name, credential.id, fault.certain, fault.retry_after, now)
         pool = snapshot.credential_pools.get(target.provider)
         has_other_key = pool is not None and pool.has_other(credential, target.name, selection.health, now)
         schedule.note(target, fault, has_other_key, now, selection.dice.random())

@@ -11,13 +11,14 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import msgspec
 import structlog
 from attrs import frozen
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
 from gateway.telemetry.redact import Redactor
 
@@ -98,11 +99,11 @@ def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None 
     atexit.register(lines.flush)
     final: list[Processor]
     if style == "json":
-        final = [_stamp, _render]
+        final = [_tracebacks, _stamp, _render]
     else:
         colours = hasattr(out, "isatty") and out.isatty()
         console = structlog.dev.ConsoleRenderer(
-            colors=colours, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+            colors=colours, repr_native_str=True, exception_formatter=_write_traceback
         )
         final = [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), console, _encode]
 
@@ -111,11 +112,17 @@ def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None 
 
     log: Log = structlog.wrap_logger(
         lines,
-        processors=[structlog.processors.add_log_level, _tracebacks, *final, redact],
+        processors=[structlog.processors.add_log_level, *final, redact],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     ).bind()
     return Logs(log, lines, redactor, _write_json if style == "json" else _write_console)
+
+
+def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback for people, without characters that a terminal would obey."""
+    for line in traceback.format_exception(*exc_info, limit=-20):
+        out.write("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in line))
 
 
 # Local variables in a traceback would show keys and prompts.

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.errors import Declined, Fault
 
@@ -39,6 +39,8 @@ _TOO_LONG_WORDS = re.compile(
 )
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached", "payment_required"})
 _QUOTA_WORDS = re.compile(r"credit balance is too low|insufficient (?:balance|quota|credit)|spend limit", re.IGNORECASE)
+# Anthropic says that the account has no money with a 400. The whole message, so that no quoted text makes it.
+_NO_MONEY = re.compile(r"Your credit balance is too low(?: to access the Anthropic API)?(?:\.[\w &,.]{0,120})?")
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _KEY_CODES = frozenset({"invalid_api_key", "authentication_error", "account_deactivated"})
 _KEY_WORDS = re.compile(r"api[ _-]?key|credential|authenticat|x-api-key|access denied", re.IGNORECASE)
@@ -70,7 +72,8 @@ _TYPES: dict[str, int] = {
 # The statuses whose message may say how long to wait.
 _WAITING = frozenset({429, 503, 529})
 _ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
-_AGAIN_IN = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", re.IGNORECASE)
+MAX_SAID_WAIT = 30.0  # seconds; a message may quote the client, who is not to choose how long a credential rests
+_AGAIN_IN = re.compile(r"try again in (\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m)\b", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
@@ -89,12 +92,13 @@ def read_declined(
 ) -> Declined:
     """Read an HTTP error. `now` is Unix time, needed for a Retry-After that is a date.
 
-    `request` is what was sent. Words of the message that stand in it may be the client's own, quoted by the
-    provider; they decide nothing, or any client could put a credential to rest for all others.
+    `request` is what was sent. A message may quote the client, and no client may put a credential to rest for all
+    others: what only the words of a message say is not certain, and nothing rests on it.
     """
     payload = said_in(body, status)
     error = _declined(dialect, status, payload, body if _is_object(body) else b"", request)
-    error.retry_after = read_wait(headers, payload.message if status in _WAITING else "", now)
+    said_wait = payload.message if status in _WAITING else ""
+    error.retry_after = read_wait(headers, said_wait, now)
     flag = headers.get("x-should-retry", "").lower()
     error.should_retry = {"true": True, "false": False}.get(flag)
     return error
@@ -136,13 +140,14 @@ def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | N
                 return None
         return _sane(value)
     found = _AGAIN_IN.search(message)
-    return _sane(float(found[1]) * _UNITS[found[2].lower()]) if found else None
+    return _sane(min(MAX_SAID_WAIT, float(found[1]) * _UNITS[found[2].lower()])) if found else None
 
 
 def _declined(dialect: str, status: int, payload: Said, body: bytes, request: bytes = b"") -> Declined:
-    return Declined(
+    fault = _classify(status, payload)
+    error = Declined(
         payload.message,
-        _classify(status, payload, request),
+        fault,
         status=status,
         dialect=dialect,
         body=body,
@@ -150,26 +155,24 @@ def _declined(dialect: str, status: int, payload: Said, body: bytes, request: by
         code=payload.code,
         param=payload.param,
     )
+    is_own_message = _NO_MONEY.fullmatch(payload.message) and not _stands_in(payload.message, request)
+    error.certain = fault if is_own_message else _classify(status, evolve(payload, message=""))
+    return error
 
 
-def _classify(status: int, payload: Said, request: bytes) -> Fault:
-    words = {payload.code, payload.type}
-
-    def says(pattern: re.Pattern[str]) -> bool:
-        found = pattern.search(payload.message)
-        return found is not None and not (request and _stands_in(found[0], request))
-
-    if words & _QUOTA_CODES or (status in (400, 402, 429) and says(_QUOTA_WORDS)):
+def _classify(status: int, payload: Said) -> Fault:
+    words, message = {payload.code, payload.type}, payload.message
+    if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(message)):
         return Fault.QUOTA
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
-    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(payload.message)):
+    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(message)):
         return Fault.TOO_LONG
     if "tool_use_failed" in words:
         return Fault.BAD_CALL
-    if status == 403 and (words & _KEY_CODES or says(_KEY_WORDS)):
+    if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(message)):
         return Fault.CREDENTIALS
-    if status == 409 and says(_LOCK_WORDS):
+    if status == 409 and _LOCK_WORDS.search(message):
         return Fault.TRANSIENT
     if status in _STATUSES:
         return _STATUSES[status]
@@ -214,9 +217,9 @@ def _detail(detail: Any) -> str | None:
     """Read FastAPI's `detail`: a text, or a list of objects with a path (`loc`) and a message (`msg`)."""
     if isinstance(detail, list):
         return "; ".join(
-            ".".join(str(step) for step in entry.get("loc", ())) + f": {entry.get('msg', '')}"
+            ".".join(map(str, entry["loc"])) + f": {entry.get('msg', '')}"
             for entry in detail
-            if isinstance(entry, dict)
+            if isinstance(entry, dict) and isinstance(entry.get("loc"), list)
         )
     return detail if isinstance(detail, str) else None
 
@@ -224,7 +227,7 @@ def _detail(detail: Any) -> str | None:
 def _status_in(error: Any, payload: Said) -> int:
     for name in ("status_code", "code", "status"):
         code = error.get(name) if isinstance(error, dict) else None
-        if isinstance(code, str) and code.isdecimal():
+        if isinstance(code, str) and code.isdecimal() and len(code) < 5:
             code = int(code)
         if isinstance(code, int) and 400 <= code < 600:
             return code

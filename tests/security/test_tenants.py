@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.schema import Breaker
 from gateway.errors import Fault
-from gateway.policy.health import CONSEQUENCES, Scope
+from gateway.policy.health import Health
 from gateway.wire.provider_error import read_declined
 from tests.conftest import Provider, Running, Start, chat_body
 
@@ -73,21 +74,20 @@ def test_the_clients_own_words_change_no_health(status: int, text: str, is_escap
     request = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
     if is_escaped and text.isascii() and text.isalnum():
         request = b'"' + b"".join(b"\\u%04x" % ord(letter) for letter in text) + b'"'
-    quoted, plain = (
-        read_declined("openai_chat", status, {}, json.dumps({"error": {"message": words}}).encode(), 0.0, request)
-        for words in (text or "x", "x")
-    )
-    said, silent = CONSEQUENCES[quoted.fault], CONSEQUENCES[plain.fault]
-    assert (said.scope, said.counts, said.rest) == (silent.scope, silent.counts, silent.rest)
-    assert said.scope is Scope.NOTHING or status in (401, 402, 429)
-    if status not in (429, 503, 529):
-        assert quoted.retry_after is None
+    rests = []
+    for words in (text or "x", "x"):
+        body = json.dumps({"error": {"message": words}}).encode()
+        fault = read_declined("openai_chat", status, {}, body, 0.0, request)
+        health = Health(Breaker(failures=1))
+        health.fail("t", "c", fault.certain, fault.retry_after, 0.0)
+        rests.append((health.wait("t", "c", 0.0), health.wait("other", "c", 0.0), health.state("t", 0.0)))
+    assert rests[0] == rests[1]
 
 
 def test_words_of_the_provider_itself_still_count() -> None:
     """Words that are not the client's are believed: an account without money rests."""
     body = b'{"error":{"message":"Your credit balance is too low to access the Anthropic API"}}'
-    assert read_declined("anthropic_messages", 400, {}, body, 0.0, b'{"messages":[]}').fault is Fault.QUOTA
+    assert read_declined("anthropic_messages", 400, {}, body, 0.0, b'{"messages":[]}').certain is Fault.QUOTA
 
 
 async def test_one_key_cannot_take_all(locked: Running, provider: Callable[[str], Provider]) -> None:

@@ -132,7 +132,7 @@ def _listings(
         yield listing
     for name, listed in lists.items():
         for model in listed.raw["data"]:
-            if isinstance(model, dict) and isinstance(model.get("id"), str):
+            if isinstance(model, dict) and isinstance(model.get("id"), str) and model["id"]:
                 listing = _of_provider(context, name, model)
                 if listing.id not in seen and _may_see(context, listing):
                     seen.add(listing.id)
@@ -183,7 +183,10 @@ def _visible(context: RequestContext, provider: str, raw: dict[str, Any]) -> dic
 def _may_see(context: RequestContext, listing: Listing) -> bool:
     if context.owner is None:
         return True
-    return may_use(context.owner.key, context.snapshot.table.resolve(listing.id).access)
+    try:
+        return may_use(context.owner.key, context.snapshot.table.resolve(listing.id).access)
+    except GatewayError:  # no name that leads anywhere
+        return False
 
 
 def _make(context: RequestContext, shown: str, provider: str, model: str, created: int, display: str) -> Listing:

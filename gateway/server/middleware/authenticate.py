@@ -41,7 +41,8 @@ def may_operate(request: web.Request, context: RequestContext) -> bool:
     comes from this machine: where keys exist, any proxy on this machine would make all the world local.
     """
     if is_operators_listener(request):
-        return context.endpoint.is_operators or context.endpoint.is_public
+        has_right = context.owner is None or context.owner.key.operator  # a key that is shown is never raised
+        return has_right and (context.endpoint.is_operators or context.endpoint.is_public)
     if context.snapshot.owners:
         return context.owner is not None and context.owner.key.operator
     return is_local(request)
@@ -60,24 +61,28 @@ def is_local(request: web.Request) -> bool:
 def _find_owner(request: web.Request, context: RequestContext) -> None:
     """Look up what was shown. A right key is always good; a wrong one is charged to its network, on every path."""
     gateway, owners = request.app[GATEWAY], context.snapshot.owners
-    has_shown = False
+    has_shown = has_expired = False
     for name in KEY_HEADERS:
         for value in request.headers.getall(name, ()):
             has_shown = True
             # By its digest: a guess's digest tells nothing of how near the guess was.
             digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
             if (owner := owners.get(digest)) is not None:
-                context.identify(owner, name)
+                if _has_expired(gateway, owner):
+                    has_expired = True
+                else:
+                    context.identify(owner, name)
     if context.owner is not None:
-        _check_expiry(gateway, context.owner)
-    elif has_shown and (rate := context.snapshot.config.limits.failed_auth) is not None:
+        return
+    if has_expired and not context.endpoint.is_public:
+        raise Unauthorized("This API key has expired")
+    if has_shown and not has_expired and (rate := context.snapshot.config.limits.failed_auth) is not None:
         verdict = gateway.buckets.take([failed_auth_bucket(rate, context.network)], gateway.clock.monotonic())
         if verdict.wait and not context.endpoint.is_public:
             gateway.telemetry.metrics.refusals.inc("failed_auth")
             raise RateLimited("Too many wrong API keys from this address", retry_after=verdict.wait)
 
 
-def _check_expiry(gateway: Gateway, owner: Owner) -> None:
+def _has_expired(gateway: Gateway, owner: Owner) -> bool:
     expires = owner.key.expires
-    if expires is not None and datetime.fromtimestamp(gateway.clock.time(), UTC).date() > expires:
-        raise Unauthorized("This API key has expired")
+    return expires is not None and datetime.fromtimestamp(gateway.clock.time(), UTC).date() > expires

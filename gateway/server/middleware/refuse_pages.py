@@ -61,9 +61,8 @@ def _check_site(request: web.Request, server: Server) -> None:
     named = server.cors.origins if server.cors is not None else ()
     own = request.headers.get(hdrs.HOST, "")
     is_known = all(origin in named or origin.partition("://")[2] == own for origin in origins)
-    site, mode = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Sec-Fetch-Mode")
-    is_visit = request.method == hdrs.METH_GET and mode == "navigate"
-    is_foreign = site not in ("none", "same-origin") and not origins and not is_visit
+    # A visit by a link counts as foreign, too: a page may open /test-connection again and again.
+    is_foreign = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not origins
     if not is_known or is_foreign:
         raise Forbidden(
             "This gateway has no keys, and takes requests of web pages only from server.cors.origins",
@@ -76,5 +75,5 @@ def _check_type(request: web.Request) -> None:
     is_from_page = hdrs.REFERER in request.headers and hdrs.ORIGIN not in request.headers
     if kind in SIMPLE_TYPES or (kind == FORM and is_from_page):
         raise UnsupportedMedia(
-            "This gateway has no keys, and takes no type that any web page may send: send application/json"
+            "This gateway has no keys, and takes no type that any web page may send: set Content-Type: application/json"
         )

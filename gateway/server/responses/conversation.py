@@ -79,14 +79,21 @@ async def prepare_or_pass(
 
     The provider's store is that of the whole account. So its ids are for keys only that may use everything.
     """
+    is_limited = context.owner is not None and not context.owner.key.has_all_routes
     if context.endpoint.mode.has_memory:
+        if is_limited and body.has("prompt"):
+            raise _at_the_provider("prompt")
         return await prepare(gateway, context, body, may_store=may_store)
-    if context.owner is not None and not context.owner.key.has_all_routes:
+    if is_limited:
         name = next((name for name in PROVIDER_IDS if body.has(name)), None) or ("input" if refers(body) else None)
         if name is not None:
-            words = f"'{name}' names what the provider has stored: under /pt this needs a key with routes: ['*']"
-            raise Forbidden(words, param=name, code="all_routes_only")
+            raise _at_the_provider(name)
     return Prepared(body)
+
+
+def _at_the_provider(name: str) -> Forbidden:
+    words = f"'{name}' names what the provider has stored: that needs a key with routes: ['*']"
+    return Forbidden(words, param=name, code="all_routes_only")
 
 
 @contextmanager

@@ -5,7 +5,6 @@ comes before the new input, and an `item_reference` stands for one stored item. 
 `read_needs` says what has to be looked up, somebody who may wait looks it up, and `join` puts the input together.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,6 @@ from gateway.wire.openai_responses.stored_items import (
 
 SEALED = "reasoning.encrypted_content"
 MAX_REFERENCES = 1000
-_BARE_REFERENCE = re.compile(rb'\{\s*"id"\s*:\s*"[^"\\]*"\s*(,\s*"type"\s*:\s*null\s*)?\}')
 _OURS = ("previous_response_id", "background")
 
 
@@ -81,8 +79,9 @@ def read_needs(body: JsonBody, *, may_store: bool) -> Needs:
     if is_background and not wants_store:
         raise BadRequest("Background responses need storage", param="background", code="background_not_supported")
     is_demanded = wants_store and body.has("store")
-    items = read_items(body) if wants_store or previous is not None or _has_references(body) else None
-    references = frozenset(item.id or "" for item in items or () if item.kind == REFERENCE)
+    given = read_items(body)
+    references = frozenset(item.id or "" for item in given if item.kind == REFERENCE)
+    items = given if wants_store or previous is not None or references else None
     if len(references) > MAX_REFERENCES:
         words = f"'input' refers to {len(references)} items: at most {MAX_REFERENCES} are looked up"
         raise BadRequest(words, param="input")
@@ -154,13 +153,6 @@ def _upstream_members(body: JsonBody, needs: Needs) -> tuple[dict[str, msgspec.R
         if SEALED not in wanted:
             more["include"], plain = to_json([*wanted, SEALED]), to_json(wanted)
     return members | JsonBody.of(more).members, plain
-
-
-def _has_references(body: JsonBody) -> bool:
-    given = bytes(body.members.get("input", b""))
-    if b"\\u" in given:  # a name may be written with escapes
-        return any(item.kind == REFERENCE for item in read_items(body))
-    return given.rfind(b'"item_reference"') >= 0 or _BARE_REFERENCE.search(given) is not None
 
 
 def _previous(body: JsonBody) -> str | None:
