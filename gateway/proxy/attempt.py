@@ -28,7 +28,7 @@ from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
 from gateway.upstream.credentials import Credential, bare
-from gateway.wire.codec.bounds import LARGE_REPLY, check_reply
+from gateway.wire.codec.bounds import LARGE_REPLY, MAX_RAW_VALUES, MAX_VALUES, check_reply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
@@ -193,8 +193,8 @@ class Attempt:
         with ForeignBytes(self._log_bug):
             if len(body) <= LARGE_REPLY:
                 return read(body)
-            if not plan.is_raw:
-                await asyncio.to_thread(check_reply, body)
+            if plan.upstream.generates:
+                await asyncio.to_thread(check_reply, body, MAX_RAW_VALUES if plan.is_raw else MAX_VALUES)
             return await asyncio.to_thread(read, body)
 
     def _log_bug(self) -> None:

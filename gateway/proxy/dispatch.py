@@ -170,7 +170,7 @@ class Dispatch:
         except Declined as fault:
             if self.call.context.exchange.is_spoken or not await self._can_mend(attempt, fault):
                 raise
-        plan = await self._make_plan(attempt.target)  # a new one: a plan remembers what it has read
+        plan = await self.make_plan(attempt.target)  # a new one: a plan remembers what it has read
         assert plan is not None
         self._attempt = evolve(attempt, plan=plan)
         return await self._attempt.run()
@@ -185,7 +185,7 @@ class Dispatch:
             return True
         return await attempt.renew_token(fault)
 
-    async def _make_plan(self, target: Target) -> Plan | None:
+    async def make_plan(self, target: Target) -> Plan | None:
         """Write the call for a target as `plan` does; a large one in a thread: the loop must not stand still for it."""
         is_large = self.call.source.body.size > LARGE_BODY
         return await asyncio.to_thread(self.plan, target) if is_large else self.plan(target)
@@ -193,7 +193,7 @@ class Dispatch:
     async def _find_plan(self, target: Target) -> Plan | None:
         """Plan the call for a target; None, with the reason noted, if it cannot be asked."""
         try:
-            plan = await self._make_plan(target)
+            plan = await self.make_plan(target)
         except BadRequest as refusal:
             self._refusals.append(refusal.kept())
             self._reasons.append(f"{target.name}: {refusal.message}")

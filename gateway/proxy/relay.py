@@ -13,6 +13,7 @@ One timer serves all of these; it is set again only if it fires, never for each 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
 from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.upstream.client import Deadline, UpstreamReply
-from gateway.wire.codec.bounds import LARGE_REPLY, check_reply
+from gateway.wire.codec.bounds import check_reply
 from gateway.wire.codec.sse import MAX_FRAME_BYTES, FrameCutter
 from gateway.wire.lane import Lane
 
@@ -35,8 +36,10 @@ AFTER_FINISH_S = 5.0
 FOR_END_S = 0.05
 # Before the first content: a role, a ping, some comments. Beyond this the stream is no reply.
 MAX_SILENT_FRAMES, MAX_SILENT_BYTES = 20_000, MAX_FRAME_BYTES + 1024 * 1024
-# Frames that are fed to the lane before the loop serves others.
-MAX_AT_ONCE = 100
+# Frames, and seconds, for which the lane is fed before the loop serves others.
+MAX_AT_ONCE, MAX_AT_ONCE_S = 100, 0.01
+# Bytes. A larger frame is counted and read in a thread: the arguments of a call are looked at letter by letter.
+LARGE_FRAME = 32 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
 Store = Callable[[bytes], Coroutine[Any, Any, bytes]]
@@ -163,12 +166,15 @@ class Relay:
         try:
             with self.reading:
                 frames = self.cutter.feed(chunk)
-                for at in range(0, len(frames), MAX_AT_ONCE):
-                    if at:
+                pause_at = time.monotonic() + MAX_AT_ONCE_S
+                for number, frame in enumerate(frames):
+                    if number % MAX_AT_ONCE == MAX_AT_ONCE - 1 or time.monotonic() > pause_at:
                         await asyncio.sleep(0)  # a chunk of ten thousand tiny frames must not stop the others' streams
-                    for frame in frames[at : at + MAX_AT_ONCE]:
-                        if len(frame) > LARGE_REPLY:
-                            await asyncio.to_thread(check_reply, frame)
+                        pause_at = time.monotonic() + MAX_AT_ONCE_S
+                    if len(frame) > LARGE_FRAME:
+                        await asyncio.to_thread(check_reply, frame)
+                        out.append(await asyncio.to_thread(self.lane.feed, self.clean(frame)))
+                    else:
                         out.append(self.lane.feed(self.clean(frame)))
                 if not self.lane.has_content:
                     self._count_silence(len(frames), len(chunk))

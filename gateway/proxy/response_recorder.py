@@ -42,6 +42,7 @@ class ResponseRecorder:
     is_demanded: bool = False
     is_background: bool = False
     begun: bytes = b""
+    limit: int = 64 * 1024 * 1024  # bytes of a reply that are kept
     marks: Mapping[str, bytes] = field(init=False)  # the members of the response object that are the gateway's to say
     _is_over: bool = field(default=False, init=False)
     _affinity: Affinity = field(default=NO_AFFINITY, init=False)
@@ -64,7 +65,7 @@ class ResponseRecorder:
     def lane(self, inner: Lane, affinity: Affinity = NO_AFFINITY) -> Lane:
         """Wrap the lane of a stream that is stored; `affinity` is who sends it."""
         self._affinity = affinity
-        self._lane = RecordingLane(inner, self.marks, self.begun)
+        self._lane = RecordingLane(inner, self.marks, self.begun, self.limit)
         return self._lane
 
     async def store_final(self, out: bytes) -> bytes:
@@ -139,7 +140,8 @@ class ResponseRecorder:
         if self._is_over:
             return False
         self._is_over = True
-        is_stored = await self._store(final)
+        is_too_large = self._lane is not None and self._lane.is_too_large
+        is_stored = False if is_too_large else await self._store(final)
         self.exchange.note_stored(is_stored=is_stored)
         return is_stored
 

@@ -130,6 +130,7 @@ class UpstreamReply:
             if not data:
                 return b""
             self._pieces = unpacker.feed(data)
+        await asyncio.sleep(0)  # one chunk may unpack to a hundred pieces
         return piece
 
     async def read(self, limit: int, deadline: Deadline) -> bytes:

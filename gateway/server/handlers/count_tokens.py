@@ -11,7 +11,7 @@ from attrs import evolve
 
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.proxy.context import CONTEXT
-from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.dispatch import LARGE_BODY, Dispatch
 from gateway.proxy.exchange import Step
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.state import GATEWAY, Gateway
@@ -56,8 +56,10 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
             return answer
     assert dialect.client is not None
     assert dialect.write_count is not None
-    asked = dialect.client.read_request(prepared.body)
-    tokens = await _estimate(gateway, asked)
+    read = dialect.client.read_request
+    is_large = prepared.body.size > LARGE_BODY
+    asked = await asyncio.to_thread(read, prepared.body) if is_large else read(prepared.body)
+    tokens = await _estimate(gateway, asked, is_large=is_large)
     context.exchange.step(Step.ANSWER)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
     return web.Response(body=dialect.write_count(tokens), content_type="application/json", headers=headers)
@@ -80,9 +82,9 @@ async def _forward(
         raise
 
 
-async def _estimate(gateway: Gateway, request: Request) -> int:
+async def _estimate(gateway: Gateway, request: Request, *, is_large: bool) -> int:
     """Estimate the input tokens of a request: with the tokenizer if it is installed, else by kinds of characters."""
-    found = countable(request)
+    found = await asyncio.to_thread(countable, request) if is_large else countable(request)
     if gateway.tokenizer is not None:
         try:
             counted = await gateway.tokenizer.count(found.texts)

@@ -105,7 +105,7 @@ class Run:
         finally:
             self.event_log.end()
             self.ended = self.gateway.clock.monotonic()
-            self._work = None
+            self._work = self._watching = None  # each of them holds this run
             self.gateway.lifecycle.exchanges.pop(self._exchange.id, None)
             close_books(self.gateway, self.call.context)
 
@@ -176,7 +176,7 @@ class Runs:
     async def begin(self, call: ModelCall, recorder: ResponseRecorder, members: dict[str, Any]) -> Run:
         """Start a response; `members` are those of its request. Raises RateLimited, StorageFull, BadRequest."""
         self._check_share(recorder.owner, call.context.snapshot.config.server.max_concurrent)
-        _check_sayable(call)
+        await _check_sayable(call)
         run = self._make(call, recorder, members)
         key = recorder.owner, recorder.id
         self._runs[key] = run
@@ -241,6 +241,7 @@ class Runs:
             write_timeout=server.timeouts.write,
             commit_at=None,
             event_log=event_log,
+            limit=server.max_reply,
         )
         total = server.timeouts.total
         run_call = evolve(
@@ -263,12 +264,12 @@ class Runs:
 RUNS = web.AppKey("runs", Runs)
 
 
-def _check_sayable(call: ModelCall) -> None:
+async def _check_sayable(call: ModelCall) -> None:
     """Refuse the call before it is stored, if no target of its route can express it. Raises BadRequest."""
     dispatch, refusals = Dispatch(call), []
     for target in call.resolved.route.targets:
         try:
-            if dispatch.plan(target) is not None:
+            if await dispatch.make_plan(target) is not None:
                 return
         except BadRequest as refusal:
             refusals.append(refusal.kept())

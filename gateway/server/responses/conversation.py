@@ -4,9 +4,11 @@ This module only reads the store. What a request needs, and how it is joined wit
 `wire/openai_responses/joined_input`.
 """
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from attrs import frozen
 
@@ -14,6 +16,7 @@ from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.context import RequestContext
+from gateway.proxy.dispatch import LARGE_BODY
 from gateway.proxy.plan.source_request import NO_HISTORY, History
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
@@ -60,13 +63,17 @@ async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, 
 
     Raises BadRequest in the words of the real API, StoreUnavailable, TooLarge, StorageFull.
     """
-    needs, limit = read_needs(body, may_store=may_store), context.snapshot.config.server.max_body
+    limit, is_large = context.snapshot.config.server.max_body, body.size > LARGE_BODY
+    read = partial(read_needs, body, may_store=may_store)
+    needs = await asyncio.to_thread(read) if is_large else read()
     if needs.is_demanded or needs.is_background:
         await _check_room(gateway, is_background=needs.is_background)
     found = await _fetch(gateway, context, needs, limit)
     held = {name for link in found.links for name in link.items}
     past = [PastResponse(Affinity.decode(link.maker).provider, link.input, link.output) for link in found.links]
-    joined = join(body, needs, past, held, found.items, limit)
+    is_large = is_large or sum(len(one.input) + len(one.output) for one in past) > LARGE_BODY
+    put_together = partial(join, body, needs, past, held, found.items, limit)
+    joined = await asyncio.to_thread(put_together) if is_large else put_together()
     affinity = Affinity.decode(found.links[-1].maker) if found.links else NO_AFFINITY
     recorder = _recorder(gateway, context, needs, joined) if needs.wants_store else None
     return Prepared(joined.body, recorder, History(affinity, joined.readable, joined.plain_include))
@@ -124,6 +131,7 @@ def _recorder(gateway: Gateway, context: RequestContext, needs: Needs, joined: J
         given=joined.given,
         is_demanded=needs.is_demanded,
         is_background=needs.is_background,
+        limit=context.snapshot.config.server.max_reply,
     )
     context.exchange.name_response(recorder.id)
     return recorder

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 from attrs import define, field
 
+from gateway.errors import Unreadable
 from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.exchange import Step
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
@@ -130,6 +131,8 @@ class RecordedStream(ClientStream):
     """A ClientStream without a client: it writes to the event log, and never has to wait or to send keep-alives."""
 
     event_log: EventLog = field(kw_only=True)
+    limit: int = field(kw_only=True)  # bytes of the log
+    _is_full: bool = field(default=False, init=False)
 
     async def open(self, headers: dict[str, str]) -> None:
         if self.send is None:
@@ -137,6 +140,10 @@ class RecordedStream(ClientStream):
             self.send = self.write
 
     async def write(self, data: bytes) -> None:
+        """Add frames. Raises Unreadable, once, if the log would be larger than its limit: the run ends so."""
+        if self.event_log.size + len(data) > self.limit and not self._is_full:
+            self._is_full = True
+            raise Unreadable(f"The response has more than {self.limit} bytes of events, and cannot be kept")
         self.event_log.add(data)
         self.wrote = asyncio.get_running_loop().time()
 

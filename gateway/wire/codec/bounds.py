@@ -9,6 +9,7 @@ import re
 from gateway.errors import BadRequest, Unreadable
 
 MAX_VALUES = 200_000  # of one body that may be translated; a long agent session has some 50,000
+MAX_RAW_VALUES = 2_000_000  # of a reply that is passed on: log probabilities have twenty for each token
 MAX_MEMBERS = 1_000  # of the top level; the largest known request has some 40
 LARGE_REPLY = 256 * 1024  # bytes; smaller replies cannot have too many values to be read at once
 _STEP = 1024 * 1024  # bytes per call into C, so that other threads get their turn
@@ -28,10 +29,10 @@ def check_bounds(data: bytes, max_values: int | None = MAX_VALUES) -> None:
         raise BadRequest(f"The body has more than {MAX_MEMBERS} members", code="invalid_json")
 
 
-def check_reply(data: bytes) -> None:
+def check_reply(data: bytes, most: int = MAX_VALUES) -> None:
     """Raise Unreadable if a provider's JSON has more values than a reply can have."""
-    if _at_most(data) > MAX_VALUES and count(data, MAX_VALUES, MAX_VALUES)[0] > MAX_VALUES:
-        raise Unreadable(f"The provider's reply has more than {MAX_VALUES} values in one piece")
+    if _at_most(data) > most and count(data, most, most)[0] > most:
+        raise Unreadable(f"The provider's reply has more than {most} values in one piece")
 
 
 def count(data: bytes, max_values: int | None, max_members: int) -> tuple[int, int]:

@@ -58,7 +58,7 @@ _COMPLETIONS = {
 
 # The characters that leave the automaton in its state, so that a run of them is passed over at once.
 _RUNS = {
-    _At.STRING: re.compile(r'[^"\\\x00-\x1f]+'),
+    _At.STRING: re.compile(r'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})++'),
     _At.INTEGER: re.compile(r"[0-9]+"),
     _At.FRACTION: re.compile(r"[0-9]+"),
     _At.EXPONENT_DIGITS: re.compile(r"[0-9]+"),
@@ -293,9 +293,10 @@ def wrapped(text: str) -> str:
     that is not JSON under `__invalid_json`.
     """
     try:
-        inner = msgspec.json.decode(text)
+        value = msgspec.json.decode(text, type=msgspec.Raw)  # makes nothing of what may be a million values
+        inner = msgspec.json.decode(value, type=str) if text.lstrip().startswith('"') else ""
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return msgspec.json.encode({"__invalid_json": text}).decode()
-    if isinstance(inner, str) and is_object(inner):
+    if is_object(inner):
         return inner  # encoded twice
     return msgspec.json.encode({"value": msgspec.Raw(text.encode())}).decode()

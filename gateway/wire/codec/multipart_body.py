@@ -16,12 +16,14 @@ _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,200})"|([^\s;",]{1,200}))', re
 _HEADER = re.compile(rb"([\w!#$%&'*+.^`|~-]+):[ \t]*([^\r\n\0]*)")
 # The one form of the head that every parser reads alike: no escapes, no `name*=`, no second `name`.
 _DISPOSITION = re.compile(
-    rb'form-data[ \t]*;[ \t]*name=(?:"([^"\\]*)"|([\w.\[\]-]+))'
-    rb'(?:[ \t]*;[ \t]*filename="((?:[^"\\]|\\.)*)")?(?:[ \t]*;[ \t]*filename\*=([\w!#$%&\'+.^`{}~-]+))?[ \t]*',
+    rb'form-data[ \t]*;[ \t]*name=(?:"([^"\\]*+)"|([\w.\[\]-]++))'
+    rb'(?:[ \t]*;[ \t]*filename="((?:[^"\\]++|\\.)*+)")?(?:[ \t]*;[ \t]*filename\*=([\w!#$%&\'+.^`{}~-]+))?[ \t]*',
     re.IGNORECASE,
 )
 # A form has few fields. Without a limit, a body of nothing but delimiters would cost much time and memory.
 MAX_PARTS = 1000
+# Bytes of one part's head: a Content-Disposition, a Content-Type. A file's name has 255 at most.
+MAX_HEAD = 8192
 
 
 @frozen
@@ -108,9 +110,10 @@ class MultipartBody:
 
 def _read_part(piece: bytes) -> Part:
     raw = piece.lstrip(b" \t")
-    if not raw.startswith(b"\r\n") or b"\r\n\r\n" not in raw:
-        raise BadRequest("A part of the multipart body has no head")
-    head, _, content = raw[2:].partition(b"\r\n\r\n")
+    end = raw.find(b"\r\n\r\n", 0, MAX_HEAD)
+    if not raw.startswith(b"\r\n") or end < 0:
+        raise BadRequest(f"A part of the multipart body has no head, or one of more than {MAX_HEAD} bytes")
+    head, content = raw[2:end], raw[end + 4 :]
     headers: dict[bytes, bytes] = {}
     for line in head.split(b"\r\n"):
         found = _HEADER.fullmatch(line)

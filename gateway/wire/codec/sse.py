@@ -13,6 +13,7 @@ from gateway.errors import Unreadable
 
 # `response.completed` repeats the whole response, and images come inline as base64.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_LINES = 10_000  # of one frame: a provider that indents its JSON has some hundred
 DONE = b"data: [DONE]\n\n"
 _BOM = b"\xef\xbb\xbf"
 # The end of a frame: two line ends in a row. A "\r" that is the last byte so far does not count as a line end,
@@ -88,9 +89,14 @@ class Frame:
 
 
 def read_frame(frame: bytes) -> Frame:
-    """Read a frame's fields. Unknown fields, comments, `id` and `retry` are ignored."""
+    """Read a frame's fields. Unknown fields, comments, `id` and `retry` are ignored.
+
+    Raises Unreadable for more lines than an event can have.
+    """
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
         return Frame("", frame[6:-2])
+    if frame.count(b"\n") + frame.count(b"\r") > MAX_LINES:
+        raise Unreadable(f"An event of the stream has more than {MAX_LINES} lines")
     event = ""
     data: list[bytes] = []
     for line in _LINE_END.split(frame):

@@ -17,10 +17,13 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
+from gateway.errors import Unreadable
 from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event
 from gateway.wire.neutral import ToolCall
 from gateway.wire.translation.arguments import FreeformDecoder
 from gateway.wire.translation.memo import Memo
+
+MAX_CALLS = 1_000  # of one reply; agents see some ten
 
 
 @define
@@ -45,6 +48,7 @@ class Calls:
     memo: Memo
     _slots: list[_Slot] = field(factory=list, init=False)
     _by_index: dict[int, _Slot] = field(factory=dict, init=False)
+    _by_id: dict[str, _Slot] = field(factory=dict, init=False)
 
     @property
     def any(self) -> bool:
@@ -58,6 +62,8 @@ class Calls:
         """
         slot, before = self._find(payload), len(self._slots)
         if slot is None:
+            if before >= MAX_CALLS:
+                raise Unreadable(f"The provider's reply has more than {MAX_CALLS} tool calls")
             for earlier in self._slots:
                 yield from self._emit(earlier)
             slot = _Slot(free_index, before)
@@ -87,7 +93,7 @@ class Calls:
                 return None  # several servers give every call the index 0
             return slot
         if call_id:
-            return next((slot for slot in self._slots if slot.id == call_id), None)
+            return self._by_id.get(call_id) if isinstance(call_id, str) else None
         return self._slots[-1] if self._slots else None
 
     def _take(self, slot: _Slot, payload: Mapping[str, Any]) -> Iterator[Event]:
@@ -97,6 +103,7 @@ class Calls:
             inner = {}
         if not slot.id and isinstance(payload.get("id"), str):
             slot.id = payload["id"]
+            self._by_id.setdefault(slot.id, slot)
         if isinstance(extra := payload.get("extra_content"), dict):
             slot.extra = extra
         name = inner.get("name")

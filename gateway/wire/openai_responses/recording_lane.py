@@ -65,12 +65,15 @@ class RecordingLane:
 
     It remembers the output, so that a stream that breaks off can be stored as far as it came. `begun` is the newest
     response object of the stream (JSON), `_items` are the finished items, `_payload` are the frames since the open item
-    began.
+    began; together they have at most `limit` bytes.
     """
 
     lane: Lane
     marks: Mapping[str, bytes]
     begun: bytes = b""
+    limit: int = 64 * 1024 * 1024
+    is_too_large: bool = field(default=False, init=False)  # more than `limit` bytes: nothing is remembered any more
+    _size: int = field(default=0, init=False)  # of `_items` and `_payload`
     final: Final | None = field(default=None, init=False)  # once the end has come
     _held: bytes = field(default=b"", init=False)  # the event that ends the response
     _items: list[msgspec.Raw] = field(factory=list, init=False)
@@ -101,7 +104,7 @@ class RecordingLane:
     def passes(self, chunk: bytes) -> bool:
         if not self.lane.passes(chunk):
             return False
-        self._payload.append(chunk)
+        self._keep(chunk)
         return True
 
     def feed(self, frame: bytes) -> bytes:
@@ -137,19 +140,37 @@ class RecordingLane:
         half = _half(self._open, b"".join(self._payload)) if self._open is not None else None
         return begun | {"output": [*self._items, *([half] if half is not None else [])]} | _raws(self.marks)
 
+    def _keep(self, data: bytes) -> None:
+        if self._has_room(len(data)):
+            self._payload.append(data)
+
+    def _has_room(self, size: int) -> bool:
+        """Count what is to be remembered; beyond the limit let go of everything. Return whether there is room."""
+        self._size += size
+        if self._size > self.limit and not self.is_too_large:
+            self.is_too_large = True
+            self._payload.clear()
+            self._items.clear()
+        return not self.is_too_large
+
+    def _forget_payload(self) -> None:
+        self._size -= sum(map(len, self._payload))
+        self._payload.clear()
+
     def _mark(self, out: bytes) -> bytes:
         if _MARK not in out and _ITEM not in out:
-            self._payload.append(out)
+            self._keep(out)
             return out
         written = []
         for one in _frames(out):
             if one.kind == "response.output_item.added":
                 self._open = one.item
-                self._payload.clear()
+                self._forget_payload()
             elif one.kind == "response.output_item.done" and one.item is not None:
-                self._items.append(one.item)
                 self._open = None
-                self._payload.clear()
+                self._forget_payload()
+                if self._has_room(len(one.item)):
+                    self._items.append(one.item)
             marked_frame = one.written(one.response | _raws(self.marks))
             if one.is_final:
                 self._held += marked_frame
@@ -158,7 +179,7 @@ class RecordingLane:
             if one.response:
                 self.begun = _encode(one.response | _raws(self.marks))
             elif one.item is None:
-                self._payload.append(one.raw)
+                self._keep(one.raw)
             written.append(marked_frame)
         return b"".join(written)
 

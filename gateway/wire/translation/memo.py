@@ -27,16 +27,25 @@ class Setting:
     version: str = "2023-06-01"
 
 
+# Names of losses that are noted, and letters of each.
+MAX_DROPS, MAX_DROP_LENGTH = 50, 60
+
+
 @define
 class Drops:
     """The losses of one request: names of members or parts that its translation could not keep."""
 
-    names: list[str] = field(factory=list)
+    _names: dict[str, None] = field(factory=dict, init=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The names, in the order in which they were lost."""
+        return list(self._names)
 
     def add(self, name: str) -> None:
-        """Note that `name` is lost, wholly or in part."""
-        if name not in self.names:
-            self.names.append(name)
+        """Note that `name` is lost, wholly or in part. Clients make names up: only so many are noted."""
+        if len(self._names) < MAX_DROPS:
+            self._names[name[:MAX_DROP_LENGTH]] = None
 
 
 @define
