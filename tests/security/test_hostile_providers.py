@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -54,18 +55,25 @@ async def test_a_flood_of_nothing_is_given_up(
     assert pause < 1.0
 
 
-async def serve_packed(data: bytes) -> tuple[TestServer, str]:
-    """Serve bytes as a gzip stream; return the server and its address."""
+@pytest.fixture
+async def serve_packed() -> AsyncIterator[Callable[[bytes], Awaitable[str]]]:
+    """Serve bytes as a gzip stream; yields the function that starts it and returns its address."""
+    servers: list[TestServer] = []
 
-    async def respond(request: web.Request) -> web.Response:
-        headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
-        return web.Response(body=data, headers=headers)
+    async def serve(data: bytes) -> str:
+        async def respond(request: web.Request) -> web.Response:
+            headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip", "Connection": "close"}
+            return web.Response(body=io.BytesIO(data), headers=headers)
 
-    app = web.Application()
-    app.router.add_post("/{path:.*}", respond)
-    server = TestServer(app)
-    await server.start_server()
-    return server, str(server.make_url(""))
+        app = web.Application()
+        app.router.add_post("/{path:.*}", respond)
+        servers.append(TestServer(app))
+        await servers[0].start_server(shutdown_timeout=0.1)
+        return str(servers[0].make_url("")).rstrip("/")
+
+    yield serve
+    for server in servers:
+        await server.close()
 
 
 @pytest.mark.parametrize(
@@ -80,13 +88,12 @@ async def serve_packed(data: bytes) -> tuple[TestServer, str]:
     ],
     ids=["whole", "trailing", "comments", "frame", "ratio", "damaged"],
 )
-async def test_a_packed_stream(start: Start, data: bytes, text: str | None) -> None:
+async def test_a_packed_stream(
+    start: Start, serve_packed: Callable[[bytes], Awaitable[str]], data: bytes, text: str | None
+) -> None:
     """A packed stream is read in steps, ends with the packed data, and is bounded in its ratio."""
-    server, address = await serve_packed(data)
-    config = ONE.replace("MOCK/chat/v1", f"{address}v1")
-    running = await start(config)
+    running = await start(ONE.replace("MOCK/chat/v1", f"{await serve_packed(data)}/v1"))
     pause, (status, stream) = await longest_pause(running.chat_stream("chat"))
-    await server.close()
     assert status == 200 and pause < 1.0
     assert text is None or text_of(stream) == text
 

@@ -157,7 +157,7 @@ def glance(body: bytes) -> Glance:
         raise read_inner("openai_chat", reply.error)
     if reply.choices is None:
         raise Unreadable("The provider's reply has no choices")
-    if any(choice.finish_reason in FAILED_ENDS for choice in choices):
+    if any(str(choice.finish_reason) in FAILED_ENDS for choice in choices):
         raise Broke("The provider ended the reply with an error")
     usage = usage_in(reply)
     is_empty = (
