@@ -237,10 +237,11 @@ class Attempt:
     def _reply_headers(self, reply: UpstreamReply) -> dict[str, str]:
         target, plan, attempts = self.target, self.plan, self._exchange.attempts
         drops = ",".join(plan.drops)
-        # A client may have named a model like one of the gateway's secrets, to see whether it is one.
-        model = self.call.gateway.telemetry.redactor.clean((target.model or "").encode()).decode()
-        headers = reply_headers(reply.headers, target.provider, model, attempts, drops, is_raw=plan.is_raw)
-        return {name: self._clean(value.encode()).decode() for name, value in headers.items()}
+        headers = reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        # The provider may repeat its key; a client may have named a model like a secret, to see whether it is one.
+        values = "\n".join(headers.values()).encode()
+        cleaned = self._clean(self.call.gateway.telemetry.redactor.clean(values))
+        return headers if cleaned == values else dict(zip(headers, cleaned.decode().split("\n"), strict=True))
 
     async def _read_refusal(self, reply: UpstreamReply) -> UpstreamFault:
         """Read an answer with another status than 2xx as the fault that it means."""

@@ -49,7 +49,9 @@ class Connection(web.RequestHandler):
     client that takes no bytes.
     """
 
-    __slots__ = ("_header_timeout", "_is_idle", "_most", "_timer", "_user_timeout_ms", "is_operators")
+    __slots__ = (
+        "_head_end", "_header_timeout", "_is_idle", "_most", "_received", "_timer", "_user_timeout_ms", "is_operators",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Connection(web.RequestHandler):
         self._most = most
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle = True
+        self._received = 0  # bytes since the present head began
+        self._head_end = 0  # where that head ends in them; 0 if it is not known
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Arm the header timer; let the kernel drop a peer that takes no bytes for `write_timeout` seconds."""
@@ -83,6 +87,9 @@ class Connection(web.RequestHandler):
         """Arm the timer again with the first byte of the next head."""
         if self._is_idle and self._timer is None:
             self._arm()
+        if not self._received:
+            self._head_end = data.find(b"\r\n\r\n") + 4
+        self._received += len(data)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -97,9 +104,14 @@ class Connection(web.RequestHandler):
             self._timer.cancel()
             self._timer = None
 
-    def request_ends(self) -> None:
+    def request_ends(self, body_length: int | None) -> None:
         """Become idle: the exchange is over and its body is read, so that the next byte begins a head."""
         self._is_idle = True
+        known_end = self._head_end > 3 and body_length is not None
+        has_more = known_end and self._received > self._head_end + (body_length or 0)
+        self._received = self._head_end = 0
+        if has_more and self._timer is None:
+            self._arm()  # of what came behind the request, a half head has to become a whole one in time
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -178,6 +178,22 @@ async def test_a_head_that_does_not_come_is_given_up(start: Start, data: bytes) 
     assert envelope(raw)["code"] == "request_timeout"
 
 
+@pytest.mark.parametrize(
+    "first",
+    [b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"],
+)
+async def test_half_a_head_behind_a_request_has_to_become_whole(start: Start, first: bytes) -> None:
+    """Half a head that came together with the request before it is a 408, too."""
+    running = await start(SMALL)
+    host, port = running.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(first + b"GET /li")
+    async with asyncio.timeout(2):
+        raw = await reader.read()
+    assert raw.count(b"HTTP/1.1 ") == 2 and b"HTTP/1.1 408 " in raw
+    writer.close()
+
+
 @pytest.mark.slow
 async def test_a_second_head_on_a_kept_connection_has_to_come_too(start: Start) -> None:
     """On a kept connection the timer starts with the first byte of the next head, not while it is idle."""

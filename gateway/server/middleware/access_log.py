@@ -2,7 +2,7 @@
 
 import random
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.proxy.client_stream import ClientGone
@@ -62,7 +62,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         raise
     finally:
         if request.content.is_eof():
-            protocol.request_ends()
+            is_chunked = hdrs.TRANSFER_ENCODING in request.headers
+            protocol.request_ends(None if is_chunked else request.content_length or 0)
         close_books(gateway, context)
 
 

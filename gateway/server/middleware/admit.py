@@ -48,6 +48,7 @@ async def divide(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     slots, most = gateway.lifecycle.slots, context.snapshot.config.server.max_concurrent
     if slots.take(context.owner_name, most, context.share) is not None:
+        gateway.telemetry.metrics.refusals.inc("share")
         raise Unavailable("This key has its share of the gateway in use: try again in a moment", retry_after=RETRY_S)
     try:
         return await handler(request)

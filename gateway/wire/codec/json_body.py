@@ -83,6 +83,7 @@ class JsonBody:
     """The top-level members of a JSON object, each as raw JSON."""
 
     members: dict[str, msgspec.Raw]
+    size: int = 0  # bytes of the body as it came
     content_type: str = field(default="application/json", init=False)
 
     @classmethod
@@ -90,7 +91,7 @@ class JsonBody:
         """Read a JSON object. Raises BadRequest with the code `invalid_json` for anything else."""
         try:
             check_utf8(data)
-            return cls(_MEMBERS.decode(data))
+            return cls(_MEMBERS.decode(data), len(data))
         except UnicodeDecodeError as error:
             raise BadRequest(f"The body is not UTF-8 (byte {error.start})", code="invalid_json") from None
         except RecursionError:
@@ -105,11 +106,7 @@ class JsonBody:
     @classmethod
     def of(cls, members: Mapping[str, bytes]) -> Self:
         """Make a body from members whose values are JSON already."""
-        return cls({name: msgspec.Raw(value) for name, value in members.items()})
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.members.values()))
+        return cls({name: msgspec.Raw(value) for name, value in members.items()}, sum(map(len, members.values())))
 
     def has(self, name: str) -> bool:
         """Whether the member is there and not null."""

@@ -199,4 +199,4 @@ def _put_input(body: JsonBody, members: dict[str, msgspec.Raw], items: Sequence[
     text = write_items(list(items))
     if len(text) > limit:
         raise too_long(limit)
-    return evolve(body, members=members | JsonBody.of({"input": text}).members)
+    return evolve(body, members=members | JsonBody.of({"input": text}).members, size=body.size + len(text))
