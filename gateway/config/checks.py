@@ -97,6 +97,12 @@ def _check_server(config: Config) -> Found:
             except ValueError as error:
                 addresses_hold = False
                 yield ("server", "listen", index), str(error)
+    exposed = server.expose.listen
+    if exposed is not None and not exposed.startswith("unix:"):
+        try:
+            split_address(exposed)
+        except ValueError as error:
+            yield ("server", "expose", "listen"), str(error)
     if not server.listen:
         yield ("server", "listen"), "at least one address is needed"
     elif addresses_hold and (address_ := open_to_all(config, server.listen)):

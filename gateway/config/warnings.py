@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from gateway.config.checks import password_in, split_url
+from gateway.config.checks import is_loopback, password_in, split_url
 from gateway.config.schema import Config
 from gateway.store.schemes import split_scheme
 
@@ -17,6 +17,9 @@ def warnings_of(config: Config, text: str) -> Iterator[str]:
     scheme, _ = split_scheme(config.store.url)
     if scheme is not None and scheme.is_shared and config.server.secret is None:
         yield "server.secret: gateways that share a store need the same one, or lose thoughts of other providers"
+    exposed = config.server.expose.listen
+    if exposed is not None and not is_loopback(exposed):
+        yield f"server.expose.listen: everybody who reaches {exposed} sees operators' pages without a key"
     for network in config.server.trusted_proxies:
         if network.endswith("/0"):
             yield f"server.trusted_proxies: {network} believes everybody's X-Forwarded-For: name your proxies"

@@ -21,7 +21,7 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
-from gateway.server.listener import CannotListen, handed_over, open_sockets, remove_unix, serve
+from gateway.server.listener import CannotListen, open_sockets, serve, unix_paths
 from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
 from gateway.telemetry.logs import Logs, make_logs
@@ -78,6 +78,7 @@ class Daemon:
             raise CannotStart(no_keys_problem(address).message, EXIT_CONFIG)
         exposed = self.config.server.expose.listen
         operators = [] if exposed is None else _open([exposed], {})
+        files = unix_paths(operators if os.environ.get("LISTEN_PID") == str(os.getpid()) else [*sockets, *operators])
         data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
         app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder, secret=_own_secret(folder))
         loop = asyncio.get_running_loop()
@@ -100,9 +101,8 @@ class Daemon:
             await self._drain(gateway, servers)
             watchdog.cancel()
         await runner.cleanup()
-        if not handed_over(os.environ):
-            remove_unix(sockets)
-        remove_unix(operators)
+        for path in files:
+            path.unlink(missing_ok=True)
         self.logs.log.info("stopped")
 
     def _announce(self, sockets: Sequence[Any]) -> None:

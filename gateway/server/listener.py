@@ -1,7 +1,6 @@
 """Opens the listening sockets, and adds to aiohttp's server protocol what it lacks: timers, bounds, JSON errors."""
 
 import asyncio
-import contextlib
 import os
 import resource
 import socket
@@ -263,9 +262,6 @@ def _open_unix(path: str) -> list[socket.socket]:
     return [sock]
 
 
-def remove_unix(sockets: Sequence[socket.socket]) -> None:
-    """Remove the files of our own unix sockets, at the end of the process."""
-    for sock in sockets:
-        if sock.family == socket.AF_UNIX and (place := sock.getsockname()) and isinstance(place, str):
-            with contextlib.suppress(OSError):
-                Path(place).unlink()
+def unix_paths(sockets: Sequence[socket.socket]) -> list[Path]:
+    """Return the files of unix sockets, which outlive them: to be removed at the end of the process."""
+    return [Path(sock.getsockname()) for sock in sockets if sock.family == socket.AF_UNIX and sock.getsockname()]

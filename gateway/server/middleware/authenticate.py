@@ -42,20 +42,27 @@ def may_operate(request: web.Request, context: RequestContext) -> bool:
     """
     if is_operators_listener(request):
         has_right = context.owner is None or context.owner.key.operator  # a key that is shown is never raised
-        return has_right and (context.endpoint.is_operators or context.endpoint.is_public)
+        is_page = context.endpoint.is_operators or context.endpoint.is_public
+        return has_right and is_page and _has_good_host(request, context)
     if context.snapshot.owners:
         return context.owner is not None and context.owner.key.operator
-    return is_local(request)
+    return is_local(request) and _has_good_host(request, context)
 
 
 def is_local(request: web.Request) -> bool:
-    """Whether the request comes from this machine, under a name of this machine, and not through a proxy on it."""
+    """Whether the request comes from this machine, and not through a proxy on it."""
     if any(name in request.headers for name in FORWARDING):
         return False
     peer = peer_address(request)
-    address, host = read_address(peer), host_name(request.headers.get("Host", ""))
-    is_here = is_local_name(host) or read_address(host) is not None
-    return peer == UNIX or (address is not None and address.is_loopback and is_here)
+    address = read_address(peer)
+    return peer == UNIX or (address is not None and address.is_loopback)
+
+
+def _has_good_host(request: web.Request, context: RequestContext) -> bool:
+    """Whether a page could not have given the request its Host by pointing a name of its own here."""
+    name = host_name(request.headers.get("Host", ""))
+    hosts = context.snapshot.config.server.hosts
+    return peer_address(request) == UNIX or is_local_name(name) or read_address(name) is not None or name in hosts
 
 
 def _find_owner(request: web.Request, context: RequestContext) -> None:
