@@ -11,7 +11,7 @@ import aiohttp
 
 from gateway import __version__
 from gateway.config.checks import split_address
-from gateway.config.files import packaged, read_config
+from gateway.config.files import CONTROL, find_state_dir, packaged, read_config
 from gateway.config.keys import mint
 from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
@@ -19,6 +19,7 @@ from gateway.errors import GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.proxy.snapshot import make_snapshot
+from gateway.server.control import NoGateway, ask
 from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.server.report import write_route, write_routes
 
@@ -51,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     routes.add_argument("alias", nargs="?", help="one name, in detail; without it all aliases")
     routes.add_argument("--config", default=DEFAULT_CONFIG)
     routes.set_defaults(call=_routes)
+
+    rest = commands.add_parser("rest", help="which targets of the running gateway rest, and for how long")
+    rest.add_argument("--config", default=DEFAULT_CONFIG)
+    rest.set_defaults(call=_rest)
 
     keys = commands.add_parser("keys", help="client keys").add_subparsers(required=True, metavar="COMMAND")
     new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
@@ -100,6 +105,23 @@ def _routes(arguments: argparse.Namespace) -> int:
         print(write_route(snapshot, snapshot.table.resolve(arguments.alias)))
     except GatewayError as error:
         return _fail(error.message)
+    return EXIT_OK
+
+
+def _rest(arguments: argparse.Namespace) -> int:
+    config = _read(arguments.config)
+    if config is None:
+        return EXIT_CONFIG
+    if (folder := find_state_dir(config)) is None:
+        return _fail("a gateway with store.url memory: has no state directory, and so no control socket")
+    try:
+        health = asyncio.run(ask(folder / CONTROL, "/health?format=json"))
+    except NoGateway as error:
+        return _fail(str(error))
+    resting = health.get("resting") or {}
+    print(f"{health.get('status')}: {len(resting) or 'no'} {'target rests' if len(resting) == 1 else 'targets rest'}")
+    for name, seconds in sorted(resting.items()):
+        print(f"  {name}  {seconds:g} s left")
     return EXIT_OK
 
 

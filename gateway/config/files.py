@@ -19,6 +19,8 @@ from gateway.config.schema import Config
 from gateway.store.private_file import private_directory, replace_private
 from gateway.store.schemes import split_scheme
 
+CONTROL = "control.sock"  # in the state directory: the running gateway's operators' pages, for its own user
+
 
 def read_config(path: str, environ: Mapping[str, str] = os.environ) -> Config:
     """Read and check a configuration file. Raises ConfigError, also when the file cannot be read."""
@@ -41,25 +43,30 @@ def packaged(name: str) -> dict[str, Any]:
     return found
 
 
-def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the directory for files that outlive the process; None for `memory:`, which keeps nothing.
+def find_state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where files lie that outlive the process; None for `memory:`, which keeps nothing.
 
-    For SQLite it is the directory of the database file; else systemd's `$STATE_DIRECTORY`; else `state`. The
-    directory is created when it is missing. Raises OSError when it cannot be created or written to.
+    For SQLite it is the directory of the database file; else systemd's `$STATE_DIRECTORY`; else `state`.
     """
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     scheme, rest = split_scheme(config.store.url)
     if scheme is None or not (scheme.has_file or scheme.is_shared):
         return None
     if scheme.has_file:
-        found = sqlite_path(rest, environ).parent
-    elif given:
-        found = Path(given)
-    else:
-        found = Path("state")
-    private_directory(found)
-    if not os.access(found, os.W_OK | os.X_OK):
-        raise PermissionError(13, os.strerror(13), str(found))
+        return sqlite_path(rest, environ).parent
+    return Path(given or "state")
+
+
+def state_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return what `find_state_dir` does, created if it is missing.
+
+    Raises OSError when it cannot be created or written to, or when others may write to it.
+    """
+    found = find_state_dir(config, environ)
+    if found is not None:
+        private_directory(found)
+        if not os.access(found, os.W_OK | os.X_OK):
+            raise PermissionError(13, os.strerror(13), str(found))
     return found
 
 

@@ -16,12 +16,12 @@ from attrs import define, field
 
 from gateway.aiohttp_internals import has_compiled_parser
 from gateway.config.checks import open_to_all
-from gateway.config.files import own_secret, packaged, read_config, state_dir
+from gateway.config.files import CONTROL, own_secret, packaged, read_config, state_dir
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import Config
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
-from gateway.server.listener import CannotListen, open_sockets, serve, unix_paths
+from gateway.server.listener import CannotListen, open_sockets, open_unix, serve, unix_paths
 from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
 from gateway.telemetry.logs import Logs, make_logs
@@ -42,6 +42,7 @@ COMPLAIN_EVERY_S = 5.0
 # Seconds between /readyz answering 503 and the end of listening, so that a load balancer can see the 503.
 STEP_ASIDE_S = 0.2
 LAST_WORDS_S = 2.0  # for exchanges that are cut to send their clients an error
+CONTROL_MODE = 0o600
 ADVICE = "add keys, or set server.open: true"
 
 
@@ -78,6 +79,7 @@ class Daemon:
             raise CannotStart(no_keys_problem(address).message, EXIT_CONFIG)
         exposed = self.config.server.expose.listen
         operators = [] if exposed is None else _open([exposed], {})
+        operators += self._open_control(folder)
         files = unix_paths(operators if os.environ.get("LISTEN_PID") == str(os.getpid()) else [*sockets, *operators])
         data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
         app = make_app(self.config, self.logs, self.redactor, data, state_dir=folder, secret=_own_secret(folder))
@@ -104,6 +106,16 @@ class Daemon:
         for path in files:
             path.unlink(missing_ok=True)
         self.logs.log.info("stopped")
+
+    def _open_control(self, folder: str | None) -> list[socket.socket]:
+        """Listen for the gateway's own command line: operators' pages, for this user only."""
+        if folder is None:
+            return []
+        try:
+            return open_unix(str(Path(folder, CONTROL)), CONTROL_MODE)
+        except OSError as error:  # a path of over 107 letters, or another gateway with this state directory
+            self.logs.log.warning("no control socket", folder=folder, reason=error.strerror or str(error))
+            return []
 
     def _announce(self, sockets: Sequence[Any]) -> None:
         places = [place_of(sock) for sock in sockets]

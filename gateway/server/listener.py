@@ -1,6 +1,7 @@
 """Opens the listening sockets, and adds to aiohttp's server protocol what it lacks: timers, bounds, JSON errors."""
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -205,7 +206,7 @@ def open_sockets(addresses: Sequence[str], environ: Mapping[str, str] = os.envir
     found: list[socket.socket] = []
     for address in addresses:
         try:
-            found += _open_unix(address[5:]) if address.startswith("unix:") else _open_tcp(address)
+            found += open_unix(address[5:]) if address.startswith("unix:") else _open_tcp(address)
         except OSError as error:
             for sock in found:
                 sock.close()
@@ -246,14 +247,19 @@ def _open_tcp(address: str) -> list[socket.socket]:
     return found
 
 
-def _open_unix(path: str) -> list[socket.socket]:
-    if Path(path).is_socket() and not Path(path).is_symlink():
-        Path(path).unlink()  # left behind by a process that was killed
+def open_unix(path: str, mode: int = UNIX_MODE) -> list[socket.socket]:
+    """Listen on a unix socket. Raises OSError, also if somebody listens there already."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(sock.fileno(), UNIX_MODE)  # before `bind`, which takes over the mode
+        if Path(path).is_socket() and not Path(path).is_symlink():
+            if sock.connect_ex(path) == 0:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            Path(path).unlink()  # left behind by a process that was killed
+            sock.close()
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        os.fchmod(sock.fileno(), mode)  # before `bind`, which takes over the mode
         sock.bind(path)
-        Path(path).chmod(UNIX_MODE)
+        Path(path).chmod(mode)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()

@@ -1,12 +1,17 @@
 """`server.expose.listen`: operators' pages on a listener of their own, and nothing else there."""
 
+import asyncio
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.conftest import Provider
 from tests.flows.processes import Run, free_port
 
 pytestmark = pytest.mark.slow
@@ -41,6 +46,38 @@ async def test_a_port_for_operators(run: Run) -> None:
     assert await statuses(None, exposed) == [200, 200, 401]
     assert await statuses(None, exposed, **{"x-api-key": KEYS["LAPTOP"]}) == [403, 200, 200]
     assert await statuses(None, exposed, Host="evil.example") == [403, 200, 403]
+
+
+async def test_the_control_socket_serves_the_command_line(
+    run: Run, folder: Path, provider: Callable[[str], Provider]
+) -> None:
+    """`gateway rest` asks the running gateway through a socket that only its own user may open."""
+    text = LOCKED.replace(', expose: {listen: "EXPOSED"}', "").replace('"memory:"', f'"sqlite:{folder}/state/g.db"')
+    provider("one").will(status=500)
+    process = run(text.replace("store:", "breaker: {failures: 1, rest: 60s}\nstore:"), environ=KEYS)
+    path = folder / "state" / "control.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    command = [sys.executable, "-m", "gateway", "rest", "--config", str(process.config)]
+
+    async def ask() -> subprocess.CompletedProcess[str]:
+        environ = os.environ | KEYS
+        return await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, check=False, env=environ
+        )
+
+    done = await ask()
+    assert (done.returncode, done.stdout) == (0, "healthy: no targets rest\n")
+    async with aiohttp.ClientSession() as session:
+        body, headers = {"model": "both", "messages": []}, {"x-api-key": KEYS["LAPTOP"]}
+        async with session.post(f"{process.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            assert answer.status == 502
+    done = await ask()
+    assert done.stdout.startswith("degraded: 1 target rests\n  one:m  ")
+    os.kill(process.popen.pid, 15)
+    assert await process.ended() == 0
+    assert not path.exists()
+    done = await ask()
+    assert done.returncode == 1 and "no gateway answers" in done.stderr
 
 
 async def test_a_unix_socket_for_operators(run: Run, folder: Path) -> None:
