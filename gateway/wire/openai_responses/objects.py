@@ -11,6 +11,8 @@ from gateway.wire.openai_responses.read_items import EMULATED
 from gateway.wire.translation.memo import Memo
 
 TIERS = {"standard": "default", "batch": "default"}  # service tiers of other dialects -> OpenAI's name
+# Letters of `instructions` or of `metadata`. Each of three events of a stream repeats them, and so does what is stored.
+MAX_ECHO = 256 * 1024
 _BUILTIN = {name: kind for kind, name in EMULATED.items()}
 _PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
 
@@ -48,7 +50,7 @@ def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) ->
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "instructions": echo.get("instructions"),
+        "instructions": _bounded(echo.get("instructions"), None),
         "max_output_tokens": echo.get("max_output_tokens"),
         "model": model,
         "output": [],
@@ -69,8 +71,15 @@ def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) ->
         "truncation": echo.get("truncation") or "disabled",
         "usage": None,
         "user": echo.get("user"),
-        "metadata": echo.get("metadata") or {},
+        "metadata": _bounded(echo.get("metadata"), {}) or {},
     }
+
+
+def _bounded(value: Any, instead: Any) -> Any:
+    """Return what a response repeats of its request, or `instead` if it is too large to be sent three times."""
+    parts = value.values() if isinstance(value, dict) else [value] if value is not None else []
+    size = sum(len(one) if isinstance(one, str) else 0 for one in parts)
+    return value if size <= MAX_ECHO else instead
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from gateway.wire.neutral import Request, ToolCall
-from gateway.wire.openai_responses.objects import builtin_item, is_builtin, make_id, new_response, response_object
+from gateway.wire.openai_responses.objects import (
+    MAX_ECHO,
+    builtin_item,
+    is_builtin,
+    make_id,
+    new_response,
+    response_object,
+)
 from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.memo import Memo
 
@@ -117,3 +124,10 @@ def test_only_some_functions_stand_for_built_in_tools() -> None:
         "shell",
         "apply_patch",
     ]
+
+
+@pytest.mark.parametrize(("size", "is_shown"), [(MAX_ECHO, True), (MAX_ECHO + 1, False)])
+def test_large_members_are_not_repeated(size: int, is_shown: bool) -> None:
+    """A response repeats instructions and metadata up to a bound: a stream would send them three times."""
+    shown = response_object({"instructions": "x" * size, "metadata": {"a": "x" * size}}, "resp_1", 0, "m")
+    assert (shown["instructions"] is not None, bool(shown["metadata"])) == (is_shown, is_shown)
