@@ -25,7 +25,7 @@ from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import offending
 from gateway.proxy.relay import Cutter, Relay
 from gateway.proxy.whole_response import WholeResponse
-from gateway.telemetry.redact import Redactor
+from gateway.telemetry.redact import Redactor, redactor_of
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
 from gateway.upstream.credentials import Credential, bare
 from gateway.wire.codec.bounds import LARGE_REPLY, MAX_RAW_VALUES, MAX_VALUES, check_reply
@@ -68,7 +68,7 @@ class Attempt:
             return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
         if (oauth := self._provider.auth.oauth) is not None:
             self.credential = await self._token_of(oauth)
-        self._clean = Redactor([bare(self.credential.value)]).clean
+        self._clean = redactor_of(bare(self.credential.value)).clean
         self._sent = self._write_request()
         now = call.gateway.clock.monotonic
         self._started = now()
