@@ -4,6 +4,8 @@ import pytest
 
 from tests.conftest import Running, Start, chat_body
 
+pytestmark = pytest.mark.slow
+
 BODY = chat_body("both")
 PATH = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}

@@ -7,6 +7,8 @@ import pytest
 from tests.security.fuzz import attempt, corpus_of, mutated
 from tests.security.readers import READERS, Reader
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 
 

@@ -14,6 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from tests.conftest import Provider, Start, chat_body, text_of
 
+pytestmark = pytest.mark.slow
+
 ONE = """
 store: {url: "memory:"}
 providers:

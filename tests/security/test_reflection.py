@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import SECRETS, Provider, Running, Start
 
+pytestmark = pytest.mark.slow
+
 KEY, OWN = SECRETS["ONE"], "sk-a-clients-own-key"
 CONFIG = """
 store: {url: "memory:"}

@@ -15,6 +15,8 @@ from gateway.policy.health import Health
 from gateway.wire.provider_error import read_declined
 from tests.conftest import Provider, Running, Start, chat_body
 
+pytestmark = pytest.mark.slow
+
 KEYS = """
 server: {max_concurrent: 4}
 store: {url: "memory:"}

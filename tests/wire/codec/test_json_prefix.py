@@ -103,6 +103,7 @@ def test_what_follows_the_object_is_dropped() -> None:
     assert mender.end() == "" and mender.has_mended
 
 
+@pytest.mark.slow
 def test_deep_and_long_arguments() -> None:
     """Hundreds of levels, or a hundred thousand members or escapes, end at one place, at once or letter by letter."""
     deep = '{"a":' * 400 + "1" + "}" * 400
