@@ -13,6 +13,8 @@ from gateway.store import watched
 from tests.conftest import Running, Start, eventually
 from tests.flows.stored import CONFIG, MODELS, STORES, Providers, _Broken, ask, call, ended, events
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=STORES)
 async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:

@@ -34,6 +34,8 @@ from gateway.wire.neutral import (
 )
 from gateway.wire.translation.sequence import BlockSequencer
 
+pytestmark = pytest.mark.slow
+
 END = Finished(Stop(StopReason.END))
 CALL = ToolCall("c", "f", "")
 OPAQUE = Opaque("x", "y", b"{}")  # type: ignore[arg-type]

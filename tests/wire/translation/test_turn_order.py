@@ -11,6 +11,8 @@ from gateway.wire.neutral import Block, Image, Reasoning, Role, Source, Text, To
 from gateway.wire.translation.memo import Drops
 from gateway.wire.translation.turn_order import INTERRUPTED, SYSTEM_MARK, SYSTEM_ROLES, shape, system_as_user, text_of
 
+pytestmark = pytest.mark.slow
+
 HI, WELL, RULE = Text("Hi"), Text("Well"), Text("Be brief")
 PICTURE = Image(Source(url="https://x.example"))
 
