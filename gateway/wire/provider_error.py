@@ -155,7 +155,8 @@ def _declined(dialect: str, status: int, payload: Said, body: bytes, request: by
         code=payload.code,
         param=payload.param,
     )
-    is_own_message = _NO_MONEY.fullmatch(payload.message) and not _stands_in(payload.message, request)
+    # Without the request, as for an error inside a 200, nobody can tell whether the words are the client's.
+    is_own_message = request and _NO_MONEY.fullmatch(payload.message) and not _stands_in(payload.message, request)
     error.certain = fault if is_own_message else _classify(status, evolve(payload, message=""))
     return error
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.config.schema import Breaker
 from gateway.errors import Fault
 from gateway.policy.health import Health
-from gateway.wire.provider_error import read_declined
+from gateway.wire.provider_error import read_declined, read_inner
 from tests.conftest import Provider, Running, Start, chat_body
 
 pytestmark = pytest.mark.slow
@@ -90,6 +90,8 @@ def test_words_of_the_provider_itself_still_count() -> None:
     """Words that are not the client's are believed: an account without money rests."""
     body = b'{"error":{"message":"Your credit balance is too low to access the Anthropic API"}}'
     assert read_declined("anthropic_messages", 400, {}, body, 0.0, b'{"messages":[]}').certain is Fault.QUOTA
+    inner = {"type": "invalid_request_error", "message": "Your credit balance is too low"}
+    assert read_inner("anthropic_messages", inner).certain is Fault.CALLER
 
 
 async def test_one_key_cannot_take_all(locked: Running, provider: Callable[[str], Provider]) -> None:
