@@ -101,7 +101,7 @@ def check_access(resolved: Resolved, key: Key | None) -> None:
 
 def may_use(key: Key, access: str) -> bool:
     """Whether one of the key's globs matches `access`."""
-    return any(fnmatchcase(access, pattern) for pattern in key.routes)
+    return key.has_all_routes or any(fnmatchcase(access, pattern) for pattern in key.routes)
 
 
 def order(

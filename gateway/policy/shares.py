@@ -48,8 +48,8 @@ class Shared:
             self._by_owner.pop(owner, None)
 
 
-def share_of(key: Key | None, config: Config) -> float:
+def share_of(key: Key, config: Config) -> float:
     """Return a key's share of all that is divided, from 0 to 1."""
-    if key is not None and key.share is not None:
+    if key.share is not None:
         return key.share
-    return DEFAULT_SHARE if key is not None and len(config.keys) > 1 else 1.0
+    return DEFAULT_SHARE if len(config.keys) > 1 else 1.0

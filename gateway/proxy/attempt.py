@@ -6,7 +6,7 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 from aiohttp import web
@@ -25,9 +25,9 @@ from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import offending
 from gateway.proxy.relay import Cutter, Relay
 from gateway.proxy.whole_response import WholeResponse
-from gateway.telemetry.redact import Redactor, redactor_of
+from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
-from gateway.upstream.credentials import Credential, bare
+from gateway.upstream.credentials import Credential, bare, redactor_of
 from gateway.wire.codec.bounds import LARGE_REPLY, MAX_RAW_VALUES, MAX_VALUES, check_reply
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.codec.text import printable
@@ -68,7 +68,7 @@ class Attempt:
             return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
         if (oauth := self._provider.auth.oauth) is not None:
             self.credential = await self._token_of(oauth)
-        self._clean = redactor_of(bare(self.credential.value)).clean
+        self._clean = redactor_of(self.credential.value).clean
         self._sent = self._write_request()
         now = call.gateway.clock.monotonic
         self._started = now()
@@ -300,8 +300,13 @@ def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
     path = provider.speaks[dialect]
     if "{model}" in path:
         path = path.replace("{model}", quote(model, safe=""))
-    url = URL(base + path, encoded=True)
+    url = _parsed(base + path)
     return url.with_query(provider.query) if provider.query else url
+
+
+@lru_cache(256)
+def _parsed(url: str) -> URL:
+    return URL(url, encoded=True)
 
 
 def _timeouts(provider: Provider, target: Target) -> Timeouts:

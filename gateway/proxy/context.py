@@ -51,27 +51,22 @@ class RequestContext:
     reply_headers: dict[str, str] = field(factory=dict)
     owner: Owner | None = field(default=None, init=False)
     gateway_headers: tuple[str, ...] = field(default=(), init=False)
+    owner_name: str = field(default="", init=False)  # of the key, empty if none was shown
+    share: float = field(default=1.0, init=False)  # of what is scarce
     held_bytes: int = field(default=0, init=False)  # of the body, in `Lifecycle.bodies`
-
-    @property
-    def owner_name(self) -> str:
-        """The name of the key, empty if none was shown."""
-        return self.owner.name if self.owner is not None else ""
-
-    @property
-    def share(self) -> float:
-        """The key's share of what is scarce."""
-        return share_of(self.owner.key if self.owner is not None else None, self.snapshot.config)
 
     def identify(self, owner: Owner, header: str) -> None:
         """Note whose key stands in a header; the first one that was found owns the request."""
-        self.owner = self.owner or owner
+        if self.owner is None:
+            self.owner, self.owner_name = owner, owner.name
+            self.share = share_of(owner.key, self.snapshot.config)
         self.gateway_headers = (*self.gateway_headers, header)
 
     def for_run(self, exchange: Exchange) -> "RequestContext":
         """Make the context of a background run: the client's own exchange ends with the first answer."""
         own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.network, self.is_anthropic)
-        own.owner, own.gateway_headers = self.owner, self.gateway_headers
+        own.owner, own.owner_name, own.share = self.owner, self.owner_name, self.share
+        own.gateway_headers = self.gateway_headers
         return own
 
 

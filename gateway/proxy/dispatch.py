@@ -122,6 +122,8 @@ class Dispatch:
         """Return the targets in the policy's order; the one that the conversation must go back to comes first."""
         call, selection = self.call, self.call.gateway.selection
         route, affinity = call.resolved.route, call.source.history.affinity
+        if len(route.targets) == 1:
+            return route.targets
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
         if affinity:

@@ -20,16 +20,20 @@ def client_address(request: web.Request, trusted: tuple[Network, ...]) -> str:
     way: without a scope id, and IPv4 inside IPv6 as IPv4.
     """
     peer = peer_address(request)
-    address = read_address(peer)
-    if address is None:
-        return peer
-    if trusted:
-        hops = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
-        while hops and any(address in network for network in trusted):
-            if (hop := read_address(hops.pop().strip())) is None:
-                break
-            address = hop
+    if not trusted or (address := read_address(peer)) is None:
+        return _write_address(peer)
+    hops = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    while hops and any(address in network for network in trusted):
+        if (hop := read_address(hops.pop().strip())) is None:
+            break
+        address = hop
     return str(address)
+
+
+@lru_cache(4096)
+def _write_address(text: str) -> str:
+    address = read_address(text)
+    return text if address is None else str(address)
 
 
 @lru_cache(4096)

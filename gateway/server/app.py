@@ -20,11 +20,10 @@ from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.server.handlers import models, self_test
 from gateway.server.housekeeping import add_gauges, housekeeping
 from gateway.server.middleware.access_log import access_log
-from gateway.server.middleware.admit import admit, divide
+from gateway.server.middleware.admit import admit
 from gateway.server.middleware.authenticate import authenticate
 from gateway.server.middleware.cors import cors
-from gateway.server.middleware.limit_rate import limit_rate
-from gateway.server.middleware.refuse_pages import refuse_pages
+from gateway.server.middleware.limit import limit
 from gateway.server.middleware.say_errors import say_errors
 from gateway.server.model_lists import ModelLists
 from gateway.server.responses.background import RUNS, Runs
@@ -41,11 +40,9 @@ MIDDLEWARES = (
     access_log,  # 1 makes the exchange and its id; counts and logs every end of it
     say_errors,  # 2 needs the exchange; everything inside may raise
     cors,  # 3 answers preflights, which carry no key
-    refuse_pages,  # 4 needs what cors has let in; on a gateway without keys
-    admit,  # 5 refuses what exceeds `max_concurrent`, before any other work
-    authenticate,  # 6 finds the owner of the key in the headers
-    divide,  # 7 needs the owner; what is refused here is not charged
-    limit_rate,  # 8 needs the owner; charges its buckets before the body is read
+    admit,  # 4 refuses what exceeds `max_concurrent`, before any other work
+    authenticate,  # 5 finds the owner of the key in the headers; without keys, refuses what cors has not let in
+    limit,  # 6 needs the owner; takes a slot of its share, and charges its rates before the body is read
 )
 
 

@@ -14,6 +14,7 @@ from gateway.proxy.state import GATEWAY
 from gateway.wire.codec.bounds import MAX_VALUES, check_bounds
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.codec.multipart_body import MultipartBody
+from gateway.wire.codec.text import media_type
 from gateway.wire.codec.unpack import unpack
 
 # Bytes. Larger bodies are read in a thread.
@@ -80,7 +81,7 @@ async def read_body(
     Raises TooLarge, ClientTooSlow, UnsupportedMedia, BadRequest.
     """
     kind = request.headers.get(hdrs.CONTENT_TYPE, "")
-    media = kind.partition(";")[0].strip().lower()
+    media = media_type(kind)
     if media not in ("application/json", "multipart/form-data", "text/plain", "") and not media.endswith("+json"):
         raise UnsupportedMedia(f"Content-Type '{media[:100]}' is not supported: send application/json")
     data = await read_raw(request, limit, seconds, hold)

@@ -29,21 +29,23 @@ CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
 
 @frozen
 class Wanted:
-    """What a body requests: the route of its model, whether the long context, and whether a stream."""
+    """What a body requests: the model `name`, whose route is `resolved`; whether the long context, whether a stream."""
 
     resolved: Resolved
+    name: str
     has_long_context: bool = False
     is_stream: bool = False
 
 
 def resolve(request: web.Request, context: RequestContext, body: Body) -> Wanted:
     """Find the route of a body's model, and check that the key may use it. Raises Refusal."""
-    name, has_long_context = _long_context(_model_name(request, context, body), context)
+    given = _model_name(request, context, body)
+    name, has_long_context = _long_context(given, context)
     resolved = context.snapshot.table.resolve(name)
     check_access(resolved, context.owner.key if context.owner else None)
     is_stream = body.flag("stream")
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=is_stream)
-    return Wanted(resolved, has_long_context, is_stream)
+    return Wanted(resolved, given, has_long_context, is_stream)
 
 
 def make_call(
@@ -86,7 +88,7 @@ def make_call(
         refuses_losses=resolved.route.on_shed == "refuse",
         may_select=context.owner is None or context.owner.key.has_all_routes,
         wants_long_context=wanted.has_long_context and mode.forwards_betas,
-        model=_echoed(request, body, resolved),
+        model=wanted.name,
         history=history,
     )
     commits = wanted.is_stream and not is_background and server.commit_after is not None
@@ -140,11 +142,6 @@ def _long_context(name: str, context: RequestContext) -> tuple[str, bool]:
     if name.endswith(LONG_CONTEXT_SUFFIX) and name not in context.snapshot.config.routes:
         return name.removesuffix(LONG_CONTEXT_SUFFIX), True
     return name, False
-
-
-def _echoed(request: web.Request, body: Body, resolved: Resolved) -> str:
-    """Return the model name that translated replies carry: the one that the client sent, else the alias."""
-    return body.text("model") or request.match_info.get("deployment") or resolved.alias
 
 
 def _client_limit(headers: Mapping[str, str]) -> Seconds | None:

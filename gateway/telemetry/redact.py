@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 BLANK = "[redacted]"
 # A shorter "secret" would blank ordinary words, and is too short to protect anything.
@@ -40,12 +39,6 @@ class Redactor:
                 self._escaped = re.compile(b"|".join(map(_spellings, self._secrets)))
             data = self._escaped.sub(BLANK.encode(), data)
         return data
-
-
-@lru_cache(256)
-def redactor_of(secret: str) -> Redactor:
-    """Return a redactor of one secret, made once for the many requests that carry it. Nothing may be added to it."""
-    return Redactor([secret])
 
 
 def _spellings(secret: bytes) -> bytes:

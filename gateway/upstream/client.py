@@ -21,6 +21,7 @@ from gateway.config.schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
 from gateway.policy.shares import Full, Shared
 from gateway.upstream.http1 import HttpClient, HttpReply
+from gateway.wire.codec.text import media_type
 from gateway.wire.codec.unpack import StreamUnpacker
 
 MAX_ERROR_BYTES = 1024 * 1024  # of a body that is no reply: an error, or a token endpoint's answer
@@ -101,7 +102,7 @@ class UpstreamReply:
     @property
     def content_type(self) -> str:
         """The media type without parameters, in lower case; empty when the provider sent none."""
-        return self._reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return media_type(self._reply.headers.get("Content-Type", ""))
 
     @property
     def chunk(self) -> Callable[[], Awaitable[bytes]]:

@@ -95,7 +95,9 @@ async def _dispatch(request: web.Request, gateway: Gateway, context: RequestCont
     members = {member: msgspec.Raw(to_json(value)) for member, value in OPENAI_CHAT.probe.items()}
     resolved = context.snapshot.table.resolve(name)
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=False)
-    call = make_call(request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved), headers=NO_HEADERS)
+    call = make_call(
+        request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved, resolved.alias), headers=NO_HEADERS
+    )
     reply = await Dispatch(call).answer()
     if not isinstance(reply, WholeResponse):
         return {}

@@ -1,4 +1,4 @@
-"""Bounds the exchanges in flight, in all and of each key, and keeps the list of them that draining waits for.
+"""Bounds the exchanges in flight, and keeps the list of them that draining waits for.
 
 Endpoints that do not count for capacity (probes, model lists, stored responses) are never refused here.
 """
@@ -9,7 +9,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import ShuttingDown, Unavailable
-from gateway.policy.shares import RETRY_S
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
 from gateway.proxy.state import GATEWAY
@@ -38,19 +37,3 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         del gateway.lifecycle.exchanges[context.exchange.id]
         if context.held_bytes:
             gateway.lifecycle.bodies.give_back(context.owner_name, context.held_bytes)
-
-
-@web.middleware
-async def divide(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what would be more than the key's share of all exchanges: the rest is for the other keys."""
-    gateway, context = request.app[GATEWAY], request[CONTEXT]
-    if not context.endpoint.counts_for_capacity:
-        return await handler(request)
-    slots, most = gateway.lifecycle.slots, context.snapshot.config.server.max_concurrent
-    if slots.take(context.owner_name, most, context.share) is not None:
-        gateway.telemetry.metrics.refusals.inc("share")
-        raise Unavailable("This key has its share of the gateway in use: try again in a moment", retry_after=RETRY_S)
-    try:
-        return await handler(request)
-    finally:
-        slots.give_back(context.owner_name)

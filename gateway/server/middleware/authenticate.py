@@ -1,4 +1,7 @@
-"""Finds the owner of the key in a request's headers, by its SHA-256, before any body is read."""
+"""Finds the owner of the key in a request's headers, by its SHA-256, before any body is read.
+
+Where no key is needed, it keeps web pages away (`refuse_pages`).
+"""
 
 import hashlib
 from datetime import UTC, datetime
@@ -13,7 +16,7 @@ from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import UNIX, peer_address, read_address
 from gateway.server.listener import is_operators_listener
-from gateway.server.middleware.refuse_pages import host_name, is_local_name
+from gateway.server.middleware.refuse_pages import host_name, is_local_name, refuse_pages
 from gateway.upstream.credentials import bare
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
@@ -22,9 +25,12 @@ FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find the key's owner; refuse who has none where one is needed."""
+    """Find the key's owner; refuse who has none where one is needed, and web pages where none is needed."""
     context = request[CONTEXT]
     endpoint = context.endpoint
+    is_open = not context.snapshot.config.keys or is_operators_listener(request)
+    if is_open and not endpoint.is_public and peer_address(request) != UNIX:
+        refuse_pages(request, context.snapshot.config.server)
     if context.snapshot.owners:
         _find_owner(request, context)
         if context.owner is None and not endpoint.is_public and not may_operate(request, context):

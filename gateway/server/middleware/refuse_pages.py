@@ -6,31 +6,23 @@ rebinding). Where keys are needed it has none; here the browser's own marks tell
 """
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from gateway.config.schema import Server
 from gateway.errors import Forbidden, UnsupportedMedia
-from gateway.proxy.context import CONTEXT
-from gateway.server.addresses import UNIX, peer_address, read_address
-from gateway.server.listener import is_operators_listener
+from gateway.server.addresses import read_address
+from gateway.wire.codec.text import media_type
 
 # What a page may send to another site without asking first (the Fetch standard's CORS-safelisted request-header).
 SIMPLE_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 FORM = "multipart/form-data"
 
 
-@web.middleware
-async def refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse foreign pages and foreign Host names where no key is needed."""
-    context = request[CONTEXT]
-    config = context.snapshot.config
-    is_open = not config.keys or is_operators_listener(request)
-    if is_open and not context.endpoint.is_public and peer_address(request) != UNIX:
-        check_host(request, config.server)
-        _check_site(request, config.server)
-        if request.method == hdrs.METH_POST and request.can_read_body:
-            _check_type(request)
-    return await handler(request)
+def refuse_pages(request: web.Request, server: Server) -> None:
+    """Refuse foreign pages and foreign Host names where no key is needed. Raises Forbidden, UnsupportedMedia."""
+    check_host(request, server)
+    _check_site(request, server)
+    if request.method == hdrs.METH_POST and request.can_read_body:
+        _check_type(request)
 
 
 def check_host(request: web.Request, server: Server) -> None:
@@ -71,7 +63,7 @@ def _check_site(request: web.Request, server: Server) -> None:
 
 
 def _check_type(request: web.Request) -> None:
-    kind = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    kind = media_type(request.headers.get(hdrs.CONTENT_TYPE, ""))
     is_from_page = hdrs.REFERER in request.headers and hdrs.ORIGIN not in request.headers
     if kind in SIMPLE_TYPES or (kind == FORM and is_from_page):
         raise UnsupportedMedia(
