@@ -26,6 +26,7 @@ from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import ModelCall
+from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.relay import end_with_error
@@ -36,7 +37,6 @@ WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
 )
 # OpenAI's code for encrypted reasoning of another organisation.
-LARGE_BODY = 256 * 1024  # bytes
 CANNOT_DECRYPT = "invalid_encrypted_content"
 
 
@@ -188,9 +188,8 @@ class Dispatch:
         return await attempt.renew_token(fault)
 
     async def make_plan(self, target: Target) -> Plan | None:
-        """Write the call for a target as `plan` does; a large one in a thread: the loop must not stand still for it."""
-        is_large = self.call.source.body.size > LARGE_BODY
-        return await asyncio.to_thread(self.plan, target) if is_large else self.plan(target)
+        """Write the call for a target as `plan` does; a large one in a thread."""
+        return await off_loop(self.call.source.body.size, self.plan, target)
 
     async def _find_plan(self, target: Target) -> Plan | None:
         """Plan the call for a target; None, with the reason noted, if it cannot be asked."""

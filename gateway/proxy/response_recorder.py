@@ -1,6 +1,7 @@
 """Stores the response of one exchange, before the client is told that it is stored."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from gateway.clock import Clock
 from gateway.errors import BadRequest, StorageFull
 from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.off_loop import off_loop
 from gateway.store.protocol import Responses, StoreDown, StoredResponse
 from gateway.wire.lane import Lane
 from gateway.wire.openai_responses.recording_lane import Final, RecordingLane, final_in, marked, members_of, remark
@@ -76,14 +78,14 @@ class ResponseRecorder:
     async def store_stream(self, stream: bytes, affinity: Affinity) -> bytes:
         """Store the response of a whole stream; return what may be sent."""
         self._affinity = affinity
-        out = remark(stream, self.marks)
+        out = await off_loop(len(stream), remark, stream, self.marks)
         return await self._store_frames(out, final_in(out))
 
     async def store_whole(self, body: bytes, affinity: Affinity) -> bytes:
         """Store a whole response; return what may be sent. Raises StorageFull."""
         self._affinity = affinity
-        members = members_of(body, self.marks)
-        encoded = msgspec.json.encode(members)
+        members = await off_loop(len(body), members_of, body, self.marks)
+        encoded = await off_loop(len(body), msgspec.json.encode, members)
         if await self._store_once(Final(members)):
             return encoded
         if self.is_demanded:
@@ -147,7 +149,9 @@ class ResponseRecorder:
 
     async def _store(self, final: Final) -> bool:
         try:
-            stored = self.record(final.response, last=final.number if self.is_background else -1)
+            last = final.number if self.is_background else -1
+            size = sum(map(len, final.response.values()))
+            stored = await off_loop(size, partial(self.record, last=last), final.response)
         except (msgspec.MsgspecError, UnicodeDecodeError, BadRequest):
             return False  # an odd reply is sent all the same
         patience = self.clock.monotonic() + (PATIENCE_S if self.is_background else 0.0)

@@ -11,14 +11,12 @@ from gateway.policy.shares import RETRY_S, Full
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.state import GATEWAY
-from gateway.wire.codec.bounds import MAX_VALUES, check_bounds
+from gateway.wire.codec.bounds import LARGE_BODY, MAX_VALUES, check_bounds
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.codec.multipart_body import MultipartBody
 from gateway.wire.codec.text import media_type
 from gateway.wire.codec.unpack import unpack
 
-# Bytes. Larger bodies are read in a thread.
-LARGE = 256 * 1024
 # The bodies that may be in memory at the same time, as a multiple of the largest allowed one.
 MAX_BODIES = 8
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -89,7 +87,7 @@ async def read_body(
         data = await asyncio.to_thread(unpack, data, encoding, limit)
         hold(len(data))
     form = kind if media == "multipart/form-data" else ""
-    if len(data) <= LARGE:
+    if len(data) <= LARGE_BODY:
         return MultipartBody.read(data, form) if form else JsonBody.read(data)
     # Off the loop: it must not stand still for one client's sixty megabytes.
     return await asyncio.to_thread(_parse, data, form, max_values)

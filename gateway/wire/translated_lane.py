@@ -35,6 +35,9 @@ from gateway.wire.translation.tokens import estimate
 # Most requests that continue one reply whose model pauses for tools of its provider
 # (docs/wire/replies.md#stop-reasons).
 MAX_PAUSES = 8
+# Characters of all that one reply says, and of one piece that a station of the lane works on at a time. A Responses
+# client gets every text five times; the longest output of any model has some four million characters.
+MAX_SAID, MAX_PIECE = 8 * 1024 * 1024, 256 * 1024
 Resume = Callable[[Sequence[Block]], bytes]
 Read = TypeVar("Read")
 # Stores the calls of a reply and the reasoning before them, for clients that do not send the reasoning back.
@@ -111,7 +114,10 @@ class Crossing:
         return out + self._close()
 
     def _read(self, frame: bytes) -> bytes:
-        return self._translate(self.reader.feed(frame))
+        events = self.reader.feed(frame)
+        return self._translate(
+            events if len(frame) <= MAX_PIECE else [piece for one in events for piece in _pieces(one)]
+        )
 
     def _read_end(self) -> bytes:
         return self._translate(self.reader.end())
@@ -186,6 +192,8 @@ class Crossing:
             case BlockDelta():
                 self.has_content = True
                 self._said += len(event.text)
+                if self._said > MAX_SAID:
+                    raise _said_too_much()
                 if event.index in self._thoughts:
                     self._thoughts[event.index].feed(event)
             case BlockStarted(block=ToolCall() as call):
@@ -243,9 +251,11 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
 def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo) -> Reply:
     """Read a whole reply from a body, which is a stream of frames if `is_stream`. Raises UpstreamFault."""
     reply = _faults(_gather if is_stream else _read, upstream, body, memo)
+    if _length(reply, len) > MAX_SAID:
+        raise _said_too_much()
     if memo.stops:
         reply = fold(_cut(reply, memo.stops))
-    if (missing := uncounted(reply.usage, memo, 4 * _length(reply))) is not None:
+    if (missing := uncounted(reply.usage, memo, 4 * _length(reply, estimate))) is not None:
         reply = evolve(reply, usage=missing)
     return reply
 
@@ -265,9 +275,21 @@ def _faults(read: Callable[..., Read], *given: object) -> Read:
         raise Unreadable(f"The provider's reply is not of its dialect ({type(error).__name__})") from error
 
 
-def _length(reply: Reply) -> int:
+def _said_too_much() -> Unreadable:
+    return Unreadable(f"The provider's reply has more than {MAX_SAID} characters")
+
+
+def _pieces(event: Event) -> Iterator[Event]:
+    """Cut a long text: one search in it would be one call into C, in which nobody else runs."""
+    if isinstance(event, BlockDelta):
+        yield from (evolve(event, text=event.text[at : at + MAX_PIECE]) for at in range(0, len(event.text), MAX_PIECE))
+    else:
+        yield event
+
+
+def _length(reply: Reply, measure: Callable[[str], int]) -> int:
     return sum(
-        estimate(block.arguments if isinstance(block, ToolCall) else block.text)
+        measure(block.arguments if isinstance(block, ToolCall) else block.text)
         for block in reply.blocks
         if isinstance(block, ToolCall | Text | Reasoning)
     )
@@ -286,7 +308,7 @@ def _gather(upstream: UpstreamSide, body: bytes, memo: Memo) -> Reply:
 
 def _cut(reply: Reply, stops: tuple[str, ...]) -> Iterator[Event]:
     filtered = StopFilter(stops)
-    for event in unfold(reply):
+    for event in (piece for one in unfold(reply) for piece in _pieces(one)):
         if filtered.is_cut and isinstance(event, UsageSeen):
             yield event
         yield from filtered.feed(event)

@@ -3,7 +3,6 @@
 If that target's provider fails, the tokens are estimated as well.
 """
 
-import asyncio
 from concurrent.futures import BrokenExecutor
 
 from aiohttp import web
@@ -11,8 +10,9 @@ from attrs import evolve
 
 from gateway.errors import Fault, GatewayError, UpstreamFault
 from gateway.proxy.context import CONTEXT
-from gateway.proxy.dispatch import LARGE_BODY, Dispatch
+from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
+from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.bodies import client_json
@@ -24,9 +24,6 @@ from gateway.wire.dialect import Dialect
 from gateway.wire.neutral import Request
 from gateway.wire.openai_responses.other_endpoints import INPUT_TOKENS
 from gateway.wire.translation.tokens import countable
-
-# Characters of all texts together, beyond which they are counted in a thread, so that the event loop does not wait.
-LONG_TEXT = 200_000
 
 
 async def count_tokens(request: web.Request) -> web.StreamResponse:
@@ -57,9 +54,8 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
     assert dialect.client is not None
     assert dialect.write_count is not None
     read = dialect.client.read_request
-    is_large = prepared.body.size > LARGE_BODY
-    asked = await asyncio.to_thread(read, prepared.body) if is_large else read(prepared.body)
-    tokens = await _estimate(gateway, asked, is_large=is_large)
+    asked = await off_loop(prepared.body.size, read, prepared.body)
+    tokens = await _estimate(gateway, asked, prepared.body.size)
     context.exchange.step(Step.ANSWER)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
     return web.Response(body=dialect.write_count(tokens), content_type="application/json", headers=headers)
@@ -82,9 +78,12 @@ async def _forward(
         raise
 
 
-async def _estimate(gateway: Gateway, request: Request, *, is_large: bool) -> int:
-    """Estimate the input tokens of a request: with the tokenizer if it is installed, else by kinds of characters."""
-    found = await asyncio.to_thread(countable, request) if is_large else countable(request)
+async def _estimate(gateway: Gateway, request: Request, size: int) -> int:
+    """Estimate the input tokens of a request: with the tokenizer if it is installed, else by kinds of characters.
+
+    `size` is that of its body in bytes.
+    """
+    found = await off_loop(size, countable, request)
     if gateway.tokenizer is not None:
         try:
             counted = await gateway.tokenizer.count(found.texts)
@@ -93,6 +92,4 @@ async def _estimate(gateway: Gateway, request: Request, *, is_large: bool) -> in
             gateway.tokenizer = None
         else:
             return found.tokens(counted)
-    if sum(map(len, found.texts)) > LONG_TEXT:
-        return await asyncio.to_thread(found.tokens)
-    return found.tokens()
+    return await off_loop(sum(map(len, found.texts)), found.tokens)

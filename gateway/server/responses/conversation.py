@@ -4,7 +4,6 @@ This module only reads the store. What a request needs, and how it is joined wit
 `wire/openai_responses/joined_input`.
 """
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.context import RequestContext
-from gateway.proxy.dispatch import LARGE_BODY
+from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.source_request import NO_HISTORY, History
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
@@ -63,17 +62,15 @@ async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, 
 
     Raises BadRequest in the words of the real API, StoreUnavailable, TooLarge, StorageFull.
     """
-    limit, is_large = context.snapshot.config.server.max_body, body.size > LARGE_BODY
-    read = partial(read_needs, body, may_store=may_store)
-    needs = await asyncio.to_thread(read) if is_large else read()
+    limit = context.snapshot.config.server.max_body
+    needs = await off_loop(body.size, partial(read_needs, body, may_store=may_store))
     if needs.is_demanded or needs.is_background:
         await _check_room(gateway, is_background=needs.is_background)
     found = await _fetch(gateway, context, needs, limit)
     held = {name for link in found.links for name in link.items}
     past = [PastResponse(Affinity.decode(link.maker).provider, link.input, link.output) for link in found.links]
-    is_large = is_large or sum(len(one.input) + len(one.output) for one in past) > LARGE_BODY
-    put_together = partial(join, body, needs, past, held, found.items, limit)
-    joined = await asyncio.to_thread(put_together) if is_large else put_together()
+    size = body.size + sum(len(one.input) + len(one.output) for one in past)
+    joined = await off_loop(size, join, body, needs, past, held, found.items, limit)
     affinity = Affinity.decode(found.links[-1].maker) if found.links else NO_AFFINITY
     recorder = _recorder(gateway, context, needs, joined) if needs.wants_store else None
     return Prepared(joined.body, recorder, History(affinity, joined.readable, joined.plain_include))

@@ -12,6 +12,7 @@ from gateway.errors import BadRequest, GatewayError, ShuttingDown, StoreUnavaila
 from gateway.proxy.client_stream import STREAM_HEADERS, ClientStream
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.exchange import Step
+from gateway.proxy.off_loop import off_loop
 from gateway.proxy.relay import end_with_error
 from gateway.proxy.state import GATEWAY
 from gateway.server.responses.background import RENEW_S, RUNS, Run
@@ -120,14 +121,19 @@ async def list_input(request: web.Request) -> web.Response:
             links = await gateway.responses.chain(found.owner, found.id, gateway.clock.time(), 0.0, most)
         except ChainTooLong:
             links = []
-    items = unrepeated(
-        pair
-        for link in links or [found.link]
-        for pair in listed(link.id, link.input, b"[]" if link.id == found.id else link.output)
-    )
-    context.exchange.step(Step.ANSWER)
     after, before = request.query.get("after"), request.query.get("before")
-    return _json(page(items, limit, is_rising=order == "asc", after=after, before=before))
+
+    def list_page() -> bytes:
+        items = unrepeated(
+            pair
+            for link in links or [found.link]
+            for pair in listed(link.id, link.input, b"[]" if link.id == found.id else link.output)
+        )
+        return page(items, limit, is_rising=order == "asc", after=after, before=before)
+
+    answer = await off_loop(sum(len(link.input) + len(link.output) for link in links or [found.link]), list_page)
+    context.exchange.step(Step.ANSWER)
+    return _json(answer)
 
 
 async def cancel(request: web.Request) -> web.Response:

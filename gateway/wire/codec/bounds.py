@@ -1,4 +1,4 @@
-"""Counts the values and the top-level members of a JSON body before they are made.
+"""Bounds of what is read: the values, members and texts of a JSON body are counted before they are made.
 
 A value costs a few bytes on the wire and some hundred as a Python object: `[{},{},…]` of 16 MiB would fill a
 gigabyte. The count is linear, makes nothing, and stops at the bound.
@@ -11,16 +11,33 @@ from gateway.errors import BadRequest, Unreadable
 MAX_VALUES = 200_000  # of one body that may be translated; a long agent session has some 50,000
 MAX_RAW_VALUES = 2_000_000  # of a reply that is passed on: log probabilities have twenty for each token
 MAX_MEMBERS = 1_000  # of the top level; the largest known request has some 40
+LARGE_BODY = 128 * 1024  # bytes; larger ones are read and translated in a thread: 8,000 tiny turns take 50 ms
+# Bytes of one text that may be translated. Reading or writing it is one call into C, in which nobody else runs; plain
+# ASCII, as of a picture, is four times as fast. OpenAI takes 10,485,760 characters.
+MAX_TEXT = 16 * 1024 * 1024
 LARGE_REPLY = 256 * 1024  # bytes; smaller replies cannot have too many values to be read at once
 _STEP = 1024 * 1024  # bytes per call into C, so that other threads get their turn
 _BRACKETS = re.compile(rb"[][{}]")
 _OPENING = b"[{"
+_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
 def check_bounds(data: bytes, max_values: int | None = MAX_VALUES) -> None:
-    """Raise BadRequest if `data`, JSON or not, has too many values or top-level members. None: any number of values."""
-    most = MAX_MEMBERS if max_values is None else min(max_values, MAX_MEMBERS)
-    if _at_most(data) <= most:
+    """Raise BadRequest if `data`, JSON or not, has too many values or top-level members, or too long a text.
+
+    None as `max_values` is for what is never translated: any text, and any number of numbers.
+    """
+    if max_values is not None and has_long_text(data):
+        code = "string_above_max_length"
+        raise BadRequest(f"The body has a text of more than {MAX_TEXT} bytes that is not plain ASCII", code=code)
+    if max_values is None:
+        if data.count(b":") <= MAX_MEMBERS:
+            return
+        # Every string and every bracket is walked over; a string's two quotes may follow backslashes of its text.
+        quotes, brackets = data.count(b'"') - data.count(b'\\"'), data.count(b"[") + data.count(b"{")
+        if max(quotes // 2, brackets) > MAX_VALUES:
+            raise BadRequest(f"The body has more than {MAX_VALUES} values", code="invalid_json")
+    elif _at_most(data) <= min(max_values, MAX_MEMBERS):
         return
     values, members = count(data, max_values, MAX_MEMBERS)
     if max_values is not None and values > max_values:
@@ -83,14 +100,37 @@ def _brackets(data: bytes, begin: int, end: int, depth: int) -> tuple[int, int, 
     return opened, inside, depth
 
 
+def has_long_text(data: bytes) -> bool:
+    """Whether a string of a JSON text is longer than MAX_TEXT bytes, and not plain ASCII with few escapes."""
+    at, most = 0, len(data)
+    while most - at > MAX_TEXT and (quote := data.find(b'"', at)) >= 0:
+        begin, at = quote + 1, _string_end(data, quote + 1)
+        if at - begin > MAX_TEXT and not _is_plain(data, begin, at):
+            return True
+    return False
+
+
+def _is_plain(data: bytes, begin: int, end: int) -> bool:
+    escapes = 0
+    for at in range(begin, end, _STEP):
+        piece = data[at : min(end, at + _STEP)]
+        escapes += piece.count(b"\\")
+        if not piece.isascii() or escapes > MAX_TEXT // 16:
+            return False
+    return True
+
+
 def _string_end(data: bytes, at: int) -> int:
     """Return the position behind the quote that ends the string whose text begins at `at`."""
-    while (quote := data.find(b'"', at)) >= 0:
-        is_escaped = False
-        if data[quote - 1] == 0x5C:
-            piece = data[at:quote]
-            is_escaped = (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
-        at = quote + 1
-        if not is_escaped:
-            return at
+    quote = data.find(b'"', at)
+    if quote >= 0 and data[quote - 1] != 0x5C:
+        return quote + 1  # most strings are short, and have no escape at their end
+    while at < len(data):
+        found = _IN_STRING.match(data, at, at + _STEP)
+        assert found is not None  # it matches nothing, too
+        at = found.end()
+        if data[at : at + 1] == b'"':
+            return at + 1
+        if at == found.start():
+            break  # a lone backslash is the end of the text
     return len(data)

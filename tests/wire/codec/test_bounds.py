@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.wire.codec.bounds import MAX_MEMBERS, MAX_VALUES, check_bounds, count
+from gateway.wire.codec.bounds import MAX_MEMBERS, MAX_TEXT, MAX_VALUES, _string_end, check_bounds, count, has_long_text
 
 STRINGS = st.text(st.sampled_from('a"\\,[]{}:ü\n'), max_size=6)
 VALUES = st.recursive(
@@ -68,3 +68,53 @@ def test_what_stands_in_a_string_is_no_value(data: bytes) -> None:
 def test_a_body_that_is_not_translated_may_have_any_number_of_values() -> None:
     """An embeddings request may hold a million tokens."""
     check_bounds(b'{"input":[' + b"1," * 1_000_000 + b"1]}", None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"input":[' + b'{"a":1},' * MAX_VALUES + b"{}]}", b'{"input":[' + b'"\\\\",' * 3 * MAX_VALUES + b'{"a":1}]}'],
+    ids=["objects", "strings"],
+)
+def test_a_body_that_is_not_translated_is_walked_over_within_bounds(data: bytes) -> None:
+    """Its strings and objects are walked over one by one, so there may not be any number of them."""
+    data += b":" * MAX_MEMBERS  # no JSON any more: the bounds come first
+    with pytest.raises(BadRequest, match="more than"):
+        check_bounds(data, None)
+
+
+LONG = MAX_TEXT + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "is_long"),
+    [
+        (b'{"a":"%b"}' % (b"a" * LONG), False),
+        (b'{"a":"%b"}' % (b"a" * 1000 + b"\\/" + b"b" * LONG), False),
+        (b'{"a":"%b"}' % ("é" + "a" * LONG).encode(), True),
+        (b'{"a":"%b"}' % ("a" * LONG + "😀").encode(), True),
+        (b'{"a":"%b"}' % (b"\\n" * (LONG // 2 + 1)), True),
+        (b'{"a":"%b"}' % (b'\\"' * (LONG // 2 + 1)), True),
+        (b'{"a":"\xc3\xa9","b":"%b"}' % (b"a" * LONG), False),
+        (b'{"a":["x\\\\",{"b":"\\"%b"}]}' % ("a" * LONG + "é").encode(), True),
+        (b'{"a":"%b","b":"\xc3\xa9"}' % (b"a" * LONG), False),
+        (b'{"a":"' + b"\\" * LONG, True),
+        (b'{"a":"\xc3\xa9' + b"a" * LONG, True),
+        (b'{"a":"\xc3\xa9"}' + b" " * LONG, False),
+    ],
+)
+def test_long_texts_are_plain(data: bytes, is_long: bool) -> None:
+    """A picture may be as long as the body; a text of other characters costs four times as much to read."""
+    assert has_long_text(data) is is_long
+    if is_long:
+        with pytest.raises(BadRequest, match="plain ASCII"):
+            check_bounds(data)
+
+
+@given(st.lists(st.text(st.sampled_from('a"\\é'), max_size=5), min_size=1, max_size=8), st.booleans())
+def test_strings_end_where_a_parser_ends_them(texts: list[str], is_ascii: bool) -> None:
+    """With the quote that is not escaped."""
+    data, at = json.dumps(texts, ensure_ascii=is_ascii).encode(), 0
+    for text in texts:
+        end = _string_end(data, data.index(b'"', at) + 1)
+        assert json.loads(data[data.index(b'"', at) : end]) == text
+        at = end
