@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from aiohttp import web
 from attrs import frozen
 from multidict import CIMultiDictProxy
 
 from gateway.config.schema import ANONYMOUS, Seconds
-from gateway.errors import BadRequest
-from gateway.policy.routes import Resolved, check_access
+from gateway.errors import BadRequest, Forbidden
+from gateway.policy.routes import Resolved, check_access, may_use
 from gateway.proxy.context import RequestContext
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import forwarded_headers
@@ -17,11 +19,13 @@ from gateway.proxy.plan.source_request import NO_HISTORY, History, SourceRequest
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
 from gateway.upstream.client import Deadline
-from gateway.wire.codec.json_body import Body
+from gateway.wire.codec.json_body import Body, JsonBody
+from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
 
 # Claude Code requests the long context of a model by this suffix of its name (docs/wire/http.md#model-names).
 LONG_CONTEXT_SUFFIX = "[1m]"
+_TOOLS = msgspec.json.Decoder(list[dict[str, Any]])
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
@@ -43,6 +47,7 @@ def resolve(request: web.Request, context: RequestContext, body: Body) -> Wanted
     name, has_long_context = _long_context(given, context)
     resolved = context.snapshot.table.resolve(name)
     check_access(resolved, context.owner.key if context.owner else None)
+    _check_tools(context, body)
     is_stream = body.flag("stream")
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=is_stream)
     return Wanted(resolved, given, has_long_context, is_stream)
@@ -118,6 +123,21 @@ def _bounds(
     if is_stream or client_limit >= total:
         return first_byte, Deadline(now + total, total)
     return first_byte, Deadline(now + client_limit, client_limit, "the client's own timeout", is_clients=True)
+
+
+def _check_tools(context: RequestContext, body: Body) -> None:
+    """Raise Forbidden if a provider's tool names a model that the key may not use: a picture's, an adviser's."""
+    key = context.owner.key if context.owner is not None else None
+    if key is None or key.has_all_routes or not isinstance(body, JsonBody) or not body.has("tools"):
+        return
+    try:
+        tools = _TOOLS.decode(body.members["tools"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # whoever reads the tools will say what is wrong
+    for tool in tools:
+        name = tool.get("model")
+        if isinstance(name, str) and not may_use(key, name):
+            raise Forbidden(f"This key may not use the model '{printable(name)}' of a tool", param="tools")
 
 
 def _model_name(request: web.Request, context: RequestContext, body: Body) -> str:

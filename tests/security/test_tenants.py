@@ -56,6 +56,19 @@ async def test_a_clients_own_timeout_is_no_fault_of_the_target(
     assert await post(locked, chat_body("allowed"), ALL) == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/chat/completions"])
+async def test_a_providers_tool_names_no_model_past_the_routes(
+    locked: Running, provider: Callable[[str], Provider], path: str
+) -> None:
+    """A picture's model or an adviser's is a model, too."""
+    question = {"model": "allowed", "max_tokens": 9, "input": "x", "messages": [{"role": "user", "content": "x"}]}
+    tool = {"type": "image_generation", "name": "x", "function": {"name": "f"}}
+    assert await post(locked, question | {"tools": [tool | {"model": "dear"}]}, FEW, path) == 403
+    assert not provider("one").seen
+    assert await post(locked, question | {"tools": [tool | {"model": "allowed"}]}, FEW, path) == 200
+    assert await post(locked, question | {"tools": [tool | {"model": "dear"}]}, ALL, path) == 200
+
+
 WORDS = [
     "insufficient quota",
     "credit balance is too low",
