@@ -5,10 +5,11 @@ of members survive (docs/wire/tools.md#calls-in-history, docs/wire/tools.md#free
 
 A freeform (`custom`) tool takes raw text, such as a patch, which only some upstreams support. For the others
 the gateway offers a function with one string parameter, `input`, and describes the grammar in words. In the
-reply it takes the raw text out of `{"input": "..."}` again, while the text is streamed.
+reply it takes the raw text out of `{"input": "..."}` again, while the text is streamed; out of other forms at the end.
 """
 
-from collections.abc import Iterator
+import re
+from typing import Any
 
 import msgspec
 from attrs import define, field
@@ -18,8 +19,14 @@ from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
 
 _EMPTY = msgspec.Raw(b"{}")
-_MAX_BEGINNING = 200  # deltas that may come before `{"input":"` is complete
+# Members in which models put the text of a freeform tool, the likeliest first, and objects around it that are opened.
+_NAMES = ("input", "patch", "diff", "code", "text", "content", "raw")
+_MAX_NESTED = 3
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class _StandIn(msgspec.Struct, forbid_unknown_fields=True):
+    input: str
 
 
 def as_object(text: str, drops: Drops) -> msgspec.Raw:
@@ -54,84 +61,113 @@ def wrap_freeform(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode({"input": text}))
 
 
+# What `{"input":"` consists of; white space may stand before each part.
+_BEGINNING = ("{", '"input"', ":", '"')
+_SPACE = " \t\r\n"
+# Of a JSON string: all that is whole. The first half of a surrogate pair is whole only if what follows is known.
+_WHOLE = re.compile(
+    r'(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB]).{4}|\\u[dD][89abAB].{2}(?=[^\\]|\\[^u]|\\u.{4}))*+', re.DOTALL
+)
+_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u(.{4})|(.))", re.DOTALL)
+_CODE = re.compile(r"[0-9a-fA-F]{4}")
+
+
 @define
 class FreeformDecoder:
     """Takes the raw text out of streamed `{"input": "…"}`, and undoes its JSON escapes.
 
-    The states: `before` waits for `{"input":"` (white space may stand between), `text` copies the string, `escape`
-    and `unicode` are inside an escape of it, which may be cut between deltas. `after` ignores what follows the
-    string. `other` holds back arguments of another form; `end` looks for `input` in them, and otherwise returns
-    them unchanged. The two escapes of a surrogate pair become one character.
+    The states: `before` waits for `{"input":"` (white space may stand between), `text` copies the string, `after`
+    ignores what follows it. `other` holds back arguments of another form, whose text `end` looks for. Each fragment is
+    read once; of the string only an escape that is cut between fragments waits for its rest.
     """
 
-    _raw: list[str] = field(factory=list, init=False)
-    _state: str = field(default="before", init=False)  # before, text, escape, unicode, after, other
-    _code: str = field(default="", init=False)
-    _high: int = field(default=0, init=False)  # the first half of a surrogate pair
+    _raw: list[str] = field(factory=list, init=False)  # while the form is not certain
+    _state: str = field(default="before", init=False)  # before, text, after, other
+    _awaited: tuple[str, ...] = field(default=_BEGINNING, init=False)
+    _rest: str = field(default="", init=False)  # a part of the beginning, or an escape, that is cut
 
     def feed(self, text: str) -> str:
         """Take a fragment of the arguments, return the raw text that is certain."""
-        self._raw.append(text)
+        if self._state in ("before", "other"):
+            self._raw.append(text)
         if self._state == "before":
-            text = self._find_beginning()
-        if self._state in ("before", "other", "after"):
-            return ""
-        return "".join(self._decode(text))
+            text = self._find_beginning(text)
+        return self._decode(text) if self._state == "text" else ""
 
     def end(self) -> str:
-        """Return the raw text of arguments that were held back; empty if none were."""
-        whole = "".join(self._raw)
+        """Return the raw text of arguments that were held back, or what a cut escape still says; empty if nothing."""
         if self._state in ("before", "other"):
-            try:
-                given = msgspec.json.decode(whole, type=dict[str, msgspec.Raw])
-                return msgspec.json.decode(given["input"], type=str)
-            except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
-                return whole
-        return ""
+            return text_inside("".join(self._raw))
+        return "\ufffd" if self._state == "text" and len(self._rest) >= 6 else ""
 
-    def _find_beginning(self) -> str:
-        whole = "".join(self._raw)
-        if len(self._raw) > _MAX_BEGINNING:
-            self._state = "other"
-            return ""
-        tidy = "".join(whole.split())
-        if not '{"input":"'.startswith(tidy[:10]):
-            self._state = "other"
-        elif len(tidy) >= 10:
-            self._state = "text"
-            return whole.split('"', 3)[3]
-        return ""
+    def _find_beginning(self, text: str) -> str:
+        """Return what follows the beginning in `text`; nothing as long as it is not complete."""
+        text = self._rest + text
+        while self._awaited:
+            text = text.lstrip(_SPACE)
+            part = self._awaited[0]
+            if not text.startswith(part):
+                if not part.startswith(text):
+                    self._state = "other"
+                self._rest = text
+                return ""
+            text, self._awaited = text[len(part) :], self._awaited[1:]
+        self._state, self._rest = "text", ""
+        self._raw.clear()
+        return text
 
-    def _decode(self, text: str) -> Iterator[str]:
-        start = 0
-        for index, letter in enumerate(text):
-            match self._state:
-                case "text" if letter in '"\\':
-                    yield text[start:index]
-                    self._state = "escape" if letter == "\\" else "after"
-                case "escape" if letter == "u":
-                    self._state, self._code = "unicode", ""
-                case "escape":
-                    yield _ESCAPES.get(letter, letter)
-                    self._state, start = "text", index + 1
-                case "unicode":
-                    self._code += letter
-                    if len(self._code) == 4:
-                        yield self._character()
-                        self._state, start = "text", index + 1
-                case "after":
-                    return
-        if self._state == "text":
-            yield text[start:]
+    def _decode(self, text: str) -> str:
+        text = self._rest + text
+        found = _WHOLE.match(text)
+        assert found is not None
+        self._rest = text[found.end() :]
+        if self._rest.startswith('"'):
+            self._state, self._rest = "after", ""
+        return _ESCAPE.sub(_unescaped, found[0])
 
-    def _character(self) -> str:
-        if not all(letter in "0123456789abcdefABCDEF" for letter in self._code):
-            return "\ufffd"
-        code = int(self._code, 16)
-        if 0xD800 <= code < 0xDC00:
-            self._high = code
-            return ""
-        if 0xDC00 <= code < 0xE000:
-            high, self._high = self._high, 0
-            return chr(0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00)) if high else "\ufffd"
-        return chr(code)
+
+def _unescaped(found: re.Match[str]) -> str:
+    high, low, code, letter = found.groups()
+    if letter is not None:
+        return _ESCAPES.get(letter, letter)
+    if high is not None:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + (int(low, 16) - 0xDC00))
+    number = int(code, 16) if _CODE.fullmatch(code) else 0xD800
+    return "\ufffd" if 0xD800 <= number < 0xE000 else chr(number)
+
+
+def text_inside(arguments: str) -> str:
+    """Return the raw text in arguments of any form: a string, or the string in an object; else all of the arguments.
+
+    Models that know the tool in another shape write `{"patch": "…"}`, or the text as a bare JSON string. In an object
+    `input` counts, then the names of `_NAMES`, then the only member there is.
+    """
+    try:
+        given = msgspec.json.decode(arguments)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return arguments
+    if isinstance(given, str):
+        return _wrapped_again(given)
+    found = _string_in(given)
+    return arguments if found is None else found
+
+
+def _wrapped_again(text: str) -> str:
+    """Return the text inside, if a string is the whole stand-in's arguments, written as JSON twice."""
+    try:
+        return msgspec.json.decode(text, type=_StandIn).input
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return text
+
+
+def _string_in(given: Any) -> str | None:
+    for _ in range(_MAX_NESTED):
+        if not isinstance(given, dict):
+            return None
+        named = next((name for name in _NAMES if isinstance(given.get(name), str)), None)
+        if named is None and len(given) != 1:
+            return None
+        given = given[named] if named is not None else next(iter(given.values()))
+        if isinstance(given, str):
+            return given
+    return None

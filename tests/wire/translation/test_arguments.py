@@ -95,10 +95,24 @@ def test_writing_and_reading_are_inverses(text: str) -> None:
     ("written", "held"),
     [
         ('{"x": 1, "input": "a\\nb"}', "a\nb"),
-        ('{"inputs":"a"}', '{"inputs":"a"}'),
+        ('{"inputs":"a"}', "a"),
         ('{"input":1}', '{"input":1}'),
         ("*** Begin Patch", "*** Begin Patch"),
-        ('"text"', '"text"'),
+        ('"text"', "text"),
+        ('{"in put":"a"}', "a"),
+        ('{"patch":"*** Begin Patch\\n"}', "*** Begin Patch\n"),
+        ('{"patch":"p","input":"i"}', "i"),
+        ('{"workdir":"/x","patch":"p"}', "p"),
+        ('{"input":{"patch":"p"}}', "p"),
+        ('{"apply_patch":{"patch":"p","n":1}}', "p"),
+        ('{"any name":"p"}', "p"),
+        ('{"a":"p","b":"q"}', '{"a":"p","b":"q"}'),
+        ('{"patch":["p"]}', '{"patch":["p"]}'),
+        ('"{\\"input\\":\\"a\\\\nb\\"}"', "a\nb"),
+        ('"use strict"; f()', '"use strict"; f()'),
+        ('{"\\u0069nput":"a"}', "a"),
+        ("null", "null"),
+        ('{"a":' * 9 + '"x"' + "}" * 9, '{"a":' * 9 + '"x"' + "}" * 9),
         ("{}", "{}"),
         ('{"inp', '{"inp'),
         ("", ""),
@@ -117,14 +131,38 @@ def test_what_is_certain_comes_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "wanted"), [("\\ude00", "\ufffd"), ("\\uzzzz!", "\ufffd!"), ("\\q", "q"), ("a\nb", "a\nb")]
+    ("inside", "wanted"),
+    [
+        ("\\ude00", "\ufffd"),
+        ("\\ud83dx\\ude00", "\ufffdx\ufffd"),
+        ("\\ud83d\\n", "\ufffd\n"),
+        ("\\ud83d\\ud83d\\ude00", "\ufffd😀"),
+        ("\\\\ud83d\\ude00", "\\ud83d\ufffd"),
+        ("\\ud83d", "\ufffd"),
+        ("\\uzzzz!", "\ufffd!"),
+        ("\\q", "q"),
+        ("a\nb", "a\nb"),
+    ],
 )
 def test_bad_json_inside_the_string_raises_nothing(inside: str, wanted: str) -> None:
-    """Half a pair, an odd escape and a bare line end come out as well as they can."""
-    assert decoded([f'{{"input":"{inside}"}}']) == (wanted, "")
+    """Half a pair, an odd escape and a bare line end come out as well as they can, also letter by letter."""
+    written = f'{{"input":"{inside}"}}'
+    assert decoded([written]) == decoded(list(written)) == (wanted, "")
 
 
-def test_white_space_without_end_is_given_up() -> None:
-    """After two hundred deltas without a beginning the rest is held back, and still read at the end."""
-    parts = ["{", *[" "] * 300, '"input":"a"}']
-    assert decoded(parts) == ("", "a")
+def test_a_cut_in_half_a_pair_is_told() -> None:
+    """If the arguments end in the middle of a pair, its half is told as a character that cannot be read."""
+    assert decoded(['{"input":"a\\ud83d']) == ("a", "\ufffd")
+    assert decoded(['{"input":"a\\ud8']) == ("a", "")
+
+
+def test_white_space_before_the_text() -> None:
+    """However much white space comes before the text, the text is streamed."""
+    assert decoded(["{", *[" "] * 100_000, '"input":"a"}']) == ("a", "")
+
+
+def test_long_texts_are_read_once() -> None:
+    """Thousands of escapes, in one piece or letter by letter, is decoded in linear time."""
+    text = 'é\n"😀' * 50_000
+    written = json.dumps({"input": text})
+    assert decoded([written]) == decoded(list(written)) == (text, "")
