@@ -173,6 +173,7 @@ def test_a_thought_in_tags() -> None:
     thinking = ThinkFilter()
     told = [*thinking.feed(" <think>\nhm</think>\n\nyes"), *thinking.end()]
     assert told == [(True, "hm"), (False, "yes")]
-    assert list(ThinkFilter().feed("a <think>")) == [(False, "a <think>")]
+    later = ThinkFilter()
+    assert [*later.feed("a <think>"), *later.end()] == [(False, "a <think>")]
     cut = ThinkFilter()
     assert [*cut.feed("<thi"), *cut.end()] == [(False, "<thi")]

@@ -36,6 +36,8 @@ STOPS = {
     "refusal": StopReason.FILTERED,
     "pause_turn": StopReason.PAUSED,
 }
+# How an object goes on behind its `{`, which is all that is ever sent as a prefill.
+_GOES_ON = '"}'
 _Said = Mapping[str, Any]
 
 
@@ -72,6 +74,7 @@ class MessagesReader:
     _calls: int = field(default=0, init=False)
     _stop: Stop | None = field(default=None, init=False)
     _prefill: str = field(init=False)
+    _blanks: list[str] = field(factory=list, init=False)  # white space behind the prefill
     _junk: Junk = field(factory=Junk, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -141,10 +144,8 @@ class MessagesReader:
         self._next += 1
         match opened.block:
             case Text(text=text):
-                if self._prefill:
-                    text, self._prefill = self._prefill + text, ""
                 yield BlockStarted(opened.index, Text(""))
-                yield from self._say(opened, text)
+                yield from self._say(opened, self._continued(text))
                 citations = block.get("citations")
                 for citation in citations if isinstance(citations, list) else ():
                     yield from self._cite(opened, citation)
@@ -192,7 +193,7 @@ class MessagesReader:
             return
         match delta.get("type"):
             case "text_delta":
-                yield from self._say(opened, delta.get("text"))
+                yield from self._say(opened, self._continued(delta.get("text")))
             case "thinking_delta":
                 yield from self._say(opened, delta.get("thinking"))
             case "input_json_delta":
@@ -216,6 +217,17 @@ class MessagesReader:
         if isinstance(text, str) and text:
             self._has_content = True
             yield BlockDelta(opened.index, text)
+
+    def _continued(self, text: Any) -> Any:
+        """Put the prefill before the text that goes on behind it. Some models repeat it, some begin otherwise."""
+        if not self._prefill or not isinstance(text, str):
+            return text
+        self._blanks.append(text)
+        if not (begun := text.lstrip()):
+            return ""
+        blanks, self._blanks = "".join(self._blanks), []
+        prefill, self._prefill = self._prefill, ""
+        return prefill + blanks if begun[0] in _GOES_ON else blanks
 
     def _cite(self, opened: _Open, cited: Any) -> Iterator[Event]:
         if isinstance(cited, dict) and isinstance(opened.block, Text):

@@ -32,6 +32,7 @@ from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.options import is_on
 from gateway.wire.translation.think_tags import ThinkFilter
 
 _STOPS = {
@@ -74,7 +75,7 @@ class ChatReader:
     def __attrs_post_init__(self) -> None:
         self._calls = Calls(self.memo)
         if self.memo.profile.think_tags:
-            self._think = ThinkFilter()
+            self._think = ThinkFilter(is_opened_unseen=is_on(self.memo.request.thinking))
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
@@ -134,10 +135,12 @@ class ChatReader:
     def _read_delta(self, delta: _Said) -> Iterator[Event]:
         details = delta.get("reasoning_details")
         if isinstance(details, list) and details:
+            self._know_thoughts()
             for detail in details:
                 if isinstance(detail, dict):
                     yield from self._read_detail(detail)
         elif isinstance(thought := delta.get("reasoning_content") or delta.get("reasoning"), str) and thought:
+            self._know_thoughts()
             yield from self._think_on("plain", thought)
         content = delta.get("content")
         if isinstance(content, str):
@@ -154,6 +157,11 @@ class ChatReader:
             else:
                 yield from self._calls.feed(call, 0)
         yield from self._read_extras(delta)
+
+    def _know_thoughts(self) -> None:
+        """Expect no closing tag in the text of a server that tells its reasoning apart itself."""
+        if self._think is not None:
+            self._think.is_opened_unseen = False
 
     def _read_extras(self, delta: _Said) -> Iterator[Event]:
         annotations = delta.get("annotations")
