@@ -20,6 +20,9 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 # Tools that Anthropic runs: the beginning of the dated type -> the kind in the neutral model.
 _HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
 WEB_SEARCH = "web_search_20250305"
+# The members of OpenAI's web search that are read, and the values of the others that are no loss.
+_SEARCH = frozenset({"type", "name", "user_location", "filters"})
+_SEARCH_DEFAULTS = {"search_context_size": "medium", "external_web_access": True}
 
 
 def read_tools(body: Node) -> list[Tool]:
@@ -103,7 +106,7 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
         case _ if not is_offered(tool, request, memo, profile):
             return None
         case "web_search":
-            return _write_search(tool)
+            return _write_search(tool, memo)
         case _:
             return tool.raw if tool.origin == NAME else None
 
@@ -124,8 +127,8 @@ def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict
     return written
 
 
-def _write_search(tool: Tool) -> dict[str, Any]:
-    """Write a web search from OpenAI's members. `search_context_size` is left out: Anthropic has no such member."""
+def _write_search(tool: Tool, memo: Memo) -> dict[str, Any]:
+    """Write a web search from OpenAI's members; those that Anthropic has no words for are noted in `memo`."""
     raw = tool.raw or {}
     if tool.origin == NAME:
         return raw
@@ -135,8 +138,14 @@ def _write_search(tool: Tool) -> dict[str, Any]:
         place = inner if isinstance(inner, dict) else location
         written["user_location"] = {"type": "approximate", **{k: v for k, v in place.items() if k != "type" and v}}
     filters = raw.get("filters")
-    if isinstance(filters, dict) and filters.get("allowed_domains"):
-        written["allowed_domains"] = filters["allowed_domains"]
+    filters = filters if isinstance(filters, dict) else {}
+    kind = next((name for name in ("allowed_domains", "blocked_domains") if filters.get(name)), None)  # takes one only
+    if kind is not None:
+        written[kind] = filters[kind]
+    lost = {name: value for name, value in (raw | filters).items() if name not in (*_SEARCH, kind)}
+    for name, value in lost.items():
+        if value not in (None, "", [], {}, _SEARCH_DEFAULTS.get(name)):
+            memo.drops.add(f"tools.{name}")
     return written
 
 
