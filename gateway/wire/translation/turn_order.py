@@ -132,7 +132,8 @@ def _renumbered(turn: Turn, used: dict[str, int]) -> tuple[Turn, list[tuple[str,
 def _answers(awaited: Sequence[tuple[str, str]], payload: Sequence[Block], drops: Drops) -> Turn:
     """Make a user turn: first one result per awaited call, in the order of the calls, then all other blocks.
 
-    If one call has several results, the last counts. A call without a result gets INTERRUPTED.
+    If one call has several results, the last counts, and the others are noted as a loss. A call without a result gets
+    INTERRUPTED.
     """
     results: dict[str, deque[ToolResult]] = {}
     for block in payload:
@@ -148,6 +149,8 @@ def _answers(awaited: Sequence[tuple[str, str]], payload: Sequence[Block], drops
         wanted[old] -= 1
         chosen = given.popleft() if len(given) > 1 and wanted[old] else given[-1]
         blocks.append(evolve(chosen, call_id=new))
+        if len(given) > 1 and not wanted[old]:
+            drops.add("tool_result")
     for block in payload:
         if not isinstance(block, ToolResult):
             blocks.append(block)

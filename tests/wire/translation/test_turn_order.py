@@ -62,7 +62,6 @@ def interrupted(name: str) -> ToolResult:
             [model(call("a")), system(RULE), user(result("a"), HI)],
             [model(call("a")), user(result("a"), HI), system(RULE)],
         ),
-        ([model(call("a")), user(result("a", "1"), result("a", "2"))], [model(call("a")), user(result("a", "2"))]),
     ],
 )
 def test_each_call_is_answered_in_the_next_turn(turns: list[Turn], wanted: list[Turn]) -> None:
@@ -70,6 +69,19 @@ def test_each_call_is_answered_in_the_next_turn(turns: list[Turn], wanted: list[
     drops = Drops()
     assert shape(turns, drops) == wanted
     assert drops.names == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_repeated_results_of_one_call_are_noted(number: int) -> None:
+    """The last result of a call counts; that others were dropped is told, also where several calls have one id."""
+    calls = model(*[call("a")] * number)
+    drops = Drops()
+    answers = [result("a", str(place)) for place in range(number + 1)]
+    shaped = shape([calls, user(*answers)], drops)
+    assert [text_of(one.blocks) for one in shaped[1].blocks if isinstance(one, ToolResult)][-1] == str(number)
+    assert drops.names == ["tool_result"]
+    shape([calls, user(*answers[:number])], quiet := Drops())
+    assert quiet.names == []
 
 
 def test_a_result_without_its_call_becomes_text() -> None:
