@@ -12,7 +12,7 @@ from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.schema import has_union, tool_parameters, without_unions
+from gateway.wire.translation.schema import has_union, may_be_object, tool_parameters, without_unions
 from gateway.wire.translation.tools import check_forced, chosen_name, distinct, is_named, is_offered, offered
 
 MAX_NAME = 128
@@ -112,7 +112,7 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
 
 
 def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict[str, Any]:
-    if has_union(tool.parameters):
+    if has_union(tool.parameters) or not may_be_object(tool.parameters):
         memo.drops.add("tools.parameters")
     written: dict[str, Any] = {"name": name}
     if tool.description:

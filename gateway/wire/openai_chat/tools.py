@@ -8,7 +8,7 @@ from gateway.wire.neutral import CacheMark, Request, Tool, ToolChoice
 from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.schema import is_strict, tool_parameters
+from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
 from gateway.wire.translation.tools import check_forced, check_number, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
@@ -122,6 +122,8 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
 
 def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict[str, Any]:
     parameters = tool_parameters(tool.parameters)
+    if not may_be_object(tool.parameters):
+        memo.drops.add("tools.parameters")
     function: dict[str, Any] = {"name": name}
     if tool.description:
         function["description"] = tool.description

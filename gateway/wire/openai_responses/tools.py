@@ -10,7 +10,7 @@ from gateway.wire.neutral import Request, Tool
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.schema import is_strict, tool_parameters
+from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
 from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen_name, is_offered, learn
 
 
@@ -39,6 +39,8 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
     match tool.kind:
         case "function":
             parameters = tool_parameters(tool.parameters)
+            if not may_be_object(tool.parameters):
+                memo.drops.add("tools.parameters")
             strict = bool(tool.strict) and is_strict(parameters)
             if tool.strict and not strict:
                 memo.drops.add("tools.strict")

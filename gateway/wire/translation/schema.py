@@ -37,15 +37,22 @@ def tool_parameters(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict) or not schema:
         return {"type": "object", "properties": {}}
     tidy = {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
+    if not may_be_object(schema):
+        tidy = {name: value for name, value in tidy.items() if name in ("description", "title", "$defs", "definitions")}
     if any(union in tidy for union in _UNIONS) and "properties" not in tidy:
         tidy = _merge_variants(tidy)
-    if isinstance(tidy.get("type"), list) or "type" not in tidy:
-        tidy["type"] = "object"
+    tidy["type"] = "object"
     if not isinstance(tidy.get("properties"), dict):
         tidy["properties"] = {}
     if "description" in tidy and not isinstance(tidy["description"], str):
         del tidy["description"]
     return tidy
+
+
+def may_be_object(schema: Any) -> bool:
+    """Return whether an object can match a schema by its type. What says otherwise is no tool's parameters."""
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    return "object" in kind if isinstance(kind, list) else kind in (None, "object")
 
 
 def has_union(schema: Any) -> bool:
