@@ -100,8 +100,12 @@ def for_structured_output(schema: Any) -> Any:
     for name, value in schema.items():
         if name in ("properties", "$defs") and isinstance(value, dict):
             out[name] = {key: for_structured_output(one) for key, one in value.items()}
+        elif name == "oneOf" and "anyOf" in schema:  # both hold
+            out["allOf"] = [*out.get("allOf", []), {"anyOf": for_structured_output(value)}]
         elif name == "oneOf":
             out["anyOf"] = for_structured_output(value)
+        elif name == "allOf" and isinstance(value, list):
+            out["allOf"] = [*out.get("allOf", []), *for_structured_output(value)]
         elif name in ("items", "anyOf", "allOf"):
             out[name] = for_structured_output(value)
         elif name in _KEPT or _is_kept(name, value):
@@ -110,7 +114,8 @@ def for_structured_output(schema: Any) -> Any:
             notes.append(f"{name}: {value}")
     if "enum" in out or "const" in out:
         out.pop("type", None)
-    if schema.get("type") == "object" or "properties" in schema:
+    kind = schema.get("type")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
         out["additionalProperties"] = False
     if notes:
         payload = out.get("description")

@@ -124,6 +124,18 @@ def test_large_schemas() -> None:
         ({"properties": {}}, {"properties": {}, "additionalProperties": False}),
         ({"type": "object", "additionalProperties": TEXT}, {"type": "object", "additionalProperties": False}),
         ({"oneOf": [EMPTY]}, {"anyOf": [{**EMPTY, "additionalProperties": False}]}),
+        ({"oneOf": [TEXT], "anyOf": [NUMBER]}, {"allOf": [{"anyOf": [TEXT]}], "anyOf": [NUMBER]}),
+        (
+            {"anyOf": [NUMBER], "oneOf": [TEXT], "allOf": [EMPTY]},
+            {"anyOf": [NUMBER], "allOf": [{"anyOf": [TEXT]}, {**EMPTY, "additionalProperties": False}]},
+        ),
+        (
+            {"allOf": [NUMBER], "oneOf": [TEXT], "anyOf": [EMPTY]},
+            {"allOf": [NUMBER, {"anyOf": [TEXT]}], "anyOf": [{**EMPTY, "additionalProperties": False}]},
+        ),
+        ({"oneOf": [NUMBER], "allOf": [TEXT]}, {"anyOf": [NUMBER], "allOf": [TEXT]}),
+        ({"type": ["object", "null"]}, {"type": ["object", "null"], "additionalProperties": False}),
+        ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
         ({"type": "array", "items": EMPTY}, {"type": "array", "items": {**EMPTY, "additionalProperties": False}}),
         ({"$defs": {"x": {"minimum": 1}}}, {"$defs": {"x": {"description": "{minimum: 1}"}}}),
         ({"type": "string", "enum": ["a"]}, {"enum": ["a"]}),
