@@ -8,6 +8,7 @@ from gateway.wire.neutral import Source
 
 MAX_HEAD = 1000  # characters of a data URL before its comma; real ones have some 30
 _DATA_HEAD = re.compile(r"\s*data:([^;,\s]*)((?:;[^;,]*)*)", re.IGNORECASE)
+_LINK = re.compile(r"\s*(https?://)", re.IGNORECASE)
 _SPACE = dict.fromkeys(map(ord, " \t\r\n\v\f"))
 _MAGIC = (
     (b"\x89PNG", "image/png"),
@@ -27,8 +28,8 @@ def read_url(url: str) -> Source:
         if ";base64" not in found[2].lower():
             raise ValueError("a data URL must be base64")
         return read_base64(url[comma + 1 :], found[1].lower())
-    if url.startswith(("http://", "https://")):
-        return Source(url=url)
+    if (scheme := _LINK.match(url)) is not None:
+        return Source(url=scheme[1].lower() + url[scheme.end() :].rstrip())
     return read_base64(url, "")
 
 
