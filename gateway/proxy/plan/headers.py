@@ -69,8 +69,8 @@ def join_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[st
     out = dict(headers)
     for name, value in more.items():
         if name == BETA and BETA in out:
-            known = [beta.strip() for beta in out[BETA].split(",")]
-            out[BETA] = ",".join([out[BETA], *(beta for beta in value.split(",") if beta.strip() not in known)])
+            betas = map(str.strip, f"{out[BETA]},{value}".split(","))
+            out[BETA] = ",".join(dict.fromkeys(filter(None, betas)))
         else:
             out[name] = value
     return out

@@ -75,8 +75,17 @@ def test_long_context_is_a_beta_of_anthropic_only() -> None:
 def test_joining_changes_neither_side() -> None:
     """Joined betas keep their order, any other header is replaced, and the arguments stay as they were."""
     ours, more = {BETA: "a, b", "x": "1"}, {BETA: "b,c", "x": "2"}
-    assert join_headers(ours, more) == {BETA: "a, b,c", "x": "2"}
+    assert join_headers(ours, more) == {BETA: "a,b,c", "x": "2"}
     assert (ours, more) == ({BETA: "a, b", "x": "1"}, {BETA: "b,c", "x": "2"})
+
+
+@pytest.mark.parametrize(
+    ("ours", "more", "sent"),
+    [("a", "b,b", "a,b"), ("a,a", "a", "a"), ("", "a, a ,b", "a,b"), ("a,,b ", " b ,c", "a,b,c"), ("a", "", "a")],
+)
+def test_each_beta_is_sent_once(ours: str, more: str, sent: str) -> None:
+    """A beta that stands twice on either side is sent once, without blanks around it."""
+    assert join_headers({BETA: ours}, {BETA: more}) == {BETA: sent}
 
 
 @pytest.mark.parametrize(("asks_stream", "accept"), [(True, EVENT_STREAM), (False, "*/*")])
