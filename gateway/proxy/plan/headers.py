@@ -79,18 +79,21 @@ def join_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[st
 def request_headers(
     content_type: str, headers: Mapping[str, str], credential: tuple[str, str], *, asks_stream: bool
 ) -> dict[str, str]:
-    """Return all headers of an upstream request. `credential` is a header's (name, value); an empty name adds none."""
-    out = {
+    """Return all headers of an upstream request. `credential` is a header's (name, value); an empty name adds none.
+
+    Each name is sent once, in whatever case the settings write it: the credential counts, then `headers`.
+    """
+    said = {
         "Content-Type": content_type,
         "Accept": EVENT_STREAM if asks_stream else "*/*",
         "Accept-Encoding": "identity",
         "User-Agent": USER_AGENT,
         **headers,
     }
-    name, value = credential
-    if name:
-        out[name] = value
-    return out
+    if credential[0]:
+        said[credential[0]] = credential[1]
+    by_name = {name.lower(): (name, value) for name, value in said.items()}
+    return dict(by_name.values())
 
 
 def reply_headers(

@@ -97,6 +97,16 @@ def test_a_request_says_who_asks_and_for_what(asks_stream: bool, accept: str) ->
     assert "" not in request_headers("x", {}, ("", ""), asks_stream=False)
 
 
+@pytest.mark.parametrize("name", ["user-agent", "USER-AGENT", "accept", "Accept-encoding", "content-type"])
+def test_each_header_is_sent_once_in_whatever_case(name: str) -> None:
+    """A header of the settings stands in place of the gateway's own, and the credential in place of both."""
+    sent = request_headers("application/json", {name: "theirs"}, ("", ""), asks_stream=False)
+    assert [value for key, value in sent.items() if key.lower() == name.lower()] == ["theirs"]
+    assert len(sent) == 4
+    sent = request_headers("x", {"authorization": "Bearer old"}, ("Authorization", "Bearer new"), asks_stream=False)
+    assert [value for key, value in sent.items() if key.lower() == "authorization"] == ["Bearer new"]
+
+
 def test_few_of_the_providers_headers_come_back() -> None:
     """A client gets ours, one request id, and only on the raw lane the provider's own words."""
     upstream = {"x-request-id": "r\n1", "request-id": "r2", "openai-version": "v", "set-cookie": "c"}
