@@ -71,7 +71,18 @@ def is_null(value: bytes | msgspec.Raw) -> bool:
 
 def kind_of(value: bytes | msgspec.Raw) -> str:
     """Name the kind of a JSON value, with its article, for messages."""
-    return _KINDS.get(bytes(memoryview(value)[:1]), "null" if is_null(value) else "a number")
+    head = bytes(memoryview(value)[:1])
+    if head.isspace():
+        return kind_of(bytes(value).strip())
+    return _KINDS.get(head, "null" if is_null(value) else "a number")
+
+
+def wrong_kind(quoted: str, param: str | None, words: str, value: bytes | msgspec.Raw) -> BadRequest:
+    """Make the error for a value that cannot be read as `words`, such as a string. `quoted` is its name for people."""
+    found = kind_of(value)
+    if found == words:
+        found = "one out of range" if found == "a number" else "a broken one"
+    return BadRequest(f"{quoted} must be {words}, not {found}", param=param, code="invalid_type")
 
 
 def _has_half(data: bytes, error: msgspec.DecodeError) -> bool:
@@ -121,9 +132,7 @@ class JsonBody:
         try:
             found: Wanted = msgspec.json.decode(value, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise BadRequest(
-                f"'{name}' must be {words}, not {kind_of(value)}", param=name, code="invalid_type"
-            ) from None
+            raise wrong_kind(f"'{name}'", name, words, value) from None
         return found
 
     def check_member(self, name: str) -> None:

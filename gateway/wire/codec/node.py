@@ -11,6 +11,7 @@ import msgspec
 from attrs import frozen
 
 from gateway.errors import BadRequest
+from gateway.wire.codec import json_body
 from gateway.wire.codec.json_body import is_null, kind_of
 
 Wanted = TypeVar("Wanted")
@@ -133,5 +134,4 @@ def decode(raw: bytes | msgspec.Raw, kind: type[Wanted], path: str, words: str) 
 def wrong_kind(path: str, words: str, raw: bytes | msgspec.Raw) -> BadRequest:
     """Make the error for a value of the wrong kind."""
     name = path or "The body"
-    quoted = f"'{name}'" if path else name
-    return BadRequest(f"{quoted} must be {words}, not {kind_of(raw)}", param=path or None, code="invalid_type")
+    return json_body.wrong_kind(f"'{name}'" if path else name, path or None, words, raw)

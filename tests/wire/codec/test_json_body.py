@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.wire.codec.json_body import JsonBody, to_json
+from gateway.wire.codec.json_body import JsonBody, kind_of, to_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
@@ -54,6 +54,25 @@ def test_a_wrong_kind_names_the_member_and_both_kinds(member: bytes, words: str)
     with pytest.raises(BadRequest, match=f"'model' must be a string, not {words}") as caught:
         body.text("model")
     assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (b' "x"', "a string"),
+        (b"\n\t[1]", "an array"),
+        (b"\r {}", "an object"),
+        (b" null ", "null"),
+        (b" true", "a boolean"),
+        (b" -1", "a number"),
+    ],
+)
+def test_white_space_before_a_value_is_no_kind(value: bytes, kind: str) -> None:
+    """A value that somebody has put in with blanks before it is called what it is, never `a number, not a number`."""
+    assert kind_of(value) == kind
+    with pytest.raises(BadRequest) as caught:
+        JsonBody.of({"x": value}).get("x", dict if kind == "a number" else int, "an integer")
+    assert caught.value.message == f"'x' must be an integer, not {kind}"
 
 
 def test_null_is_absent() -> None:
