@@ -16,6 +16,7 @@ class Expander:
     providers: Collection[str]  # all names in the file, also of providers with wrong settings
     text: Text
     _complained: set[Path] = field(factory=set, init=False)
+    _circles: set[frozenset[str]] = field(factory=set, init=False)
 
     def expand_all(self) -> dict[str, Route]:
         """Return the routes with (provider, model) targets only. In a glob route `model` may be None."""
@@ -23,13 +24,17 @@ class Expander:
 
     def _expand_route(self, name: str) -> Route:
         route = self.routes[name]
-        place: Path = ("routes", name)
-        inner = place if ("routes", name, "targets") not in self.text.marks else (*place, "targets")
+        inner = self._place(name)
         targets = self._expand(name, route.targets, inner, (name,))
-        fallback = self._expand(name, route.context_fallback, (*place, "context_fallback"), (name,))
+        fallback = self._expand(name, route.context_fallback, ("routes", name, "context_fallback"), (name,))
         if not route.targets:
             self._complain(inner, "a route needs at least one target")
         return evolve(route, targets=targets, context_fallback=fallback)
+
+    def _place(self, name: str) -> Path:
+        """Return where a route's targets stand in the file."""
+        place: Path = ("routes", name)
+        return (*place, "targets") if (*place, "targets") in self.text.marks else place
 
     def _expand(self, name: str, targets: Sequence[Target], place: Path, above: tuple[str, ...]) -> tuple[Target, ...]:
         out: list[Target] = []
@@ -46,14 +51,19 @@ class Expander:
         elif (*here, "provider") in self.text.marks:
             self._complain(here, "missing key 'model'")
         elif target.provider in above:
-            circle = " -> ".join((*above, target.provider))
-            self._complain(here, f"routes in a circle: {circle}")
+            self._complain_of_circle(here, (*above[above.index(target.provider) :], target.provider))
         elif target.provider in self.routes:
             other = self.routes[target.provider]
-            return self._expand(target.provider, other.targets, here, (*above, target.provider))
+            return self._expand(target.provider, other.targets, self._place(target.provider), (*above, target.provider))
         else:
             self._complain(here, f"'{target.provider}' is no route; a target is provider:model")
         return []
+
+    def _complain_of_circle(self, place: Path, names: tuple[str, ...]) -> None:
+        """Report a circle at the first of its routes from which it is seen, not once more from each of the others."""
+        if frozenset(names) not in self._circles:
+            self._circles.add(frozenset(names))
+            self._complain(place, f"routes in a circle: {' -> '.join(names)}")
 
     def _complain(self, place: Path, message: str) -> None:
         # A wrong route is expanded again for each route that names it: report its problem once.

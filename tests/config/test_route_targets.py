@@ -65,8 +65,35 @@ def test_each_problem_has_its_place(text: str, routes: dict[str, Route], told: s
     assert all(target.provider in PROVIDERS for target in out["a"].targets)
 
 
-def test_a_circle_is_told_from_each_of_its_routes() -> None:
-    """Routes in a circle end, and the message of each shows the way round."""
+def test_a_circle_is_told_once() -> None:
+    """Routes in a circle end, and one message shows the way round, at the target that closes it."""
     out, problems = expand("routes: {a: b, b: c, c: a}", a=route("b"), b=route("c"), c=route("a"))
-    assert len(problems) == 3 and "routes in a circle: a -> b -> c -> a" in problems[0]
+    assert problems == ["1:22 routes.c: routes in a circle: a -> b -> c -> a"]
     assert all(not found.targets for found in out.values())
+
+
+def test_a_route_that_leads_into_a_circle_is_not_in_it() -> None:
+    """The message names the routes of the circle only, however many others lead into it."""
+    _, problems = expand("routes: {x: a, y: a, a: b, b: a}", x=route("a"), y=route("a"), a=route("b"), b=route("a"))
+    assert problems == ["1:28 routes.b: routes in a circle: a -> b -> a"]
+
+
+def test_two_circles_are_two_problems() -> None:
+    """Each circle is told, also where they share a route."""
+    text = "routes: {a: [b, c], b: a, c: a}"
+    _, problems = expand(text, a=route("b", "c"), b=route("a"), c=route("a"))
+    assert [one.partition(": ")[2] for one in problems] == [
+        "routes in a circle: a -> b -> a",
+        "routes in a circle: a -> c -> a",
+    ]
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_problem_is_told_once_at_its_own_place(first: str) -> None:
+    """A wrong target is told where it stands, not again at each route that names its route, in whatever order."""
+    routes = {"a": route("b"), "b": route("x:m", "one:m"), "c": route("a", fallback=("b",))}
+    names = sorted(routes, key=lambda name: name != first)
+    text = "routes:\n  a: b\n  b: ['x:m', 'one:m']\n  c: {targets: [a], context_fallback: [b]}"
+    out, problems = expand(text, **{name: routes[name] for name in names})
+    assert problems == ["3:7 routes.b[0]: unknown provider 'x'"]
+    assert out["c"].targets == out["c"].context_fallback == (Target("one", "m"),)
