@@ -45,6 +45,9 @@ class Profile:
         metadata=doc("sent when a client names none and the dialect needs one; absent: min(max_output, 32000)"),
     )
     price: Price | None = field(default=None, metadata=doc("US dollars per million tokens"))
+    token_factor: float = field(
+        default=1.0, metadata=doc("tokens per token of OpenAI's vocabulary, for estimates of texts")
+    )
     capabilities: tuple[str, ...] = field(
         default=(), metadata=doc("words for /v1/models, such as chat, embeddings, vision")
     )

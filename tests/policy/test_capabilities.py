@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gateway.config.files import packaged
 from gateway.config.schema import ModelSettings, Provider
 from gateway.policy.capabilities import Capabilities
@@ -29,3 +31,13 @@ def test_the_packaged_models_are_profiles() -> None:
     for family, models in packaged_models.items():
         for model in models:
             assert Capabilities(packaged_models).profile(Provider("http://x", name="p", family=family), model)
+
+
+@pytest.mark.parametrize(
+    ("model", "factor"),
+    [("claude-haiku-4-5", 1.15), ("anthropic/claude-opus-4.8", 1.15), ("us.claude-opus-4-8-v1:0", 1.35), ("gpt-4o", 1)],
+)
+def test_only_claude_cuts_finer(model: str, factor: float) -> None:
+    """Estimates are raised for Claude's models alone, wherever they are served, and more for the newer ones."""
+    provider = Provider(base_url="http://x", name="a")
+    assert Capabilities(packaged("models.yaml")).profile(provider, model).token_factor == factor

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.wire.profile import Profile
 from tests.wire.crossings import chat_request, written
-from tests.wire.openai_responses.test_clients import sent as sent_by_responses
+from tests.wire.responses_to_others import sent
 
 SEARCHES = Profile(hosted_tools=("web_search",))
 
@@ -34,7 +34,7 @@ SEARCHES = Profile(hosted_tools=("web_search",))
 def test_options_of_a_search(options: dict[str, Any], kept: dict[str, Any], lost: list[str]) -> None:
     """What Anthropic's search has no member for is told, unless it is the default; domains cross."""
     search = {"type": "web_search_20250305", "name": "web_search", **kept}
-    out, drops = sent_by_responses("anthropic_messages", SEARCHES, tools=[{"type": "web_search", **options}])
+    out, drops = sent("anthropic_messages", SEARCHES, tools=[{"type": "web_search", **options}])
     assert (out["tools"], drops) == ([search], lost)
 
 

@@ -55,7 +55,8 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
     assert dialect.write_count is not None
     read = dialect.client.read_request
     asked = await off_loop(prepared.body.size, read, prepared.body)
-    tokens = await _estimate(gateway, asked, prepared.body.size)
+    factor = context.snapshot.capabilities.profile(provider, first.model or asked.model).token_factor
+    tokens = await _estimate(gateway, asked, factor, prepared.body.size)
     context.exchange.step(Step.ANSWER)
     headers = {"x-gateway-usage": "estimated", "x-gateway-model": printable(first.model or "")}
     return web.Response(body=dialect.write_count(tokens), content_type="application/json", headers=headers)
@@ -78,10 +79,10 @@ async def _forward(
         raise
 
 
-async def _estimate(gateway: Gateway, request: Request, size: int) -> int:
+async def _estimate(gateway: Gateway, request: Request, factor: float, size: int) -> int:
     """Estimate the input tokens of a request: with the tokenizer if it is installed, else by kinds of characters.
 
-    `size` is that of its body in bytes.
+    `factor` is that of the model's vocabulary, `size` that of the body in bytes.
     """
     found = await off_loop(size, countable, request)
     if gateway.tokenizer is not None:
@@ -91,5 +92,5 @@ async def _estimate(gateway: Gateway, request: Request, size: int) -> int:
             gateway.telemetry.logs.log.warning("the tokenizer's process failed: counting without it")
             gateway.tokenizer = None
         else:
-            return found.tokens(counted)
-    return await off_loop(sum(map(len, found.texts)), found.tokens)
+            return found.tokens(factor, counted)
+    return await off_loop(sum(map(len, found.texts)), found.tokens, factor)

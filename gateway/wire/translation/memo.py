@@ -78,7 +78,7 @@ class Memo:
     def prompt_estimate(self) -> int:
         """An estimate of the input tokens, for use until the provider sends its count."""
         if self._estimate is None:
-            self._estimate = countable(self.request).tokens()
+            self._estimate = countable(self.request).tokens(self.profile.token_factor)
         return self._estimate
 
     def call_id(self, upstream: str, number: int) -> str:

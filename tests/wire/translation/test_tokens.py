@@ -83,9 +83,17 @@ def test_everything_counts() -> None:
     before = 0
     for number in range(len(blocks) + 1):
         request = Request("x", "m", turns=[Turn(Role.USER, tuple(blocks[:number]))])
-        found = countable(request).tokens()
+        found = countable(request).tokens(1.0)
         assert found > before
         before = found
     with_tool = Request("x", "m", tools=[Tool("f", description="d", parameters={"type": "object"})])
-    assert countable(with_tool).tokens() > countable(Request("x", "m")).tokens()
-    assert countable(request).tokens(100_000) > before
+    assert countable(with_tool).tokens(1.0) > countable(Request("x", "m")).tokens(1.0)
+    assert countable(request).tokens(1.0, 100_000) > before
+
+
+def test_a_vocabulary_that_cuts_finer_counts_more() -> None:
+    """The factor applies to texts only, also to those that a tokenizer has counted, and never to pictures."""
+    said = countable(Request("x", "m", turns=[Turn(Role.USER, (Text("word " * 1000), Image(Source(url="https://x"))))]))
+    other = said.other
+    assert said.tokens(1.5, 1000) == 1500 + other and said.tokens(1.0, 1000) == 1000 + other
+    assert said.tokens(1.15) - other == pytest.approx((said.tokens(1.0) - other) * 1.15, abs=1)
