@@ -30,7 +30,7 @@ routes: {both: "one:m"}
         ({"Origin": "chrome-extension://abc"}, 200),
         ({"Host": "evil.example"}, 403),
         ({"Host": "localhost.evil.example"}, 403),
-        ({"Host": "[::1"}, 200),
+        ({"Host": "[::1"}, 400),
         ({"Host": "gw.example:8080"}, 200),
         ({"Host": "LOCALHOST:1"}, 200),
         ({"Host": "127.0.0.1:1"}, 200),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, UpstreamFault
@@ -11,15 +11,19 @@ from gateway.policy.retries import is_pointless
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY
+from gateway.server.heads import check_head, must_close
+
+ALLOWED = "GET, HEAD, POST, DELETE, OPTIONS"  # what some path takes, for requests that name no path
 
 
 @web.middleware
 async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what the inner middlewares and the handler raise into a response."""
     context = request[CONTEXT]
-    more: Mapping[str, str] = {}
+    more: Mapping[str, str] = {"Allow": ALLOWED} if request.method == hdrs.METH_CONNECT else {}
     error: GatewayError
     try:
+        check_head(request)
         return await handler(request)
     except GatewayError as raised:
         error = raised.kept()
@@ -56,6 +60,6 @@ def _response(
     if is_pointless(error):
         headers["x-should-retry"] = "false"
     answer = web.Response(status=status, body=body, content_type="application/json", headers=headers)
-    if not request.content.is_eof():
+    if must_close(request, error.code):
         answer.force_close()  # do not read the rest of a refused body
     return answer
