@@ -130,6 +130,8 @@ def _max_tokens(request: Request, memo: Memo, profile: Profile) -> int:
     if profile.max_output is not None and most > profile.max_output:
         memo.drops.add("max_tokens")
         return profile.max_output
+    if most < 1:
+        memo.drops.add("max_tokens")
     return max(1, most)
 
 

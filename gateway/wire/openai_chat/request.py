@@ -144,8 +144,11 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     if most is not None and profile.max_output is not None and most > profile.max_output:
         most = profile.max_output
         memo.drops.add("max_tokens")
+    if most is not None and most < 1:
+        most = 1
+        memo.drops.add("max_tokens")
     if most is not None:
-        members[profile.token_field] = max(1, most)
+        members[profile.token_field] = most
     members |= _write_sampling(request.sampling, memo, profile)
     members |= _write_stops(request.stops, memo, profile)
     must_stream = not request.is_stream and (profile.stream_only or (most or 0) > LONG_OUTPUT)

@@ -58,6 +58,8 @@ def _cap(request: Request, memo: Memo, profile: Profile) -> int | None:
     if profile.max_output is not None and most > profile.max_output:
         memo.drops.add("max_tokens")
         most = profile.max_output
+    if most < MIN_OUTPUT:
+        memo.drops.add("max_tokens")
     return max(MIN_OUTPUT, most)
 
 

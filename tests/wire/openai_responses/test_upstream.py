@@ -53,7 +53,7 @@ def test_the_request() -> None:
     assert out["instructions"] == "Be brief." and out["store"] is False
     assert out["include"] == ["reasoning.encrypted_content"] and out["max_output_tokens"] == 16
     assert out["input"] == [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]
-    assert out["text"] == {"verbosity": "low"} and drops == ["temperature", "seed"]
+    assert out["text"] == {"verbosity": "low"} and drops == ["max_tokens", "temperature", "seed"]
     assert not {"stop", "temperature", "seed", "messages"} & set(out)
     out, _ = sent(messages=[system, system, HI])
     assert "instructions" not in out and out["input"][0]["role"] == "developer"
