@@ -13,10 +13,9 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import has_union, may_be_object, tool_parameters, without_unions
-from gateway.wire.translation.tools import check_forced, chosen_name, distinct, is_named, is_offered, offered
+from gateway.wire.translation.tools import MODES, check_forced, chosen_name, distinct, is_named, is_offered, offered
 
 MAX_NAME = 128
-_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 # Tools that Anthropic runs: the beginning of the dated type -> the kind in the neutral model.
 _HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
 WEB_SEARCH = "web_search_20250305"
@@ -57,15 +56,17 @@ def _read_tool(node: Node) -> Iterator[Tool]:
 
 def read_choice(body: Node) -> tuple[ToolChoice | None, bool | None]:
     """Read `tool_choice`: return the choice, and False if calls may not be parallel (None: the client did not say)."""
+    if body.kind("tool_choice") == "a string" and (mode := MODES.get(body.needed_text("tool_choice"))) is not None:
+        return ToolChoice(mode), None  # a word alone, as in OpenAI's dialects
     if (choice := body.node("tool_choice")) is None:
         return None, None
     kind = choice.needed_text("type")
     parallel = False if choice.flag("disable_parallel_tool_use") else None
     if kind == "tool":
         return ToolChoice("named", choice.needed_text("name")), parallel
-    if kind not in _CHOICES:
+    if kind not in MODES:
         raise choice.refuse("type", f"'{choice.at('type')}' must be auto, any, tool or none, not '{kind[:50]}'")
-    return ToolChoice(_CHOICES[kind]), parallel
+    return ToolChoice(MODES[kind]), parallel
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
-from gateway.wire.translation.tools import check_forced, check_number, chosen_name, distinct, is_offered, offered
+from gateway.wire.translation.tools import MODES, check_forced, check_number, chosen_name, distinct, is_offered, offered
 
 NAME = "openai_chat"
 # In Chat the provider runs no tools, even if the model's profile lists some: those are for Responses.
@@ -62,16 +62,18 @@ def read_choice(body: Node) -> ToolChoice | None:
         return None
     if body.kind(name) == "a string":
         mode = body.needed_text(name)
-        if mode not in ("auto", "none", "required"):
+        if mode not in MODES:
             raise body.refuse(name, f"'{name}' must be auto, none, required or an object, not '{mode[:50]}'")
-        return ToolChoice(mode)
+        return ToolChoice(MODES[mode])
     choice = body.node(name)
     assert choice is not None
     kind = choice.text("type")
     if kind == "allowed_tools":
         return _read_allowed(choice.node("allowed_tools") or choice)
+    if kind in MODES:
+        return ToolChoice(MODES[kind])
     inner = choice.node("function") or choice.node("custom") or choice
-    called = inner.text("name") if kind in ("function", "custom", None) else kind
+    called = inner.text("name") if kind in ("function", "custom", "tool", None) else kind
     if not called:
         raise inner.refuse("name", f"'{inner.at('name')}' is missing", "missing_required_parameter")
     return ToolChoice("named", called)

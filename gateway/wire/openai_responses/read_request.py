@@ -7,7 +7,7 @@ from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
 from gateway.wire.openai_responses.read_items import no_storage, read_input
 from gateway.wire.openai_responses.write_items import NAME
-from gateway.wire.translation.tools import distinct
+from gateway.wire.translation.tools import MODES, distinct
 
 _READ = frozenset(
     {
@@ -146,17 +146,19 @@ def _read_choice(node: Node) -> ToolChoice | None:
         return None
     if node.kind("tool_choice") == "a string":
         mode = node.needed_text("tool_choice")
-        if mode not in ("auto", "none", "required"):
+        if mode not in MODES:
             raise node.refuse(
                 "tool_choice", f"'tool_choice' must be auto, none, required or an object, not '{mode[:50]}'"
             )
-        return ToolChoice(mode)
+        return ToolChoice(MODES[mode])
     choice = node.node("tool_choice")
     assert choice is not None
     kind = choice.needed_text("type")
     if kind == "allowed_tools":
         names = tuple(one.text("name") or one.needed_text("type") for one in choice.nodes("tools"))
-        return ToolChoice("required" if choice.text("mode") == "required" else "auto", allowed=names)
+        return ToolChoice("required" if MODES.get(choice.text("mode") or "") == "required" else "auto", allowed=names)
+    if kind in MODES:
+        return ToolChoice(MODES[kind])
     return ToolChoice("named", choice.text("name") or kind)
 
 

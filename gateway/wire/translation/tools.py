@@ -10,6 +10,8 @@ from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import Named
 
 MAX_TOOLS = 128
+# The words of all dialects for how free the model is, as `mode` of a ToolChoice.
+MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 CLIENT_KINDS = frozenset({"function", "custom"})
 
 
