@@ -221,6 +221,7 @@ class Fault(StrEnum):
     MISSING = "missing"  # 404: no such model or deployment
     CALLER = "caller"  # the request itself is wrong
     TOO_LONG = "too_long"  # the conversation does not fit
+    TOO_LARGE = "too_large"  # the server's own limit: a 413, or a page in place of an error
     FILTERED = "filtered"  # the provider's content policy
     SLOW = "slow"  # no first byte in time, or the exchange's total time is over
     IMPATIENT = "impatient"  # the client's own timeout is over, which says nothing about the target
@@ -308,7 +309,7 @@ class SaidNothing(UpstreamFault):
 
 
 class Busy(UpstreamFault):
-    """All connections that `max_connections` allows this provider are in use, or this key's share of them."""
+    """All connections of `max_connections` are in use, or this key's share of them."""
 
     status = 503
     default_code = "service_unavailable"
@@ -319,8 +320,7 @@ class Busy(UpstreamFault):
 
 
 # (status, type, code) for the client once no target is left (docs/wire/errors.md#when-no-target-is-left). A provider's
-# 401 about our credential
-# is sent as a 502: the client's own key is good.
+# 401 about our credential is sent as a 502: the client's own key is good.
 TOLD: dict[Fault, tuple[int, str, str | None]] = {
     Fault.LIMITED: (429, "requests", "rate_limit_exceeded"),
     Fault.OVERLOADED: (503, "server_error", "service_unavailable"),
@@ -330,6 +330,7 @@ TOLD: dict[Fault, tuple[int, str, str | None]] = {
     Fault.MISSING: (404, "invalid_request_error", "model_not_found"),
     Fault.CALLER: (400, "invalid_request_error", None),
     Fault.TOO_LONG: (400, "invalid_request_error", "context_length_exceeded"),
+    Fault.TOO_LARGE: (413, "invalid_request_error", "request_too_large"),
     Fault.FILTERED: (400, "invalid_request_error", "content_filter"),
     Fault.BAD_CALL: (400, "invalid_request_error", "tool_use_failed"),
 }
@@ -344,8 +345,8 @@ KEPT_STATUS = frozenset({400, 404, 409, 413})
 class Declined(UpstreamFault):
     """The provider sent an HTTP error, or an error object inside a 200.
 
-    `body` is the provider's error with our secrets blanked, and `dialect` its dialect: if `is_verbatim`, a client of
-    the same dialect gets these bytes. `status` is sent to the client; `upstream_status` is the provider's.
+    `body` is the provider's error with our secrets blanked, and `dialect` its dialect. `status` is sent to the client;
+    `upstream_status` is the provider's.
     """
 
     def __init__(
@@ -362,13 +363,10 @@ class Declined(UpstreamFault):
         retry_after: float | None = None,
     ) -> None:
         told_status, told_type, told_code = TOLD.get(fault, (502, "server_error", "upstream_error"))
-        super().__init__(
-            OWN_MESSAGE.get(fault, message),
-            fault,
-            code=code if code and fault is Fault.CALLER else told_code or code,
-            retry_after=retry_after,
-        )
-        keeps = fault in (Fault.CALLER, Fault.TOO_LONG) and status in KEPT_STATUS
+        super().__init__(OWN_MESSAGE.get(fault, message), fault, retry_after=retry_after)
+        is_page = fault is Fault.TOO_LARGE and status == 400
+        self.code = code if is_page else told_code or code  # null if there is none: not the default of the class
+        keeps = fault in (Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE) and status in KEPT_STATUS
         self.status = status if keeps else told_status
         self.type = told_type
         self.param = param
@@ -385,7 +383,8 @@ class Declined(UpstreamFault):
 
 
 VERBATIM = frozenset(
-    {Fault.CALLER, Fault.TOO_LONG, Fault.FILTERED, Fault.LIMITED, Fault.MISSING, Fault.REFUSED, Fault.BAD_CALL}
+    {Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE, Fault.FILTERED, Fault.LIMITED, Fault.MISSING, Fault.REFUSED,
+     Fault.BAD_CALL}
 )  # fmt: skip
 
 

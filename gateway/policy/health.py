@@ -60,6 +60,7 @@ CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.MISSING: Consequence(),
     Fault.CALLER: Consequence(may_move=False),
     Fault.TOO_LONG: Consequence(may_move=False),
+    Fault.TOO_LARGE: Consequence(),
     Fault.FILTERED: Consequence(may_move=False),
     Fault.SLOW: Consequence(counts=True),
     Fault.IMPATIENT: Consequence(),

@@ -24,8 +24,9 @@ UNINFORMATIVE = frozenset(
 )
 # Faults that come again if the client repeats the request: the account, the request or the policy must change first.
 POINTLESS = frozenset(
-    {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.CALLER, Fault.TOO_LONG, Fault.FILTERED}
-)
+    {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE,
+     Fault.FILTERED}
+)  # fmt: skip
 
 
 @frozen
@@ -92,8 +93,9 @@ class Schedule:
         `roll` is a random number in [0, 1), for the pause before a repeat.
         """
         consequence = CONSEQUENCES[fault.fault]
-        if fault.fault is Fault.TOO_LONG and self.context_fallback:
+        if fault.fault is Fault.TOO_LONG:  # never repeated, whatever the provider's headers say of its 500
             self.targets, self.context_fallback = deque(self.context_fallback), ()
+            self._repeats.clear()
             return
         if fault.fault is Fault.EMPTY:
             self._has_met_empty = True

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import Declined, GatewayError, TimedOut
+from gateway.errors import Declined, Fault, GatewayError, TimedOut
 from gateway.wire.codec.sse import DONE, write_data
 
 
@@ -26,10 +26,11 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
     """Write (status, body). A provider's error that already has OpenAI's form is sent byte for byte.
 
-    Any other error of a provider is rewritten; its `error` object keeps the members that OpenAI's form has not.
+    Any other error of a provider is rewritten; its `error` object keeps the members that OpenAI's form has not. So is
+    one that says in words only that the context is full: agents compact by the code.
     """
     if isinstance(error, Declined) and error.is_verbatim:
-        if _conforms(error.body):
+        if _conforms(error.body) and (error.fault is not Fault.TOO_LONG or error.upstream_code == error.code):
             return error.status, error.body
         return error.status, msgspec.json.encode({"error": _more_in(error.body) | describe(error)})
     return error.status, msgspec.json.encode({"error": describe(error)})

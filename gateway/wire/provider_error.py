@@ -14,6 +14,7 @@ import msgspec
 from attrs import evolve, frozen
 
 from gateway.errors import Declined, Fault
+from gateway.wire.context_full import CODES, says_full
 
 # Characters quoted of an error body that is not JSON: any provider's sentence fits, a whole page does not.
 _MAX_TEXT = 500
@@ -25,18 +26,21 @@ _STATUSES: dict[int, Fault] = {
     403: Fault.REFUSED,
     404: Fault.MISSING,
     408: Fault.TRANSIENT,
-    413: Fault.TOO_LONG,
+    413: Fault.TOO_LARGE,
     425: Fault.TRANSIENT,
     429: Fault.LIMITED,
     503: Fault.OVERLOADED,
     529: Fault.OVERLOADED,
 }
-_TOO_LONG_CODES = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
-_TOO_LONG_WORDS = re.compile(
-    r"prompt is too long|maximum context length|context.{0,10}(?:window|length).{0,40}exceed"
-    r"|exceed.{0,40}context.{0,10}(?:window|length)|too many (?:input )?tokens|input is too long",
-    re.IGNORECASE,
+# The API's words for a text beyond its bound. Only the input itself is a conversation that is too long.
+_LONG_TEXT = "string_above_max_length"
+_OF_INPUT = re.compile(
+    r"(?:messages|input|prompt|instructions|system)(?:.{0,200}\.(?:content|text|output))?(?:\[\d{1,9}\]){0,3}"
 )
+_QUOTED = re.compile(r"'([^']{1,256})'")
+# A 413 with one of these is Groq's limit of tokens a minute, no limit of the size.
+_LIMIT_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
+_LIMIT_WORDS = re.compile(r"tokens per min|\bTPM\b", re.IGNORECASE)
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached", "payment_required"})
 _QUOTA_WORDS = re.compile(r"credit balance is too low|insufficient (?:balance|quota|credit)|spend limit", re.IGNORECASE)
 # Anthropic says that the account has no money with a 400. The whole message, so that no quoted text makes it.
@@ -96,7 +100,8 @@ def read_declined(
     others: what only the words of a message say is not certain, and nothing rests on it.
     """
     payload = said_in(body, status)
-    error = _declined(dialect, status, payload, body if _is_object(body) else b"", request)
+    is_page = not body or not _is_json(body)
+    error = _declined(dialect, status, payload, body if _is_object(body) else b"", request, is_page=is_page)
     said_wait = payload.message if status in _WAITING else ""
     error.retry_after = read_wait(headers, said_wait, now)
     flag = headers.get("x-should-retry", "").lower()
@@ -143,8 +148,10 @@ def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | N
     return _sane(min(MAX_SAID_WAIT, float(found[1]) * _UNITS[found[2].lower()])) if found else None
 
 
-def _declined(dialect: str, status: int, payload: Said, body: bytes, request: bytes = b"") -> Declined:
-    fault = _classify(status, payload)
+def _declined(
+    dialect: str, status: int, payload: Said, body: bytes, request: bytes = b"", *, is_page: bool = False
+) -> Declined:
+    fault = _classify(status, payload, is_page=is_page)
     error = Declined(
         payload.message,
         fault,
@@ -157,27 +164,44 @@ def _declined(dialect: str, status: int, payload: Said, body: bytes, request: by
     )
     # Without the request, as for an error inside a 200, nobody can tell whether the words are the client's.
     is_own_message = request and _NO_MONEY.fullmatch(payload.message) and not _stands_in(payload.message, request)
-    error.certain = fault if is_own_message else _classify(status, evolve(payload, message=""))
+    if is_own_message or fault is Fault.TOO_LONG:  # which rests nothing, so that it need not be certain
+        error.certain = fault
+    else:
+        error.certain = _classify(status, evolve(payload, message=""), is_page=is_page)
     return error
 
 
-def _classify(status: int, payload: Said) -> Fault:
+def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
+    """Decide what a refusal means. `is_page`: its body is no JSON, so that it is not the model's server that speaks."""
     words, message = {payload.code, payload.type}, payload.message
     if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(message)):
         return Fault.QUOTA
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
-    if words & _TOO_LONG_CODES or (status in (400, 413, 422) and _TOO_LONG_WORDS.search(message)):
+    if words & CODES or (not is_page and says_full(status, message)):
         return Fault.TOO_LONG
+    if _LONG_TEXT in words:
+        return Fault.TOO_LONG if _is_of_input(payload) else Fault.CALLER
     if "tool_use_failed" in words:
         return Fault.BAD_CALL
     if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(message)):
         return Fault.CREDENTIALS
     if status == 409 and _LOCK_WORDS.search(message):
         return Fault.TRANSIENT
+    if status == 413 and (words & _LIMIT_CODES or _LIMIT_WORDS.search(message)):
+        return Fault.LIMITED
+    if status == 400 and is_page:
+        return Fault.TOO_LARGE
     if status in _STATUSES:
         return _STATUSES[status]
     return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
+
+
+def _is_of_input(payload: Said) -> bool:
+    """Whether a text that is too long is the conversation itself, and not a name or an id in it."""
+    quoted = _QUOTED.search(payload.message)
+    place = payload.param or (quoted[1] if quoted else "")
+    return _OF_INPUT.fullmatch(place) is not None
 
 
 def _stands_in(words: str, request: bytes) -> bool:
@@ -226,7 +250,7 @@ def _detail(detail: Any) -> str | None:
 
 
 def _status_in(error: Any, payload: Said) -> int:
-    for name in ("status_code", "code", "status"):
+    for name in ("status_code", "http_code", "code", "status"):
         code = error.get(name) if isinstance(error, dict) else None
         if isinstance(code, str) and code.isdecimal() and len(code) < 5:
             code = int(code)
@@ -242,6 +266,14 @@ def _word(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value) or None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _is_object(body: bytes) -> bool:

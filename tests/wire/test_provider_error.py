@@ -55,7 +55,7 @@ def test_a_plain_text_is_quoted_up_to_a_bound() -> None:
         (400, {"message": "x", "code": "context_length_exceeded"}, Fault.TOO_LONG),
         (400, {"message": "prompt is too long: 210000 tokens > 200000 maximum"}, Fault.TOO_LONG),
         (400, {"message": "This model's maximum context length is 8192 tokens"}, Fault.TOO_LONG),
-        (413, {"message": "x"}, Fault.TOO_LONG),
+        (413, {"message": "x"}, Fault.TOO_LARGE),
         (400, {"message": "x", "code": "content_filter"}, Fault.FILTERED),
         (400, {"message": "Your credit balance is too low"}, Fault.QUOTA),
         (402, {"message": "x"}, Fault.QUOTA),

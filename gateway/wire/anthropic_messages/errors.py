@@ -22,8 +22,10 @@ _TYPES = {
 }
 OVERLOADED = 529
 BAD_KEY = "Invalid API key. Please provide a valid Anthropic API key."
-# Claude Code compacts its conversation if an error message begins like this.
+# Claude Code compacts its conversation if an error message begins like the first; on the second, which Anthropic alone
+# says, it asks for less output.
 _TOO_LONG = "prompt is too long"
+_KNOWN_TOO_LONG = (_TOO_LONG, "exceed context limit")
 # Codes that Anthropic's clients look for. They are sent as `details.error_code`; other codes are left out.
 _TOLD_CODES = frozenset({"thread_unsupported_request", "budget_exceeded"})
 
@@ -44,7 +46,7 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 def write_error(error: GatewayError, request_id: str, now: float) -> tuple[int, bytes]:
     """Write (status, body). If a provider's error is in Messages' format already, its body is sent unchanged."""
     status = OVERLOADED if error.status == 503 else error.status
-    if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body):
+    if isinstance(error, Declined) and error.is_verbatim and _conforms(error.body) and not _needs_words(error):
         return status, error.body
     return status, msgspec.json.encode(_describe(error, request_id))
 
@@ -62,7 +64,7 @@ def type_of(status: int) -> str:
 
 def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
     message = error.message
-    if isinstance(error, Declined) and error.fault is Fault.TOO_LONG and _TOO_LONG not in message:
+    if isinstance(error, Declined) and _needs_words(error):
         message = f"{_TOO_LONG}: {message}"
     if isinstance(error, Unauthorized) and message == "Invalid API key":
         message = BAD_KEY
@@ -77,6 +79,12 @@ def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
     if error.suggestion is not None:
         payload["suggestion"] = error.suggestion
     return {"type": "error", "error": payload, "request_id": request_id}
+
+
+def _needs_words(error: Declined) -> bool:
+    """Whether a refusal says that the context is full in words that Claude Code does not know."""
+    said = error.message.lower()
+    return error.fault is Fault.TOO_LONG and not any(words in said for words in _KNOWN_TOO_LONG)
 
 
 def _conforms(body: bytes) -> bool:
