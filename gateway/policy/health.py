@@ -83,24 +83,40 @@ class _Record:
     is_probed: bool = False
 
 
+@frozen
+class _Rest:
+    """A rest of a credential: until when, in monotonic seconds. `said`: the fault with which the provider said so."""
+
+    until: float
+    said: Fault | None = None
+
+
 @define
 class Health:
     """Rests of all credentials, breakers and latencies of all targets."""
 
     breaker: Breaker
     _targets: dict[str, _Record] = field(factory=dict, init=False)
-    _credentials: dict[tuple[str, str], float] = field(factory=dict, init=False)  # (target or "", credential): end
+    _credentials: dict[tuple[str, str], _Rest] = field(factory=dict, init=False)  # by (target or "", credential)
     _latency: dict[str, float] = field(factory=dict, init=False)
 
     def wait(self, target: str, credential: str, now: float) -> float:
         """Return the seconds until this pair may be tried: 0 when it may be tried now."""
-        waits = [until - now for place in ("", target) if (until := self._credentials.get((place, credential)))]
+        waits = [rest.until - now for place in ("", target) if (rest := self._credentials.get((place, credential)))]
         record = self._targets.get(target)
         if record is not None and record.until:
             waits.append(record.until - now)
             if record.is_probed:
                 waits.append(self.breaker.rest)
         return max(0.0, *waits) if waits else 0.0
+
+    def said(self, target: str, credential: str, now: float) -> Fault | None:
+        """Return with which fault the provider itself said that this pair must wait; None if it did not.
+
+        It is not asked before that time, as a last resort either: it would only refuse again, and may count it.
+        """
+        rest = self._credentials.get((target, credential))
+        return rest.said if rest is not None and rest.until > now else None
 
     def begin(self, target: str) -> bool:
         """Note that an attempt starts. Return whether it is the probe of a resting target.
@@ -130,9 +146,9 @@ class Health:
         consequence = CONSEQUENCES[fault]
         rest = min(MAX_REST, retry_after) if retry_after is not None else consequence.rest
         if consequence.scope is Scope.CREDENTIAL:
-            self._rest(("", credential), max(rest, consequence.rest), now)
+            self._rest(("", credential), _Rest(now + max(rest, consequence.rest)), now)
         elif consequence.scope is Scope.BOTH and rest:
-            self._rest((target, credential), rest, now)
+            self._rest((target, credential), _Rest(now + rest, None if retry_after is None else fault), now)
         if consequence.counts and self.breaker.failures:
             self._count(target, now)
 
@@ -164,6 +180,10 @@ class Health:
             if record.until:
                 yield name, max(0.0, record.until - now)
 
+    def limited(self, now: float) -> set[str]:
+        """Return the targets at which some credential rests."""
+        return {target for (target, _), rest in self._credentials.items() if target and rest.until > now}
+
     def _count(self, target: str, now: float) -> None:
         record = self._targets.get(target)
         if record is None:
@@ -178,9 +198,9 @@ class Health:
             record.until = now + self.breaker.rest * 2 ** min(record.rests, MAX_DOUBLINGS)
             record.rests += 1
 
-    def _rest(self, place: tuple[str, str], seconds: float, now: float) -> None:
+    def _rest(self, place: tuple[str, str], rest: _Rest, now: float) -> None:
         if len(self._credentials) >= MAX_NAMES:
-            self._credentials = {key: until for key, until in self._credentials.items() if until > now}
+            self._credentials = {key: one for key, one in self._credentials.items() if one.until > now}
             if len(self._credentials) >= MAX_NAMES:
                 self._credentials.pop(next(iter(self._credentials)))
-        self._credentials[place] = now + seconds
+        self._credentials[place] = rest

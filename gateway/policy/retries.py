@@ -80,6 +80,10 @@ class Schedule:
         """Note that the target rests for `wait` seconds: it is tried only if all targets rest."""
         self._resting.append((wait, target))
 
+    def wait_for(self, target: Target, wait: float, now: float) -> None:
+        """Note that the provider itself said to come back in `wait` seconds: it is asked then, or not at all."""
+        self._repeats.append((now + wait, target))
+
     def start(self) -> None:
         """Count an attempt that starts."""
         self._has_started = True

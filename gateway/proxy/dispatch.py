@@ -1,6 +1,7 @@
 """Carries a model call over the targets of its route until one answers. The one executor of all endpoints."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -14,9 +15,11 @@ from gateway.errors import (
     Fault,
     GatewayError,
     NoTargetLeft,
+    RateLimited,
     SaidNothing,
     ShuttingDown,
     Unauthorized,
+    Unavailable,
     UnknownModel,
     UpstreamFault,
 )
@@ -47,6 +50,7 @@ class Dispatch:
     call: ModelCall
     _faults: list[UpstreamFault] = field(factory=list, init=False)
     _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
+    _said: list[tuple[float, Fault]] = field(factory=list, init=False)  # seconds that providers said to wait, and why
     _unfit: int = field(default=0, init=False)  # targets that speak no dialect that fits
     _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
     _cannot_decrypt: frozenset[str] = field(default=frozenset(), init=False)  # providers
@@ -139,7 +143,11 @@ class Dispatch:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
-            schedule.pass_over(target, wait)
+            if (said := selection.health.said(target.name, credential.id, now)) is None:
+                schedule.pass_over(target, wait)
+            else:
+                self._said.append((wait, said))
+                schedule.wait_for(target, wait, now)
             return None
         schedule.start()
         self._note_start(target, now)
@@ -243,6 +251,10 @@ class Dispatch:
         schedule.note(target, fault, has_other_key, now, selection.dice.random())
 
     def _nothing_to_try(self) -> GatewayError:
+        if self._said:
+            wait, fault = min(self._said)
+            words = f"No target of '{self.call.resolved.alias}' may be asked before {math.ceil(wait)} s have passed"
+            return (RateLimited if fault is Fault.LIMITED else Unavailable)(words, retry_after=wait)
         if self._refusals:
             return self._refusals[0]
         alias, targets = self.call.resolved.alias, self.call.resolved.route.targets

@@ -63,6 +63,20 @@ class Selection:
         self.rotations[alias] = rotation + 1
         return rotation
 
+    def rests(self, snapshot: Snapshot, now: float) -> dict[str, float]:
+        """Return the seconds left of every target that rests: its breaker is open, or all its credentials rest."""
+        rests = dict(self.health.resting(now))
+        routes = snapshot.config.routes.values()
+        places = {target.name: target.provider for route in routes for target in route.targets if target.model}
+        places |= {name: name.partition(":")[0] for name in self.health.limited(now)}
+        for name, provider in places.items():
+            pool = snapshot.credential_pools.get(provider)
+            if name not in rests and pool is not None:
+                left = min(self.health.wait(name, one.id, now) for one in pool.credentials)
+                if left:
+                    rests[name] = left
+        return rests
+
     def retry_budget(self, provider: str) -> RetryBudget:
         """Return the budget of second tries at a provider."""
         if (budget := self.retry_budgets.get(provider)) is None:

@@ -60,7 +60,9 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
         now, health = gateway.clock.monotonic(), gateway.selection.health
         routes = gateway.snapshot.config.routes.values()
         names = {target.name for route in routes for target in route.targets if target.model}
+        rests = gateway.selection.rests(gateway.snapshot, now)
         states = {name: health.state(name, now) for name in sorted(names)}
+        states |= {name: TargetState.RESTING for name in names & rests.keys() if states[name] is TargetState.LIVE}
         return [
             ((name, state.value), 1.0 if states[name] is state else 0.0) for name in states for state in TargetState
         ]

@@ -7,6 +7,7 @@ request does not tell the shape of the error.
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,8 +19,8 @@ from gateway.wire.context_full import CODES, says_full
 
 # Characters quoted of an error body that is not JSON: any provider's sentence fits, a whole page does not.
 _MAX_TEXT = 500
-# Seconds. A longer wait, such as one until next month, is ignored.
-_MAX_WAIT = 3600.0
+# Seconds, a year. A longer wait is no wait but a slip, such as Unix milliseconds read as seconds.
+_MAX_WAIT = 366 * 86400.0
 _STATUSES: dict[int, Fault] = {
     401: Fault.CREDENTIALS,
     402: Fault.QUOTA,
@@ -77,8 +78,12 @@ _TYPES: dict[str, int] = {
 _WAITING = frozenset({429, 503, 529})
 _ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 MAX_SAID_WAIT = 30.0  # seconds; a message may quote the client, who is not to choose how long a credential rests
-_AGAIN_IN = re.compile(r"try again in (\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m)\b", re.IGNORECASE)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_SPAN = r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d)){1,5}"  # 1m30s, as Go writes it; OpenAI and Groq do, too
+_AGAIN_IN = re.compile(rf"try again in ({_SPAN}|\d{{1,9}}(?:\.\d{{1,9}})? (?:ms|s|m))\b", re.IGNORECASE)
+_IS_SPAN = re.compile(_SPAN)
+_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNIX, _UNIX_MS = 1e9, 1e12  # a reset of at least this is a point in time, in seconds or in milliseconds
 
 
 @frozen
@@ -102,8 +107,8 @@ def read_declined(
     payload = said_in(body, status)
     is_page = not body or not _is_json(body)
     error = _declined(dialect, status, payload, body if _is_object(body) else b"", request, is_page=is_page)
-    said_wait = payload.message if status in _WAITING else ""
-    error.retry_after = read_wait(headers, said_wait, now)
+    is_waiting = status in _WAITING or error.fault is Fault.LIMITED
+    error.retry_after = read_wait(headers, payload.message, now, is_waiting=is_waiting)
     flag = headers.get("x-should-retry", "").lower()
     error.should_retry = {"true": True, "false": False}.get(flag)
     return error
@@ -127,25 +132,62 @@ def said_in(body: bytes, status: int) -> Said:
     return _payload(decoded, f"The provider answered with status {status}")
 
 
-def read_wait(headers: Mapping[str, str], message: str, now: float) -> float | None:
-    """Return the seconds to wait, from the headers or else the message.
+def read_wait(headers: Mapping[str, str], message: str, now: float, *, is_waiting: bool = True) -> float | None:
+    """Return the seconds to wait: of the first source that has some. None if there is none.
 
-    None if there are none, or if they are negative or more than an hour.
+    Negative, endless and odd values are passed over. `is_waiting`: the status says to wait, so that the message and
+    the headers of limits, which come with every reply, are about this refusal.
     """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (value := _seconds(headers.get(name))) is not None:
-            return _sane(value / 1000)
-    text = headers.get("retry-after")
-    if text:
-        value = _seconds(text)
-        if value is None:
-            try:
-                value = parsedate_to_datetime(text).timestamp() - now
-            except (TypeError, ValueError, OverflowError):
-                return None
+        if (value := _seconds(headers.get(name))) is not None and (wait := _sane(value / 1000)) is not None:
+            return wait
+    if (wait := _until(headers.get("retry-after"), now)) is not None:
+        return wait
+    if not is_waiting:
+        return None
+    if found := _AGAIN_IN.search(message):
+        return min(MAX_SAID_WAIT, _span(found[1]))
+    return _read_resets(headers, now)
+
+
+def _read_resets(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the wait until a limit is reset: the longest of those used up, else the shortest that is named.
+
+    See docs/wire/rate-limits.md: `x-ratelimit-reset-tokens`, `anthropic-ratelimit-requests-reset` and their kin.
+    """
+    waits: list[float] = []
+    used_up: list[float] = []
+    for name, text in headers.items():
+        lower = name.lower()
+        if "ratelimit" in lower and "reset" in lower and (wait := _until(text, now)):
+            waits.append(wait)
+            if _seconds(headers.get(lower.replace("reset", "remaining"))) == 0:
+                used_up.append(wait)
+    return max(used_up) if used_up else min(waits, default=None)
+
+
+def _until(text: str | None, now: float) -> float | None:
+    """Read a wait: seconds, a span such as 6m0s, a point in Unix time, or a date of HTTP or ISO 8601."""
+    if not text:
+        return None
+    text = text.strip()
+    if (value := _seconds(text)) is not None:
+        if value >= _UNIX:
+            value = (value / 1000 if value >= _UNIX_MS else value) - now
         return _sane(value)
-    found = _AGAIN_IN.search(message)
-    return _sane(min(MAX_SAID_WAIT, float(found[1]) * _UNITS[found[2].lower()])) if found else None
+    if _IS_SPAN.fullmatch(text):
+        return _sane(_span(text))
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            when = read(text)
+            return _sane((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return None
+
+
+def _span(text: str) -> float:
+    return sum(float(amount) * _UNITS[unit.lower()] for amount, unit in _PART.findall(text))
 
 
 def _declined(

@@ -114,7 +114,7 @@ def test_an_error_inside_a_200_has_the_status_that_it_names(error: Any, status: 
         ({}, "Please try again in 20ms.", 0.02),
         ({"retry-after": "-1"}, "", None),
         ({"retry-after": "nan"}, "", None),
-        ({"retry-after": "7200"}, "", None),
+        ({"retry-after": "7200"}, "", 7200.0),
         ({"retry-after": "soon"}, "", None),
         ({"retry-after": "Wed, 99 Foo 2026"}, "", None),
         ({}, "no", None),

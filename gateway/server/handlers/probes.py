@@ -8,7 +8,6 @@ import yaml
 from aiohttp import web
 
 from gateway import __version__
-from gateway.policy.health import TargetState
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
@@ -74,7 +73,7 @@ async def health(request: web.Request) -> web.Response:
         "default_provider": context.snapshot.config.default_provider,
         "store": gateway.responses.state.value,
     }
-    resting = dict(gateway.selection.health.resting(gateway.clock.monotonic()))
+    resting = gateway.selection.rests(context.snapshot, gateway.clock.monotonic())
     if may_operate(request, context):
         report["providers"] = _providers(gateway)
         report["resting"] = {name: round(seconds, 1) for name, seconds in resting.items()}
@@ -114,11 +113,8 @@ def health_status(gateway: Gateway) -> str:
         return "unhealthy"
     routes, providers = snapshot.config.routes.values(), snapshot.config.providers
     all_live = all(any(providers[target.provider].is_live for target in route.targets) for route in routes)
-    resting = any(
-        gateway.selection.health.state(target.name, now) is not TargetState.LIVE
-        for route in routes
-        for target in route.targets
-    )
+    rests = gateway.selection.rests(snapshot, now)
+    resting = any(target.name in rests for route in routes for target in route.targets)
     is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
     return "healthy" if all_live and not resting and is_whole else "degraded"
 

@@ -57,6 +57,8 @@ def _response(
         headers["x-gateway-provider"] = error.provider
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+        if error.retry_after % 1:  # OpenAI's header for a part of a second; its SDKs look at it first
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
     if is_pointless(error):
         headers["x-should-retry"] = "false"
     answer = web.Response(status=status, body=body, content_type="application/json", headers=headers)
