@@ -29,6 +29,9 @@ _TOOLS = msgspec.json.Decoder(list[dict[str, Any]])
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
+# Seconds that our deadline lies behind the client's own. The client gives up by itself, as its SDK's timeout, and we
+# see it leave; an answer at the same moment would be an error of the server, which the SDK repeats.
+BEHIND = 1.0
 
 
 @frozen
@@ -165,9 +168,9 @@ def _long_context(name: str, context: RequestContext) -> tuple[str, bool]:
 
 
 def _client_limit(headers: Mapping[str, str]) -> Seconds | None:
-    """Return the client's own timeout in seconds; None if it sends none that is above 0 and below a million."""
+    """Return when to give up after the client has; None if it sends no timeout above 0 and below a million seconds."""
     for name in CLIENT_DEADLINES:
         text = headers.get(name)
         if text and text.replace(".", "", 1).isdecimal() and 0 < (seconds := float(text)) < 1e6:
-            return Seconds(seconds)
+            return Seconds(seconds + BEHIND)
     return None
