@@ -22,7 +22,7 @@ from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers
 from gateway.proxy.plan.record import Plan, WholeReply
-from gateway.proxy.plan.refused_members import offending
+from gateway.proxy.plan.refused_members import cap_in, offending
 from gateway.proxy.relay import Cutter, Relay
 from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
@@ -86,8 +86,12 @@ class Attempt:
                 one.close()
 
     def learn_refusal(self, fault: Declined) -> bool:
-        """Remember the optional member that a refusal names. Return whether there is one to leave out."""
+        """Remember the optional member or the output cap that a refusal names. Return whether there is one."""
         source, target = self.call.source, self.target
+        if (cap := cap_in(fault, self.plan.asked_output)) is not None:
+            members = self.call.gateway.refused_members
+            members.learn_cap(source.owner, target.provider, target.model or "", cap, source.monotonic)
+            return True
         name = offending(fault, self.plan.optional)
         if name is None:
             return False

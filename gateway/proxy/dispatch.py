@@ -119,8 +119,11 @@ class Dispatch:
             raise BadRequest(WRONG_MODE)
         if self._cannot_decrypt:
             source = evolve(source, cannot_decrypt=self._cannot_decrypt)
-        refused = call.gateway.refused_members.of(source.owner, provider.name, model, source.monotonic)
-        return make_plan(source, provider, model, snapshot.capabilities.profile(provider, model), refused)
+        members, profile = call.gateway.refused_members, snapshot.capabilities.profile(provider, model)
+        refused = members.of(source.owner, provider.name, model, source.monotonic)
+        if (cap := members.cap(source.owner, provider.name, model, source.monotonic)) is not None:
+            profile = evolve(profile, max_output=min(cap, profile.max_output or cap))
+        return make_plan(source, provider, model, profile, refused)
 
     def _ordered(self) -> Sequence[Target]:
         """Return the targets in the policy's order; the one that the conversation must go back to comes first."""

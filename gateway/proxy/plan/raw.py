@@ -31,6 +31,7 @@ class RawPlan:
     drops: Sequence[str]
     optional: Collection[str]
     is_raw: ClassVar[bool] = True
+    asked_output: ClassVar[int] = 0  # the client's own bytes
     answer: ClassVar[WholeReply | None] = None
 
     @property

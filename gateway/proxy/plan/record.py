@@ -26,7 +26,8 @@ class Plan(Protocol):
     `upstream` is the dialect spoken there, `body` and `headers` what is sent, `drops` the members that are lost.
     `asks_stream`: the reply is requested as a stream, though the client may want it whole.
     `can_stream_whole`: `write_stream` may be used. `optional`: members that a second try may leave out.
-    `answer` is there if no upstream has to be asked.
+    `asked_output`: the output cap that the gateway may lower, 0 if it may not. `answer` is there if no upstream has to
+    be asked.
     """
 
     @property
@@ -43,6 +44,8 @@ class Plan(Protocol):
     def can_stream_whole(self) -> bool: ...
     @property
     def optional(self) -> Collection[str]: ...
+    @property
+    def asked_output(self) -> int: ...
     @property
     def answer(self) -> WholeReply | None: ...
     @property

@@ -18,16 +18,27 @@ _REFUSED = re.compile(
     r"|unknown (?:parameter|field|argument)|unexpected (?:keyword|argument|field)|not allowed|deprecated",
     re.IGNORECASE,
 )
+# A cap on the output in a refusal: Anthropic's "max_tokens: 32000 > 8192, which is the maximum …", OpenAI's "supports
+# at most 16384 completion tokens", DeepSeek's and DashScope's "range … [1, 8192]", Groq's "less than or equal to 8192",
+# Bedrock's "exceeds the model limit of 4096".
+_OUTPUT = re.compile(r"max_(?:completion_|output_)?tokens|maximum tokens", re.IGNORECASE)
+_CAP = re.compile(
+    r"> ?(\d{1,9}), which is the maximum|at most (\d{1,9}) (?:completion|output) tokens|\[1, ?(\d{1,9})\]"
+    r"|less than or equal to [`'\"]?(\d{1,9})|model limit of (\d{1,9})|<= ?(\d{1,9})|at most (\d{1,9})\b",
+    re.IGNORECASE,
+)
 
 
 @define
 class RefusedMembers:
     """The members that each model has refused, by (owner, provider, model), with the monotonic time of their expiry.
 
-    Each owner has its own facts: a refusal may repeat what its client wrote, and must not change the calls of others.
+    Beside them is the most output that it takes. Each owner has its own facts: a refusal may repeat what its client
+    wrote, and must not change the calls of others.
     """
 
     _facts: dict[tuple[str, str, str], dict[str, float]] = field(factory=dict, init=False)
+    _caps: dict[tuple[str, str, str], tuple[int, float]] = field(factory=dict, init=False)
 
     def of(self, owner: str, provider: str, model: str, now: float) -> Set[str]:
         """Return the members to leave out; a path such as output_config.effort names a part of a member."""
@@ -39,6 +50,27 @@ class RefusedMembers:
         if len(self._facts) >= MAX_FACTS:
             del self._facts[next(iter(self._facts))]
         self._facts.setdefault((owner, provider, model), {})[name] = now + TTL
+
+    def cap(self, owner: str, provider: str, model: str, now: float) -> int | None:
+        """Return the most output tokens that a refusal has named, None if none has."""
+        if not self._caps or (found := self._caps.get((owner, provider, model))) is None:
+            return None
+        return found[0] if found[1] > now else None
+
+    def learn_cap(self, owner: str, provider: str, model: str, cap: int, now: float) -> None:
+        """Remember that the model writes `cap` tokens at most."""
+        if len(self._caps) >= MAX_FACTS:
+            del self._caps[next(iter(self._caps))]
+        self._caps[owner, provider, model] = cap, now + TTL
+
+
+def cap_in(error: Declined, sent: int) -> int | None:
+    """Return the output cap that a refusal names, if it is below the `sent` one; None if it names none."""
+    if error.fault is not Fault.CALLER or not _OUTPUT.search(f"{error.param} {error.message}"):
+        return None
+    found = _CAP.search(error.message)
+    cap = int(next(filter(None, found.groups()))) if found else 0
+    return cap if 0 < cap < sent else None
 
 
 def offending(error: Declined, sent: Collection[str]) -> str | None:

@@ -20,6 +20,7 @@ from gateway.wire.translation.memo import Memo, Setting
 
 # Members that are lost from the history, not from what this call requests: `on_shed: refuse` does not refuse them.
 _OF_HISTORY = frozenset({"reasoning", "system"})
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @define
@@ -50,6 +51,11 @@ class TranslatedPlan:
         members, refusable = self.members, self._far_side.optional
         paths = [f"{name}.{part}" for name, value in members.items() if isinstance(value, dict) for part in value]
         return [name for name in (*members, *paths) if name in refusable]
+
+    @property
+    def asked_output(self) -> int:
+        """The output cap that is sent, 0 if none is."""
+        return next((self.members[name] for name in _CAPS if isinstance(self.members.get(name), int)), 0)
 
     @property
     def answer(self) -> WholeReply | None:

@@ -126,7 +126,8 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
 def _max_tokens(request: Request, memo: Memo, profile: Profile) -> int:
     most = request.max_output
     if most is None:
-        return profile.default_max_output or min(profile.max_output or STANDARD_OUTPUT, STANDARD_OUTPUT)
+        default = profile.default_max_output or STANDARD_OUTPUT
+        return min(profile.max_output or default, default)
     if profile.max_output is not None and most > profile.max_output:
         memo.drops.add("max_tokens")
         return profile.max_output
