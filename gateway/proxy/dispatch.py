@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from aiohttp import web
 from attrs import define, evolve, field
@@ -32,6 +32,7 @@ from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
+from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.relay import end_with_error
 from gateway.upstream.credentials import Credential, pass_through
 from gateway.wire.lane import Lane
@@ -54,6 +55,7 @@ class Dispatch:
     _unfit: int = field(default=0, init=False)  # targets that speak no dialect that fits
     _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
     _cannot_decrypt: frozenset[str] = field(default=frozenset(), init=False)  # providers
+    _refused_schemas: Set[str] = field(default=frozenset(), init=False)
     _attempt: Attempt | None = field(default=None, init=False)  # the last one
 
     async def run(self) -> web.StreamResponse:
@@ -121,6 +123,7 @@ class Dispatch:
             source = evolve(source, cannot_decrypt=self._cannot_decrypt)
         members, profile = call.gateway.refused_members, snapshot.capabilities.profile(provider, model)
         refused = members.of(source.owner, provider.name, model, source.monotonic)
+        refused |= self._refused_schemas
         if (cap := members.cap(source.owner, provider.name, model, source.monotonic)) is not None:
             profile = evolve(profile, max_output=min(cap, profile.max_output or cap))
         return make_plan(source, provider, model, profile, refused)
@@ -192,6 +195,9 @@ class Dispatch:
         """Learn from a refusal. Return whether a second try of the same target is worth while."""
         provider = attempt.target.provider
         if attempt.learn_refusal(fault):
+            return True
+        if schemas := refused_schemas(fault, attempt.plan.constraints) - self._refused_schemas:
+            self._refused_schemas |= schemas
             return True
         if fault.upstream_code == CANNOT_DECRYPT and provider not in self._cannot_decrypt:
             self._cannot_decrypt |= {provider}

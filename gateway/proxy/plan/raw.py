@@ -1,7 +1,7 @@
 """The raw lane: the client's own bytes, with only named top-level members edited."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -32,6 +32,7 @@ class RawPlan:
     optional: Collection[str]
     is_raw: ClassVar[bool] = True
     asked_output: ClassVar[int] = 0  # the client's own bytes
+    constraints: ClassVar[Mapping[str, Any]] = {}
     answer: ClassVar[WholeReply | None] = None
 
     @property

@@ -1,7 +1,7 @@
 """What dispatch, attempt and relay know of a plan, whichever lane it takes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -26,8 +26,8 @@ class Plan(Protocol):
     `upstream` is the dialect spoken there, `body` and `headers` what is sent, `drops` the members that are lost.
     `asks_stream`: the reply is requested as a stream, though the client may want it whole.
     `can_stream_whole`: `write_stream` may be used. `optional`: members that a second try may leave out.
-    `asked_output`: the output cap that the gateway may lower, 0 if it may not. `answer` is there if no upstream has to
-    be asked.
+    `asked_output`: the output cap that the gateway may lower, 0 if it may not. `constraints`: the members that may hold
+    the reply to a schema, if a second try may go without. `answer` is there if no upstream has to be asked.
     """
 
     @property
@@ -46,6 +46,8 @@ class Plan(Protocol):
     def optional(self) -> Collection[str]: ...
     @property
     def asked_output(self) -> int: ...
+    @property
+    def constraints(self) -> Mapping[str, Any]: ...
     @property
     def answer(self) -> WholeReply | None: ...
     @property

@@ -5,7 +5,8 @@ changes the meaning of the answer (docs/wire/providers.md#capability-profile).
 """
 
 import re
-from collections.abc import Collection, Set
+from collections.abc import Collection, Mapping, Set
+from typing import Any
 
 from attrs import define, field
 
@@ -27,6 +28,10 @@ _CAP = re.compile(
     r"|less than or equal to [`'\"]?(\d{1,9})|model limit of (\d{1,9})|<= ?(\d{1,9})|at most (\d{1,9})\b",
     re.IGNORECASE,
 )
+# What a schema is held to, by the words with which clients are told that it was not. A refusal of one schema says
+# nothing about others: it is never remembered.
+SCHEMAS = {"output_config.format": "response_format.json_schema", "tools.strict": "tools.strict"}
+_SCHEMA_WORDS = re.compile(r"schema|output_config|output_format|grammar|circular|\$ref|strict", re.IGNORECASE)
 
 
 @define
@@ -71,6 +76,17 @@ def cap_in(error: Declined, sent: int) -> int | None:
     found = _CAP.search(error.message)
     cap = int(next(filter(None, found.groups()))) if found else 0
     return cap if 0 < cap < sent else None
+
+
+def refused_schemas(error: Declined, members: Mapping[str, Any]) -> Set[str]:
+    """Return which constraints by a schema stand in the `members` sent, if a refusal is about schemas."""
+    if error.fault is not Fault.CALLER or not _SCHEMA_WORDS.search(f"{error.param} {error.message}"):
+        return frozenset()
+    config = members.get("output_config")
+    found = {"output_config.format"} if isinstance(config, dict) and "format" in config else set()
+    if any(isinstance(tool, dict) and tool.get("strict") for tool in members.get("tools") or ()):
+        found.add("tools.strict")
+    return found
 
 
 def offending(error: Declined, sent: Collection[str]) -> str | None:

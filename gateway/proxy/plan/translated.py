@@ -10,6 +10,7 @@ from gateway.config.schema import Provider
 from gateway.errors import CannotSay
 from gateway.proxy.plan.headers import VERSION, join_headers, upstream_headers
 from gateway.proxy.plan.record import WholeReply
+from gateway.proxy.plan.refused_members import SCHEMAS
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.lane import Lane
@@ -56,6 +57,11 @@ class TranslatedPlan:
     def asked_output(self) -> int:
         """The output cap that is sent, 0 if none is."""
         return next((self.members[name] for name in _CAPS if isinstance(self.members.get(name), int)), 0)
+
+    @property
+    def constraints(self) -> Mapping[str, Any]:
+        """The members that may hold a reply to a schema."""
+        return self.members if self.upstream.is_anthropic else {}
 
     @property
     def answer(self) -> WholeReply | None:
@@ -138,6 +144,12 @@ def make_translated_plan(
     assert client is not None
     assert far is not None
     refused = without & far.optional
+    if lost_schemas := without & SCHEMAS.keys():
+        profile = evolve(
+            profile,
+            json_schema=profile.json_schema and "output_config.format" not in lost_schemas,
+            strict_tools=profile.strict_tools and "tools.strict" not in lost_schemas,
+        )
     if not source.mode.injects:
         profile = evolve(profile, auto_cache=False)
     if "max_tokens" in refused:  # the model refused this name: send the other one
@@ -150,7 +162,7 @@ def make_translated_plan(
     if source.mode.forwards_betas:
         headers = join_headers(headers, written.headers)
     members, lost = _without(written.members, refused)
-    for name in lost:
+    for name in (*lost, *(SCHEMAS[name] for name in lost_schemas)):
         memo.drops.add(name)
     if source.refuses_losses:
         _refuse_losses(memo)

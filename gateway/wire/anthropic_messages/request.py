@@ -15,7 +15,15 @@ from gateway.wire.neutral import Format, Request, Role, Sampling, Text
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, NO_SAMPLING_SINCE, Memo, Setting, Written
 from gateway.wire.translation.options import check_single, opaque_user, write_verbosity
-from gateway.wire.translation.schema import for_structured_output, json_instruction, tool_parameters, without_unions
+from gateway.wire.translation.schema import (
+    can_constrain,
+    for_structured_output,
+    json_instruction,
+    tool_parameters,
+    with_defs,
+    without_root_ref,
+    without_unions,
+)
 from gateway.wire.translation.stops import check_stops
 
 _READ = frozenset(
@@ -154,14 +162,18 @@ def _write_format(
     form = request.format
     if form.kind == "text":
         return {}
+    own = with_defs(form.schema or {})
     if form.kind == "json_schema" and profile.json_schema:
-        if form.strict is False or form.description:
-            memo.drops.add("response_format.strict")
-        return {"format": {"type": "json_schema", "schema": for_structured_output(form.schema)}}
-    is_object = (form.schema or {}).get("type", "object") == "object"
+        if can_constrain(own):
+            if form.strict is False or form.description:
+                memo.drops.add("response_format.strict")
+            return {"format": {"type": "json_schema", "schema": for_structured_output(own)}}
+        memo.drops.add("response_format.json_schema")
+    own = without_root_ref(own)
+    is_object = own.get("type", "object") == "object"
     if form.kind == "json_schema" and is_object and "named" in profile.tool_choice and not thinks and not tools:
         memo.forced_output = ANSWER_TOOL
-        schema = tool_parameters(without_unions(form.schema or {}))
+        schema = tool_parameters(without_unions(own))
         tool = {"name": ANSWER_TOOL, "description": "Give the answer", "input_schema": schema}
         return {"tools": {"tools": [tool], "tool_choice": {"type": "tool", "name": ANSWER_TOOL}}}
     if form.kind == "json_schema":

@@ -12,7 +12,15 @@ from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.schema import has_union, may_be_object, tool_parameters, without_unions
+from gateway.wire.translation.schema import (
+    can_constrain,
+    has_union,
+    may_be_object,
+    tool_parameters,
+    with_defs,
+    without_root_ref,
+    without_unions,
+)
 from gateway.wire.translation.tools import MODES, check_forced, chosen_name, distinct, is_named, is_offered, offered
 
 MAX_NAME = 128
@@ -113,13 +121,14 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
 
 
 def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict[str, Any]:
-    if has_union(tool.parameters) or not may_be_object(tool.parameters):
+    parameters = without_root_ref(with_defs(tool.parameters)) if tool.parameters else None
+    if has_union(parameters) or not may_be_object(parameters):
         memo.drops.add("tools.parameters")
     written: dict[str, Any] = {"name": name}
     if tool.description:
         written["description"] = tool.description
-    written["input_schema"] = tool_parameters(without_unions(tool.parameters) if tool.parameters else None)
-    if tool.strict and profile.strict_tools:
+    written["input_schema"] = tool_parameters(without_unions(parameters) if parameters else None)
+    if tool.strict and profile.strict_tools and can_constrain(parameters):
         written["strict"] = True
     elif tool.strict:
         memo.drops.add("tools.strict")

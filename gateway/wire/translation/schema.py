@@ -1,6 +1,7 @@
 """Rewrites JSON schemas that another dialect would refuse: tool parameters and structured output."""
 
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,6 +27,8 @@ _KEPT = frozenset(
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _UNIONS = ("oneOf", "anyOf", "allOf")
 _MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})  # their values are schemas by name
+_NEW_NAMES = {"definitions": "$defs"}
+_MAX_HOPS, _MAX_NODES = 10, 200_000
 _LITERALS = frozenset({"const", "enum", "default", "examples"})  # their values are no schemas
 
 
@@ -53,6 +56,113 @@ def may_be_object(schema: Any) -> bool:
     """Return whether an object can match a schema by its type. What says otherwise is no tool's parameters."""
     kind = schema.get("type") if isinstance(schema, dict) else None
     return "object" in kind if isinstance(kind, list) else kind in (None, "object")
+
+
+def with_defs(schema: Any) -> Any:
+    """Rewrite `definitions` as `$defs`, and every `$ref` into them: Anthropic knows the newer name only."""
+    if isinstance(schema, list):
+        return [with_defs(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in _MAPS and isinstance(value, dict):
+            inner = {key: with_defs(one) for key, one in value.items()}
+            newer = _NEW_NAMES[name] if name in _NEW_NAMES else name
+            known = out.get(newer, {})
+            out[newer] = known | inner if newer == name else inner | known
+        elif name == "$ref" and isinstance(value, str):
+            out[name] = _pointer(value)
+        else:
+            out[name] = value if name in _LITERALS else with_defs(value)
+    return out
+
+
+def without_root_ref(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put what a `$ref` at the top level names in its place: a tool's parameters must be an object at their top."""
+    for _ in range(_MAX_HOPS):
+        target = _find(schema, schema["$ref"]) if "$ref" in schema else None
+        if not isinstance(target, dict) or target is schema:
+            return schema
+        schema = target | {name: value for name, value in schema.items() if name != "$ref"}
+    return schema
+
+
+def can_constrain(schema: Any) -> bool:
+    """Whether Anthropic can hold a model to a schema: no recursion, and only references that it can follow."""
+    if not isinstance(schema, dict):
+        return True
+    edges: dict[str, set[str]] = {}
+    waiting, left = ["#"], _MAX_NODES
+    while waiting:
+        place = waiting.pop()
+        if place in edges:
+            continue
+        target = _find(schema, place)
+        if target is None:
+            return False
+        edges[place] = set()
+        stack = [target]
+        while stack:
+            node, left = stack.pop(), left - 1
+            if left < 0 or (isinstance(node, dict) and not _is_plain(node)):
+                return False
+            if isinstance(node, dict):
+                if isinstance(ref := node.get("$ref"), str):
+                    edges[place].add(ref)
+                stack += [value for name, value in node.items() if name not in _LITERALS]
+            elif isinstance(node, list):
+                stack += node
+        waiting += edges[place]
+    return not _has_circle(edges)
+
+
+def _is_plain(node: dict[str, Any]) -> bool:
+    """Whether a schema has no combination that Anthropic refuses: allOf with a reference, oneOf beside anyOf."""
+    parts = node.get("allOf")
+    refers = isinstance(parts, list) and any(isinstance(part, dict) and "$ref" in part for part in parts)
+    return not refers and not (isinstance(node.get("oneOf"), list) and isinstance(node.get("anyOf"), list))
+
+
+def _has_circle(edges: dict[str, set[str]]) -> bool:
+    """Whether a graph has a circle: what is left when all that leads nowhere is taken away again and again."""
+    above: dict[str, list[str]] = {place: [] for place in edges}
+    for place, refs in edges.items():
+        for ref in refs:
+            above[ref].append(place)
+    open_ends = {place: len(refs) for place, refs in edges.items()}
+    done = [place for place, count in open_ends.items() if not count]
+    for place in done:
+        for other in above[place]:
+            open_ends[other] -= 1
+            if not open_ends[other]:
+                done.append(other)
+    return len(done) < len(edges)
+
+
+def _find(schema: dict[str, Any], ref: Any) -> Any:
+    """Return what a local reference names, None if there is no such place."""
+    if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
+        return None
+    found: Any = schema
+    for part in ref.split("/")[1:]:
+        name = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and name.isdecimal() and int(name[:9]) < len(found):
+            found = found[int(name[:9])]
+        elif isinstance(found, dict) and name in found:
+            found = found[name]
+        else:
+            return None
+    return found
+
+
+def _pointer(ref: str) -> str:
+    """Write a local reference with the newer names of keywords; names of properties and definitions stay."""
+    parts, is_keyword = [], ref.startswith("#/")
+    for part in ref.split("/"):
+        parts.append(_NEW_NAMES.get(part, part) if is_keyword else part)
+        is_keyword = part == "#" or not (is_keyword and part in _MAPS)
+    return "/".join(parts)
 
 
 def has_union(schema: Any) -> bool:
@@ -106,6 +216,8 @@ def for_structured_output(schema: Any) -> Any:
             out["anyOf"] = for_structured_output(value)
         elif name == "allOf" and isinstance(value, list):
             out["allOf"] = [*out.get("allOf", []), *for_structured_output(value)]
+        elif name == "$ref" and isinstance(value, str):
+            out[name] = value.replace("/oneOf/", "/anyOf/")
         elif name in ("items", "anyOf", "allOf"):
             out[name] = for_structured_output(value)
         elif name in _KEPT or _is_kept(name, value):
