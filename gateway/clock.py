@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
@@ -15,3 +16,8 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     time: Callable[[], float] = time.time
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+
+
+def write_time(seconds: float) -> str:
+    """Write Unix seconds as a time in UTC with milliseconds: `2025-01-01T12:00:00.000Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

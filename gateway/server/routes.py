@@ -114,7 +114,8 @@ def _versioned(prefix: str, mode: Mode) -> Iterator[Route]:
     for dialect in DIALECTS.values():
         endpoint = Endpoint(dialect.label, dialect, dialect.limit_class, mode=mode)
         handler = HANDLERS.get(dialect.name, create)
-        yield Route("POST", f"{base}{dialect.path}", handler, endpoint, dialect.label)
+        shown = "count_tokens" if dialect is COUNT_TOKENS else dialect.label
+        yield Route("POST", f"{base}{dialect.path}", handler, endpoint, shown)
     one = f"{base}/responses/{{id}}"
     yield Route("GET", f"{base}/responses", responses.refuse_websocket, STORED)
     yield Route("GET", one, stored.show, STORED)

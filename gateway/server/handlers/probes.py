@@ -1,6 +1,5 @@
 """Endpoints for load balancers, operators and their scripts. None of them ever calls a provider."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -8,12 +7,15 @@ import yaml
 from aiohttp import web
 
 from gateway import __version__
+from gateway.clock import write_time
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.middleware.authenticate import may_operate
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
+from gateway.wire import DIALECTS
+from gateway.wire.anthropic_messages.request import STANDARD_OUTPUT
 
 # The paths that `GET /` lists, by name; filled by `server/routes`.
 SHOWN: web.AppKey[dict[str, str]] = web.AppKey("shown", dict)
@@ -30,8 +32,11 @@ async def root(request: web.Request) -> web.Response:
             "service": "gateway",
             "message": f"gateway v{__version__}",
             "version": __version__,
-            "timestamp": _timestamp(gateway),
+            "timestamp": write_time(gateway.clock.time()),
             "config": {
+                "base_url": f"{request.scheme}://{request.host}",
+                "max_tokens_limit": _most_output(context.snapshot),
+                "api_key_configured": any(provider.is_live for provider in config.providers.values()),
                 "client_api_key_validation": bool(config.keys),
                 "default_provider": config.default_provider,
                 "aliases": len(config.routes),
@@ -66,7 +71,7 @@ async def health(request: web.Request) -> web.Response:
     status = health_status(gateway)
     report: dict[str, Any] = {
         "status": status,
-        "timestamp": _timestamp(gateway),
+        "timestamp": write_time(gateway.clock.time()),
         "version": __version__,
         "api_key_valid": _key_valid(gateway, context.snapshot.config.default_provider),
         "client_api_key_validation": bool(context.snapshot.config.keys),
@@ -125,12 +130,24 @@ def _has_live_target(snapshot: Snapshot) -> bool:
     return any(config.providers[name].is_live for name in named or config.providers)
 
 
+def _most_output(snapshot: Snapshot) -> int:
+    """Return the most output tokens that any route's model is known to write; what is sent by default if none is."""
+    config = snapshot.config
+    known = (
+        snapshot.capabilities.profile(config.providers[target.provider], target.model or alias).max_output
+        for alias, route in config.routes.items()
+        for target in route.targets
+    )
+    return max(filter(None, known), default=STANDARD_OUTPUT)
+
+
 def _providers(gateway: Gateway) -> dict[str, Any]:
     out = {}
     for name, provider in gateway.snapshot.config.providers.items():
         hashes = [f"sha256:{hash_id(secret.value)}" for secret in provider.auth.secrets if secret.value]
         out[name] = {
-            "api_format": ", ".join(provider.speaks),
+            "api_format": "anthropic" if all(DIALECTS[one].is_anthropic for one in provider.speaks) else "openai",
+            "dialects": list(provider.speaks),
             "live": provider.is_live,
             "api_key_valid": _key_valid(gateway, name),
             "base_url": provider.base_url,
@@ -142,10 +159,6 @@ def _providers(gateway: Gateway) -> dict[str, Any]:
 def _key_valid(gateway: Gateway, provider: str | None) -> bool | None:
     """Whether the provider accepted its credential the last time that it was used; None if it was not used yet."""
     return gateway.selection.key_seen_valid.get(provider) if provider is not None else None
-
-
-def _timestamp(gateway: Gateway) -> str:
-    return datetime.fromtimestamp(gateway.clock.time(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -1,7 +1,6 @@
 """`/test-connection`: sends a provider one tiny request, to test the way from end to end."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +8,7 @@ from aiohttp import web
 from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.clock import write_time
 from gateway.errors import GatewayError
 from gateway.policy.routes import check_access
 from gateway.proxy.context import CONTEXT, RequestContext
@@ -59,7 +59,7 @@ async def probe_provider(request: web.Request) -> web.Response:
 
 async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    answer: dict[str, Any] = {"timestamp": datetime.fromtimestamp(gateway.clock.time(), UTC).isoformat()}
+    answer: dict[str, Any] = {"timestamp": write_time(gateway.clock.time())}
     name = _probe_name(context)
     if name is None:
         failed = {"status": "failed", "message": "No default provider or probe is configured"}

@@ -1,9 +1,8 @@
 """Writes the errors of `/chat`: a flat object with a timestamp (docs/endpoints.md#the-worker-path)."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
+from gateway.clock import write_time
 from gateway.errors import GatewayError
 
 # The seed's word for each status; any other status is an `internal_error`.
@@ -29,6 +28,6 @@ def write_worker_error(error: GatewayError, request_id: str, now: float) -> tupl
     payload = {
         "error": WORDS.get(status, "internal_error"),
         "details": error.message,
-        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": write_time(now),
     }
     return status, msgspec.json.encode(payload)
