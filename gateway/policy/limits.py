@@ -150,11 +150,13 @@ def _request_bucket(kind: str, name: str, classes: LimitClasses, endpoint_class:
 def write_headers(verdict: Verdict, unix_now: float, *, is_anthropic: bool = False) -> dict[str, str]:
     """Write the limit in force as headers: `X-RateLimit-*`, and those of OpenAI or Anthropic.
 
-    See docs/endpoints.md#rate-limit-headers.
+    What is left is told without the burst, so that it is never above the limit: see
+    docs/endpoints.md#rate-limit-headers.
 
     Anthropic's reset is an RFC 3339 time, OpenAI's a duration; `X-RateLimit-Reset` is in Unix seconds.
     """
-    limit, remaining = str(verdict.bucket.limit), str(max(0, int(verdict.remaining + _PATIENCE)))
+    burst = verdict.bucket.capacity - verdict.bucket.limit
+    limit, remaining = str(verdict.bucket.limit), str(max(0, int(verdict.remaining - burst + _PATIENCE)))
     if is_anthropic:
         reset = datetime.fromtimestamp(math.ceil(unix_now + verdict.reset), UTC)
         return {

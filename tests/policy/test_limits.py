@@ -120,6 +120,19 @@ def test_headers_say_the_limit_in_both_vocabularies() -> None:
     }
 
 
+@pytest.mark.parametrize("is_anthropic", [False, True])
+def test_what_is_left_is_never_above_the_limit(is_anthropic: bool) -> None:
+    """Remaining does not count the burst: 59 of 60 after the first, as the seed shows; 0 while the burst lasts."""
+    bucket, buckets = Bucket("b", 1.0, 70, 60), Buckets()
+    found = []
+    for _ in range(71):
+        headers = write_headers(buckets.take([bucket], 0.0), 1000.0, is_anthropic=is_anthropic)
+        (own,) = [value for name, value in headers.items() if "requests" in name and "remaining" in name]
+        assert own == headers["X-RateLimit-Remaining"]
+        found.append(int(own))
+    assert found == [*range(59, -1, -1), *[0] * 11]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0, "0ms"), (0.0115, "12ms"), (1.0, "1s"), (59.2, "1m0s"), (360, "6m0s"), (3661, "1h1m1s")]
 )
