@@ -50,6 +50,7 @@ class RequestContext:
     is_anthropic: bool = False  # the client speaks Anthropic's dialect
     reply_headers: dict[str, str] = field(factory=dict)
     owner: Owner | None = field(default=None, init=False)
+    key_id: str = field(default="", init=False)  # of the key that was shown, for the log
     gateway_headers: tuple[str, ...] = field(default=(), init=False)
     owner_name: str = field(default="", init=False)  # of the key, empty if none was shown
     share: float = field(default=1.0, init=False)  # of what is scarce
@@ -58,7 +59,7 @@ class RequestContext:
     def identify(self, owner: Owner, header: str) -> None:
         """Note whose key stands in a header; the first one that was found owns the request."""
         if self.owner is None:
-            self.owner, self.owner_name = owner, owner.name
+            self.owner, self.owner_name, self.key_id = owner, owner.name, owner.key_id
             self.share = share_of(owner.key, self.snapshot.config)
         self.gateway_headers = (*self.gateway_headers, header)
 
@@ -66,7 +67,7 @@ class RequestContext:
         """Make the context of a background run: the client's own exchange ends with the first answer."""
         own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.network, self.is_anthropic)
         own.owner, own.owner_name, own.share = self.owner, self.owner_name, self.share
-        own.gateway_headers = self.gateway_headers
+        own.key_id, own.gateway_headers = self.key_id, self.gateway_headers
         return own
 
 

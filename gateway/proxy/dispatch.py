@@ -34,7 +34,7 @@ from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.relay import end_with_error
-from gateway.upstream.credentials import Credential, pass_through
+from gateway.upstream.credentials import KEY_ID, Credential, pass_through
 from gateway.wire.lane import Lane
 
 WRONG_MODE = (
@@ -229,6 +229,7 @@ class Dispatch:
         if provider.auth.is_passthrough:
             native, spent = call.dialect.native_header, call.context.gateway_headers
             credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
+            call.context.key_id = credential.id.rpartition("#")[2][:KEY_ID]
             return credential, health.wait(target.name, "", now)
         if (pool := snapshot.credential_pools.get(target.provider)) is None:
             self._reasons.append(f"{target.provider} has no credential")

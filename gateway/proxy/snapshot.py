@@ -10,17 +10,18 @@ from gateway.config.schema import Config, Key
 from gateway.policy.capabilities import Capabilities
 from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
-from gateway.upstream.credentials import CredentialPool, make_pool
+from gateway.upstream.credentials import KEY_ID, CredentialPool, make_pool
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @frozen
 class Owner:
-    """A configured client key, with its name."""
+    """A configured client key, with its name; `key_id` tells its secrets apart in the log."""
 
     name: str
     key: Key
+    key_id: str
 
 
 @frozen
@@ -42,7 +43,11 @@ class Snapshot:
 
 def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
     """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
-    owners = {secret.digest: Owner(name, key) for name, key in config.keys.items() for secret in key.secret}
+    owners = {
+        secret.digest: Owner(name, key, secret.digest.hex()[:KEY_ID])
+        for name, key in config.keys.items()
+        for secret in key.secret
+    }
     credential_pools = {name: pool for name, provider in config.providers.items() if (pool := make_pool(provider))}
     return Snapshot(
         config=config,

@@ -32,6 +32,8 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
     }
     if context.owner is not None:
         line["key"] = context.owner.name
+    if context.key_id:
+        line["key_id"] = context.key_id
     if exchange.alias:
         line |= _route_members(exchange)
     if exchange.response:

@@ -14,6 +14,8 @@ from gateway.errors import Unauthorized
 from gateway.policy.health import Health
 from gateway.telemetry.redact import Redactor
 
+KEY_ID = 8  # digits of a client key's SHA-256 in log lines
+
 
 @frozen
 class Credential:

@@ -17,7 +17,7 @@ from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import UNIX, peer_address, read_address
 from gateway.server.listener import is_operators_listener
 from gateway.server.middleware.refuse_pages import host_name, is_local_name, refuse_pages
-from gateway.upstream.credentials import bare
+from gateway.upstream.credentials import KEY_ID, bare, hash_id
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
@@ -35,6 +35,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         _find_owner(request, context)
         if context.owner is None and not endpoint.is_public and not may_operate(request, context):
             raise Unauthorized("Invalid API key")
+    else:
+        _note_key(request, context)
     if endpoint.is_operators and not may_operate(request, context):
         raise Forbidden("This needs a key with operator: true", code="operator_only")
     return await handler(request)
@@ -82,9 +84,11 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
             digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
             if (owner := owners.get(digest)) is not None:
                 if _has_expired(gateway, owner):
-                    has_expired = True
+                    has_expired, context.key_id = True, owner.key_id
                 else:
                     context.identify(owner, name)
+            elif value and not context.key_id:
+                context.key_id = digest.hex()[:KEY_ID]
     if context.owner is not None:
         return
     if has_expired and not context.endpoint.is_public:
@@ -94,6 +98,14 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
         if verdict.wait and not context.endpoint.is_public:
             gateway.telemetry.metrics.refusals.inc("failed_auth")
             raise RateLimited("Too many wrong API keys from this address", retry_after=verdict.wait)
+
+
+def _note_key(request: web.Request, context: RequestContext) -> None:
+    """Note which key was shown to a gateway that needs none: programs that share it may show different ones."""
+    for name in KEY_HEADERS:
+        if value := bare(request.headers.get(name, "")):
+            context.key_id = hash_id(value)[:KEY_ID]
+            return
 
 
 def _has_expired(gateway: Gateway, owner: Owner) -> bool:
