@@ -18,12 +18,27 @@ class Told:
     refusal: str = ""
     calls: list[tuple[str, str, str]] = field(factory=list)  # id, name, arguments
     kinds: list[str] = field(factory=list)  # of the blocks, in order
+    texts: list[str] = field(factory=list)  # the text of each block of text, reasoning or refusal
     signatures: list[str] = field(factory=list)
     citations: list[Any] = field(factory=list)
     stop: str | None = None
     sequence: str | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+
+
+LONG = 20  # letters: what is shorter may well be said twice
+
+
+def check_once(told: Told) -> None:
+    """Assert that nothing is told twice: no call under one id or whole under two, no text in two blocks or in one."""
+    ids = [call_id for call_id, _, _ in told.calls]
+    assert len(set(ids)) == len(ids), f"a call id twice: {ids}"
+    long = [text for text in told.texts if len(text) >= LONG]
+    assert len(set(long)) == len(long), "a text twice"
+    for text in (told.text, told.reasoning, told.refusal, *long):
+        half = text[: len(text) // 2]
+        assert len(half) < LONG or text != half * 2, "a text twice in one block"
 
 
 def frames_of(stream: bytes) -> list[tuple[str, str]]:
@@ -83,6 +98,7 @@ def read_chat(stream: bytes, wants_usage: bool = False) -> Told:
     told.calls = [
         (call_id, name, "".join(parts)) for (call_id, name, _), parts in zip(told.calls, arguments, strict=True)
     ]
+    check_once(told)
     return told
 
 
@@ -139,6 +155,7 @@ def read_messages(stream: bytes) -> Told:
                     "block": said["content_block"],
                     "json": "",
                     "signed": 0,
+                    "said": "",
                 }
                 told.kinds.append(opened["kind"])
             case "content_block_delta":
@@ -154,6 +171,7 @@ def read_messages(stream: bytes) -> Told:
                 told.usage = said["usage"]
             case kind:
                 assert kind in ("ping", "message_stop", "error")
+    check_once(told)
     return told
 
 
@@ -162,9 +180,11 @@ def _read_block_delta(delta: dict[str, Any], opened: dict[str, Any], told: Told)
     match delta["type"]:
         case "text_delta":
             told.text += delta["text"]
+            opened["said"] += delta["text"]
         case "thinking_delta":
             assert not opened["signed"], "the signature comes last"
             told.reasoning += delta["thinking"]
+            opened["said"] += delta["thinking"]
         case "input_json_delta":
             opened["json"] += delta["partial_json"]
         case "signature_delta":
@@ -176,6 +196,7 @@ def _read_block_delta(delta: dict[str, Any], opened: dict[str, Any], told: Told)
 
 
 def _end_block(opened: dict[str, Any], told: Told) -> None:
+    told.texts.append(opened["said"])
     if opened["kind"] == "thinking":
         assert opened["signed"] == 1
     if opened["kind"] == "tool_use":
@@ -214,8 +235,8 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
             assert opened is None
             opened = said["item"]
         elif kind == "output_item.done":
-            assert opened is not None and said["item"]["id"] == opened["id"]
-            assert said["item"].get("call_id") == opened.get("call_id")
+            assert opened is not None
+            assert _identity(said["item"]) == _identity(opened)
             done.append(said["item"])
             opened = None
         elif "item_id" in said:
@@ -233,6 +254,10 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
     assert opened is None or events[-1]["type"] == "response.failed"
     final = events[-1]["response"]
     _told_items(final["output"], told)
+    check_once(told)
+    assert [_identity(item) for item in final["output"]][: len(done)] == [_identity(item) for item in done]
+    item_ids = [item["id"] for item in final["output"]]
+    assert len(set(item_ids)) == len(item_ids), f"an item id twice: {item_ids}"
     if events[-1]["type"] == "response.failed":
         told.error = final["error"]
         assert events[-2]["type"] == "error" and events[-2]["error"]["message"] == events[-2]["message"]
@@ -249,15 +274,22 @@ def read_responses(stream: bytes) -> tuple[Told, dict[str, Any]]:
     return told, final
 
 
+def _identity(item: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what of an item stays the same from its beginning to the final object."""
+    return item["id"], item["type"], item.get("call_id"), item.get("name")
+
+
 def _told_items(items: list[dict[str, Any]], told: Told) -> None:
     for item in items:
         told.kinds.append(item["type"])
         match item["type"]:
             case "message":
+                told.texts += [part.get("text", "") for part in item["content"]]
                 told.text += "".join(part.get("text", "") for part in item["content"])
                 told.refusal += "".join(part.get("refusal", "") for part in item["content"])
                 told.citations += [one for part in item["content"] for one in part.get("annotations", ())]
             case "reasoning":
+                told.texts += [part["text"] for part in (*item["summary"], *item.get("content", ()))]
                 told.reasoning += "".join(part["text"] for part in (*item["summary"], *item.get("content", ())))
                 told.signatures += [item["encrypted_content"]] if "encrypted_content" in item else []
             case "function_call" | "custom_tool_call":

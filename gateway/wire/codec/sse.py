@@ -117,4 +117,6 @@ def write_data(data: bytes) -> bytes:
 
 def write_event(event: str, data: bytes) -> bytes:
     """Write a frame with its event name."""
+    if b"\n" in data:  # it came in several lines
+        data = data.replace(b"\n", b"\ndata: ")
     return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"

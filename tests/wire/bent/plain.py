@@ -14,6 +14,8 @@ ENDS = {
     "end_turn": "end", "tool_use": "tools", "max_tokens": "length", "refusal": "filtered", "stop_sequence": "end",
 }  # fmt: skip
 
+CALLS = ("function_call", "custom_tool_call")
+
 
 @define
 class Said:
@@ -74,12 +76,13 @@ def _chat(payload: dict[str, Any], said: Said) -> None:
     said.error = str(payload["error"]) if payload.get("error") else said.error
     for choice in payload.get("choices") or ():
         delta = choice.get("delta") or choice.get("message") or {}
-        said.text += delta.get("content") or ""
+        said.text += (delta.get("content") or "") + (delta.get("refusal") or "")
         said.thought += delta.get("reasoning_content") or ""
         for number, call in enumerate(delta.get("tool_calls") or ()):
+            inner = call.get("function") or call["custom"]
             if call.get("index", number) == len(said.calls):
-                said.calls.append([call["id"], call["function"]["name"], ""])
-            said.calls[call.get("index", number)][2] += call["function"].get("arguments") or ""
+                said.calls.append([call["id"], inner["name"], ""])
+            said.calls[call.get("index", number)][2] += inner.get("arguments") or inner.get("input") or ""
         if choice.get("finish_reason"):
             said.end = ENDS[choice["finish_reason"]]
 
@@ -113,13 +116,14 @@ def _message(body: dict[str, Any], said: Said) -> None:
 
 def _responses(payload: dict[str, Any], said: Said) -> None:
     kind = payload["type"]
-    if kind == "response.output_text.delta":
+    if kind in ("response.output_text.delta", "response.refusal.delta"):
         said.text += payload["delta"]
     elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
         said.thought += payload["delta"]
-    elif kind == "response.output_item.added" and payload["item"]["type"] == "function_call":
-        said.calls.append([payload["item"]["call_id"], payload["item"]["name"], payload["item"]["arguments"]])
-    elif kind == "response.function_call_arguments.delta":
+    elif kind == "response.output_item.added" and payload["item"]["type"] in CALLS:
+        item = payload["item"]
+        said.calls.append([item["call_id"], item["name"], item.get("arguments") or item.get("input") or ""])
+    elif kind in ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta"):
         said.calls[-1][2] += payload["delta"]
     elif kind in ("response.completed", "response.incomplete"):
         final = Said()
@@ -132,11 +136,11 @@ def _responses(payload: dict[str, Any], said: Said) -> None:
 def _response(body: dict[str, Any], said: Said) -> None:
     for item in body.get("output") or ():
         if item["type"] == "message":
-            said.text += "".join(part["text"] for part in item["content"])
+            said.text += "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
         elif item["type"] == "reasoning":
             said.thought += "".join(part["text"] for part in (*item["summary"], *item.get("content", ())))
-        else:
-            said.calls.append([item.get("call_id", ""), item["name"], item["arguments"]])
+        elif item["type"] in CALLS:
+            said.calls.append([item.get("call_id", ""), item["name"], item.get("arguments", item.get("input", ""))])
     why = (body.get("incomplete_details") or {}).get("reason", "")
     ends = {"max_output_tokens": "length", "content_filter": "filtered"}
     said.end = ends.get(why, "tools" if said.calls else "end")
