@@ -24,7 +24,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 # Recorded failures, by a part of their names; and servers whose items have another id in each event.
 BROKEN = (*FAILED, "error", "failed")
 CALLS = ("tool_use", "function_call", "custom_tool_call")
-UNSTABLE = ("openrouter_responses", "raw_cot_stream_openrouter")
+UNSTABLE = ("github-copilot-id-rotation", "raw_cot_stream_openrouter")
 GOOD = [one for one in recordings() if not any(word in one.name for word in BROKEN)]
 NINE = [(one, client) for one in GOOD for client in REQUESTS]
 pytestmark = pytest.mark.skipif(not GOOD, reason="set GATEWAY_CORPUS to the folder of recorded streams")

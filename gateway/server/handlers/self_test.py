@@ -1,6 +1,7 @@
 """`/test-connection`: sends a provider one tiny request, to test the way from end to end."""
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ SUGGESTIONS = (
 )
 
 
+GLOB = frozenset("*?[")
+EMBEDS = re.compile("embed|rerank|whisper|tts|image|moderation|dall-e")  # names of models that do not chat
+
+
 @define
 class LastTest:
     """The last result, when it came (monotonic seconds), and the lock that keeps two tests from running at once."""
@@ -47,7 +52,9 @@ LAST = web.AppKey("last_test", LastTest)
 async def probe_provider(request: web.Request) -> web.Response:
     """GET /test-connection: 200 `success`, or 503 `failed` with suggestions."""
     gateway, context, last = request.app[GATEWAY], request[CONTEXT], request.app[LAST]
-    if (name := _probe_name(context)) is not None:  # the last result, too, is for those only who may use the model
+    if (
+        name := _probe_name(gateway, context)
+    ) is not None:  # the last result, too, is for those only who may use the model
         check_access(context.snapshot.table.resolve(name), context.owner.key if context.owner else None)
     async with last.lock:
         if gateway.clock.monotonic() - last.at > KEPT_S:
@@ -60,9 +67,9 @@ async def probe_provider(request: web.Request) -> web.Response:
 async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     answer: dict[str, Any] = {"timestamp": write_time(gateway.clock.time())}
-    name = _probe_name(context)
+    name = _probe_name(gateway, context)
     if name is None:
-        failed = {"status": "failed", "message": "No default provider or probe is configured"}
+        failed = {"status": "failed", "message": _missing(context)}
         return 503, answer | failed | {"suggestions": list(SUGGESTIONS[2:])}
     try:
         payload = await _dispatch(request, gateway, context, name)
@@ -80,15 +87,48 @@ async def _ask(request: web.Request) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _probe_name(context: RequestContext) -> str | None:
-    """Return the alias to test: the configured probe, else /chat's default, else the default provider's first route."""
+def _probe_name(gateway: Gateway, context: RequestContext) -> str | None:
+    """Return what to test: the configured probe, else the default provider's cheapest model, else /chat's default."""
     config = context.snapshot.config
-    if name := config.defaults.probe or config.defaults.chat_model:
-        return name
-    wanted = config.default_provider
-    return next(
-        (alias for alias in context.snapshot.table.aliases if config.routes[alias].targets[0].provider == wanted), None
-    )
+    if config.defaults.probe or config.default_provider is None:
+        return config.defaults.probe or config.defaults.chat_model
+    model = _cheapest(gateway, context, config.default_provider)
+    return f"{config.default_provider}:{model}" if model is not None else config.defaults.chat_model
+
+
+def _cheapest(gateway: Gateway, context: RequestContext, name: str) -> str | None:
+    """Return the cheapest model that is known of a provider: by its settings, by a route, or by /top-models.
+
+    Of models without a price the first one counts as the cheapest, behind all that have one.
+    """
+    snapshot = context.snapshot
+    provider = snapshot.config.providers[name]
+    curated = gateway.setup.top_models.get("models", [])
+    known = [
+        *(model for model in provider.models if not GLOB & set(model)),
+        *(
+            target.model
+            for route in snapshot.config.routes.values()
+            for target in route.targets
+            if target.provider == name and target.model
+        ),
+    ] or [model["name"] for model in reversed(curated) if model["provider"] == provider.family]
+    generating = [one for one in known if not EMBEDS.search(one)]
+
+    def cost(model: str) -> float:
+        price = snapshot.capabilities.profile(provider, model).price
+        if price is None or price.input is None or price.output is None:
+            return float("inf")
+        return price.input + price.output
+
+    return min(generating, key=cost, default=None)
+
+
+def _missing(context: RequestContext) -> str:
+    provider = context.snapshot.config.default_provider
+    if provider is None:
+        return "Neither defaults.probe nor default_provider is configured"
+    return f"No model of the default provider '{provider}' is known: defaults.probe is not configured"
 
 
 async def _dispatch(request: web.Request, gateway: Gateway, context: RequestContext, name: str) -> dict[str, Any]:
