@@ -73,7 +73,7 @@ class Attempt:
         now = call.gateway.clock.monotonic
         self._started = now()
         try:
-            reply = await call.keep_alive_during(call.gateway.upstream.open(self._sent, call.deadline))
+            reply = await call.keep_alive_during(call.gateway.upstream.open(self._sent, call.opening))
         finally:
             self._exchange.wait(now() - self._started)
         self._replies = [reply]

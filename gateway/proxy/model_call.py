@@ -24,7 +24,8 @@ Answered = TypeVar("Answered")
 class ModelCall:
     """What a client asked for. Made once, by `server/make_call`, and not changed afterwards.
 
-    `first_byte` is the endpoint's or the client's own limit on the wait for the reply's head; `commit_at` the
+    `opening` is when a reply must have begun, whatever the number of attempts; `first_byte` is the endpoint's or the
+    client's own limit on the wait of one attempt for the reply's head; `commit_at` the
     loop time at which a stream is opened, whatever the upstream does; `status` that of a good answer. `headers`
     are the client's, or none if the gateway asks on its own account. `recorder` is there if the response is stored,
     `recorded_stream` if it is written to a background run.
@@ -37,6 +38,7 @@ class ModelCall:
     source: SourceRequest
     resolved: Resolved
     deadline: Deadline
+    opening: Deadline
     first_byte: Seconds | None
     commit_at: float | None = None
     status: int = 200

@@ -47,7 +47,8 @@ async def client_body(request: web.Request) -> Body:
     def hold(count: int) -> None:
         hold_bytes(request, count)
 
-    limit, may_translate = endpoint.max_body or server.max_body, endpoint.dialect.client is not None
+    limit = min(endpoint.max_body or server.max_body, server.max_body)
+    may_translate = endpoint.dialect.client is not None
     return await read_body(request, limit, server.timeouts.body, hold, MAX_VALUES if may_translate else None)
 
 

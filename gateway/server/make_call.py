@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 from gateway.config.schema import ANONYMOUS, Seconds
 from gateway.errors import BadRequest, Forbidden
 from gateway.policy.routes import Resolved, check_access, may_use
-from gateway.proxy.context import RequestContext
+from gateway.proxy.context import Endpoint, RequestContext
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import forwarded_headers
 from gateway.proxy.plan.source_request import NO_HISTORY, History, SourceRequest
@@ -79,6 +79,7 @@ def make_call(
     now = asyncio.get_running_loop().time()
     client_limit = None if is_background else _client_limit(headers)  # a background run outlives its client
     first_byte, deadline = _bounds(context, client_limit, now, is_stream=wanted.is_stream)
+    opening = _opening(context.endpoint, deadline, now)
     source = SourceRequest(
         dialect=dialect,
         body=body,
@@ -107,7 +108,8 @@ def make_call(
         headers=headers,
         source=source,
         resolved=resolved,
-        deadline=deadline,
+        deadline=deadline if wanted.is_stream else opening,
+        opening=opening,
         first_byte=first_byte,
         commit_at=now + server.commit_after if commits and server.commit_after is not None else None,
         status=status,
@@ -141,6 +143,13 @@ def _check_tools(context: RequestContext, body: Body) -> None:
         name = tool.get("model")
         if isinstance(name, str) and not may_use(key, name):
             raise Forbidden(f"This key may not use the model '{printable(name)}' of a tool", param="tools")
+
+
+def _opening(endpoint: Endpoint, deadline: Deadline, now: float) -> Deadline:
+    """Return when a reply of this path must have begun, with all attempts."""
+    if endpoint.first_byte is None or now + endpoint.first_byte >= deadline.at:
+        return deadline
+    return Deadline(now + endpoint.first_byte, endpoint.first_byte, "nothing", is_clients=True)
 
 
 def _model_name(request: web.Request, context: RequestContext, body: Body) -> str:
