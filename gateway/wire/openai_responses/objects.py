@@ -13,6 +13,8 @@ from gateway.wire.translation.memo import Memo
 TIERS = {"standard": "default", "batch": "default"}  # service tiers of other dialects -> OpenAI's name
 # Letters of `instructions` or of `metadata`. Each of three events of a stream repeats them, and so does what is stored.
 MAX_ECHO = 256 * 1024
+# What a response says of a number that the request has left to the model. Clients' types take no null here.
+_NUMBERS = {"temperature": 1.0, "top_p": 1.0, "top_logprobs": 0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 _BUILTIN = {name: kind for kind, name in EMULATED.items()}
 _PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
 
@@ -46,6 +48,7 @@ def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) ->
         "id": name,
         "object": "response",
         "created_at": now,
+        "completed_at": None,
         "status": "in_progress",
         "background": False,
         "error": None,
@@ -59,20 +62,41 @@ def response_object(echo: Mapping[str, Any], name: str, now: int, model: str) ->
         "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
         "service_tier": echo.get("service_tier") or "default",
         "store": False,
-        "temperature": echo.get("temperature"),
-        "text": {**text, "format": text.get("format") or {"type": "text"}},
+        **{name: default if echo.get(name) is None else echo[name] for name, default in _NUMBERS.items()},
+        "text": {**text, "format": _filled_format(text.get("format"))},
         "tool_choice": echo.get("tool_choice") or "auto",
-        "tools": echo.get("tools") or [],
-        "top_p": echo.get("top_p"),
+        "tools": [_filled_tool(tool) for tool in tools] if isinstance(tools := echo.get("tools"), list) else [],
         "max_tool_calls": echo.get("max_tool_calls"),
         "prompt_cache_key": echo.get("prompt_cache_key"),
+        "prompt_cache_retention": echo.get("prompt_cache_retention"),
         "safety_identifier": echo.get("safety_identifier"),
-        "top_logprobs": echo.get("top_logprobs"),
         "truncation": echo.get("truncation") or "disabled",
         "usage": None,
         "user": echo.get("user"),
         "metadata": _bounded(echo.get("metadata"), {}) or {},
     }
+
+
+def _filled_tool(tool: Any) -> Any:
+    """Return a tool with the members that the API adds where a client has left them out.
+
+    See docs/wire/replies.md#members-of-a-response.
+    """
+    match tool:
+        case {"type": "function"}:
+            return tool | {name: None for name in ("description", "parameters", "strict") if name not in tool}
+        case {"type": "custom"}:
+            return tool | {"description": tool.get("description"), "format": tool.get("format") or {"type": "text"}}
+        case {"type": "namespace", "tools": [*inner]}:
+            return tool | {"tools": [_filled_tool(one) for one in inner]}
+    return tool
+
+
+def _filled_format(form: Any) -> Any:
+    """Return the format of the reply with the members that the API adds; text if the client named none."""
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        return form | {"description": form.get("description"), "strict": form.get("strict") is True}
+    return form or {"type": "text"}
 
 
 def _bounded(value: Any, instead: Any) -> Any:

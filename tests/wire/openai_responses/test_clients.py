@@ -191,7 +191,8 @@ def test_the_golden_transcript() -> None:
     assert (said.reasoning, said.text, said.stop) == ("hm", "Hi", "completed")
     assert said.signatures[0].startswith("gw1.")
     assert final["usage"]["input_tokens"] == 17 and final["usage"]["input_tokens_details"]["cached_tokens"] == 10
-    assert (final["instructions"], final["metadata"], final["tools"]) == ("i", {"k": "v"}, [TOOL])
+    shown = TOOL | {"description": None, "strict": None}
+    assert (final["instructions"], final["metadata"], final["tools"]) == ("i", {"k": "v"}, [shown])
     assert [item["id"][:4] for item in final["output"]] == [
         "rs_" + final["output"][0]["id"][3],
         "msg_",

@@ -35,10 +35,11 @@ def test_ids_follow_from_their_parts() -> None:
 
 def test_a_response_begins_with_what_the_request_said() -> None:
     """A new response repeats the request's members, is in progress and has no output."""
-    made = new_response(memo(temperature=0.5, tools=[{"type": "function"}], metadata={"a": "b"}, user="u"))
+    search = {"type": "web_search"}
+    made = new_response(memo(temperature=0.5, tools=[search], metadata={"a": "b"}, user="u"))
     assert (made["id"], made["created_at"], made["model"]) == (make_id("resp_", "req_1"), 1_700_000_000, "alias")
     assert (made["status"], made["output"], made["usage"]) == ("in_progress", [], None)
-    assert (made["temperature"], made["tools"], made["metadata"]) == (0.5, [{"type": "function"}], {"a": "b"})
+    assert (made["temperature"], made["tools"], made["metadata"]) == (0.5, [search], {"a": "b"})
     assert made["store"] is False and made["background"] is False and made["user"] == "u"
 
 
@@ -46,7 +47,7 @@ def test_what_was_lost_is_not_repeated() -> None:
     """A member that was dropped on the way is not repeated, nor a part of `text`; `metadata` always is."""
     text = {"verbosity": "low", "format": {"type": "json_object"}}
     made = new_response(memo("temperature", "verbosity", "metadata", temperature=0.5, text=text, metadata={"a": "b"}))
-    assert made["temperature"] is None and made["metadata"] == {"a": "b"}
+    assert made["temperature"] == 1.0 and made["metadata"] == {"a": "b"}
     assert made["text"] == {"format": {"type": "json_object"}}
 
 
