@@ -70,10 +70,12 @@ class Glance:
 class Asked:
     """What the raw lane has to know about a request to watch its reply.
 
-    `wants_usage` is False if the client did not ask for the usage chunk that the gateway asks for.
+    `wants_usage` is False if the client did not ask for the usage chunk that the gateway asks for. `no_finish`: the
+    model's profile says that it never sends a finish reason.
     """
 
     wants_usage: bool = True
+    no_finish: bool = False
 
 
 def adds_nothing(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.config.schema import Provider
 from gateway.proxy.plan.headers import upstream_headers
@@ -41,7 +41,7 @@ class RawPlan:
         return self.source.is_stream and dialect.client is not None and dialect.upstream is not None
 
     def lane(self) -> Lane:
-        dialect, asked = self.source.dialect, self.source.asked
+        dialect, asked = self.source.dialect, evolve(self.source.asked, no_finish=self.profile.no_finish)
         return dialect.normalise(asked) if self.profile.normalize else dialect.watch(asked)
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:

@@ -13,7 +13,7 @@ from attrs import define, field
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.codec.json_body import Body, JsonBody, to_json
 from gateway.wire.codec.lenient import Junk
-from gateway.wire.codec.sse import DONE, read_frame
+from gateway.wire.codec.sse import DONE, read_frame, write_data
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
 from gateway.wire.neutral import Usage
@@ -23,6 +23,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.memo import Drops
 
+_CONSTANT = ("id", "object", "created", "model")  # members that are the same in every chunk of a reply
 # The gateway adds these members to the replies that it translates. A client sends them back in its history, and
 # OpenAI refuses them.
 _CARRIED = ("reasoning_content", "reasoning_details")
@@ -31,9 +32,10 @@ FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource
 
 
 class Delta(msgspec.Struct):
-    """The member that carries the text of most deltas and messages; `says_anything` looks at the other members."""
+    """The members that most deltas and messages have; `says_anything` looks at the others."""
 
     content: Any = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -101,7 +103,10 @@ def _choice_oddly(payload: dict[str, Any]) -> Choice:
 
 
 def _delta_oddly(payload: Any) -> Delta | None:
-    return Delta(payload.get("content")) if isinstance(payload, dict) else None
+    if not isinstance(payload, dict):
+        return None
+    calls = payload.get("tool_calls")
+    return Delta(payload.get("content"), calls if isinstance(calls, list) else None)
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
@@ -200,9 +205,13 @@ class ChatWatch(Watch):
     """Watches a chat stream: first content, errors, the finish of every choice, usage."""
 
     wants_usage: bool
+    no_finish: bool = False
     _open: set[int] = field(factory=set, init=False)
     _finished: set[int] = field(factory=set, init=False)
+    _calling: set[int] = field(factory=set, init=False)  # the choices that have called a tool
     _last_finish: str = field(default="", init=False)
+    _head: bytes = field(default=b"", init=False)  # data of the first chunk with choices, for a finish of our own
+    _held: bytes = field(default=b"", init=False)  # a usage chunk before the finish: the last one if none comes
     _is_done: bool = field(default=False, init=False)
     _junk: Junk = field(factory=Junk, init=False)
 
@@ -220,7 +229,9 @@ class ChatWatch(Watch):
         except msgspec.MsgspecError:
             return False
         choices = payload.choices
-        if not choices or len(choices) > 1 or choices[0].finish_reason is not None:
+        if not choices or len(choices) > 1 or choices[0].finish_reason is not None or self._held:
+            return False
+        if (delta := choices[0].delta) is not None and delta.tool_calls and not self._calling:
             return False
         return payload.usage is None and payload.error is None and payload.x_groq is None
 
@@ -234,9 +245,9 @@ class ChatWatch(Watch):
         if data is None:
             return frame  # a comment
         if data.strip() == b"[DONE]":
-            self._check_finished()
+            out = self._finish(is_complete=self.usage is not None)
             self._is_done = True
-            return frame
+            return out + frame
         try:
             chunk = read_chunk(data)
         except Unreadable:
@@ -247,9 +258,11 @@ class ChatWatch(Watch):
         if (usage := usage_in(chunk)) is not None:
             self.usage = usage
         if not chunk.choices:
-            return b"" if chunk.usage is not None and not self.wants_usage else frame
+            return self._pass_usage(frame) if chunk.usage is not None else frame
         for choice in chunk.choices:
             self._note(choice)
+        self._head = self._head or data
+        frame, self._held = self._held + frame, b""
         if not self.has_content and (any(map(_says_text, chunk.choices)) or says_anything(data)):
             self.has_content = True
         return frame
@@ -257,22 +270,50 @@ class ChatWatch(Watch):
     def _note(self, choice: Choice) -> None:
         index = choice.index if isinstance(choice.index, int) else 0
         self._open.add(index)
-        if choice.finish_reason:
+        said = choice.delta or choice.message
+        if said is not None and said.tool_calls:
+            self._calling.add(index)
+        if choice.finish_reason and choice.finish_reason != "null":
             self._last_finish = str(choice.finish_reason)
             if self._last_finish in FAILED_ENDS:
                 raise Broke("The provider ended the stream with an error")
             self._finished.add(index)
             self.is_finished = self._finished >= self._open
 
-    def _check_finished(self) -> None:
-        if not self.is_finished:
+    def _pass_usage(self, frame: bytes) -> bytes:
+        """Pass the usage chunk on; one that comes before the finish waits, because SDKs want it last."""
+        if not self.wants_usage:
+            return b""
+        if self.is_finished:
+            return frame
+        out, self._held = self._held, frame
+        return out
+
+    def _finish(self, *, is_complete: bool) -> bytes:
+        """Return what is held, with a finish of each choice that has none. Raises Broke if the reply was cut short.
+
+        See docs/wire/streaming.md#ending-a-stream.
+        """
+        held, self._held = self._held, b""
+        if self.is_finished:
+            return held
+        if not (self.has_content and (is_complete or self.no_finish)):
             raise Broke("The provider's stream ended before the model had finished")
+        self.is_finished = True
+        return self._finishes() + held
+
+    def _finishes(self) -> bytes:
+        choices: list[dict[str, Any]] = [
+            {"index": index, "delta": {}, "finish_reason": "tool_calls" if index in self._calling else "stop"}
+            for index in sorted(self._open - self._finished)
+        ]
+        head = {name: value for name, value in msgspec.json.decode(self._head).items() if name in _CONSTANT}
+        return write_data(msgspec.json.encode(head | {"choices": choices}))
 
     def end(self) -> bytes:
         if self._is_done:
             return b""
-        self._check_finished()
-        return DONE
+        return self._finish(is_complete=False) + DONE
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         return write_stream_error(error)
@@ -291,4 +332,4 @@ def _without_id(frame: bytes) -> bytes:
 
 def watch(asked: Asked) -> ChatWatch:
     """Make the lane of one raw chat stream."""
-    return ChatWatch(asked.wants_usage)
+    return ChatWatch(asked.wants_usage, asked.no_finish)

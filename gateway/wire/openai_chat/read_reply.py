@@ -68,6 +68,7 @@ class ChatReader:
     _calls: Calls = field(init=False)
     _think: ThinkFilter | None = field(default=None, init=False)
     _has_started: bool = field(default=False, init=False)
+    _has_usage: bool = field(default=False, init=False)
     _finish: str = field(default="", init=False)
     _sequence: str | None = field(default=None, init=False)
     _junk: Junk = field(factory=Junk, init=False)
@@ -85,7 +86,7 @@ class ChatReader:
             return ()
         data = read.data.strip()
         if data == b"[DONE]":
-            return list(self._end())
+            return list(self._end(is_complete=self._has_usage))
         if (payload := self._junk.read(data.removeprefix(b"data: "))) is None:
             return ()
         error = payload.get("error")
@@ -99,7 +100,7 @@ class ChatReader:
     def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Read a whole reply. One server spreads a single message over several choices: see `_complementing`."""
         yield from self._read(payload, only_first=False)
-        yield from self._end()
+        yield from self._end(is_complete=True)
 
     def _read(self, payload: _Said, only_first: bool = True) -> Iterator[Event]:
         choices = payload.get("choices")
@@ -113,6 +114,7 @@ class ChatReader:
         groq = payload.get("x_groq")
         for place in (payload, groq, choices[0] if choices else None):
             if isinstance(place, dict) and (usage := read_usage(place.get("usage"))) is not None:
+                self._has_usage = True
                 yield UsageSeen(usage)
                 break
         for choice in [one for one in choices if not one.get("index")] if only_first else _complementing(choices):
@@ -251,8 +253,12 @@ class ChatReader:
                 yield BlockEnded(index)
         self._text = self._refusal = None
 
-    def _end(self) -> Iterator[Event]:
-        if not self.is_finished and not (self.memo.profile.no_finish and self._next):
+    def _end(self, is_complete: bool = False) -> Iterator[Event]:
+        """End the reply. Without a finish reason it has ended if it says something and is otherwise complete.
+
+        See docs/wire/streaming.md#ending-a-stream. `is_complete`: its body is whole, or `[DONE]` stands behind usage.
+        """
+        if not self.is_finished and not (self._next and (is_complete or self.memo.profile.no_finish)):
             raise Broke("The provider's stream ended before the model had finished")
         self.is_over = self.is_finished = True
         has_refused = self._refusal is not None

@@ -55,7 +55,7 @@ class TidyWatch(ChatWatch):
         if data is None or self._is_done:
             return ChatWatch.feed(self, frame)
         if data.strip() == b"[DONE]":
-            return self._flush() + ChatWatch.feed(self, frame)
+            return self._flush(is_complete=self._usage_said is not None) + ChatWatch.feed(self, frame)
         try:
             payload = msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -65,7 +65,7 @@ class TidyWatch(ChatWatch):
         return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(payload))
 
     def end(self) -> bytes:
-        return self._flush() + ChatWatch.end(self)
+        return self._flush(is_complete=False) + ChatWatch.end(self)
 
     def _tidy(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if payload.get("usage"):
@@ -90,7 +90,8 @@ class TidyWatch(ChatWatch):
         known = self._choices.setdefault(index, _Choice())
         delta = choice.pop("message", None) if choice.get("delta") is None else choice["delta"]
         delta = _tidy_delta(delta if isinstance(delta, dict) else {}, known)
-        finish = choice.get("finish_reason") or None
+        finish = choice.get("finish_reason")
+        finish = None if finish in ("", "null") else finish
         tidied = {**choice, "index": index, "delta": delta, "finish_reason": None}
         if finish is not None:
             self.is_finished = True
@@ -98,13 +99,15 @@ class TidyWatch(ChatWatch):
             return tidied if delta else None
         return tidied
 
-    def _flush(self) -> bytes:
+    def _flush(self, *, is_complete: bool) -> bytes:
         """Write the finish of every choice, then the usage. No other chunk may follow."""
         out = b""
         finishes = [known.finish for known in self._choices.values() if known.finish is not None]
         if finishes:
             out += ChatWatch.feed(self, _frame({**self._last, "choices": finishes}))
-            self._choices = {}
+        elif self._choices:
+            out += self._finish(is_complete=is_complete)
+        self._choices = {}
         if self._usage_said is not None:
             out += ChatWatch.feed(self, _frame({**self._last, "choices": [], "usage": self._usage_said}))
             self._usage_said = None
@@ -172,4 +175,4 @@ def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
 
 def tidy(asked: Asked) -> TidyWatch:
     """Make the lane of one raw stream that has to be repaired."""
-    return TidyWatch(asked.wants_usage)
+    return TidyWatch(asked.wants_usage, asked.no_finish)
