@@ -33,12 +33,14 @@ _STATUSES: dict[int, Fault] = {
     503: Fault.OVERLOADED,
     529: Fault.OVERLOADED,
 }
-# The API's words for a text beyond its bound. Only the input itself is a conversation that is too long.
-_LONG_TEXT = "string_above_max_length"
-_OF_INPUT = re.compile(
-    r"(?:messages|input|prompt|instructions|system)(?:.{0,200}\.(?:content|text|output))?(?:\[\d{1,9}\]){0,3}"
+# OpenAI says of any member that its text is too long. Only a shorter conversation helps where it is the conversation's.
+_LONG_STRING = "string_above_max_length"
+_PLACE_IN_WORDS = re.compile(r"'([\w.\[\]]{1,200})'")
+_OF_CONVERSATION = re.compile(
+    r"(?:input|messages|prompt|contents)(?:\[\d+\])*"
+    r"(?:\.(?:content|text|output|arguments|input|input_text|parts|summary|function\.arguments)(?:\[\d+\])*"
+    r"|\.tool_calls\[\d+\]\.(?:function\.arguments|custom\.input))*"
 )
-_QUOTED = re.compile(r"'([^']{1,256})'")
 # A 413 with one of these is Groq's limit of tokens a minute, no limit of the size.
 _LIMIT_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
 _LIMIT_WORDS = re.compile(r"tokens per min|\bTPM\b", re.IGNORECASE)
@@ -220,10 +222,10 @@ def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
         return Fault.QUOTA
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
+    if _LONG_STRING in words:
+        return Fault.TOO_LONG if _is_of_conversation(payload) else Fault.CALLER
     if words & CODES or (not is_page and says_full(status, message)):
         return Fault.TOO_LONG
-    if _LONG_TEXT in words:
-        return Fault.TOO_LONG if _is_of_input(payload) else Fault.CALLER
     if "tool_use_failed" in words:
         return Fault.BAD_CALL
     if status == 403 and (words & _KEY_CODES or _KEY_WORDS.search(message)):
@@ -239,11 +241,11 @@ def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
     return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
 
 
-def _is_of_input(payload: Said) -> bool:
-    """Whether a text that is too long is the conversation itself, and not a name or an id in it."""
-    quoted = _QUOTED.search(payload.message)
-    place = payload.param or (quoted[1] if quoted else "")
-    return _OF_INPUT.fullmatch(place) is not None
+def _is_of_conversation(payload: Said) -> bool:
+    """Whether an error is about the text of the conversation, not about a name or an id in it."""
+    found = _PLACE_IN_WORDS.search(payload.message)
+    place = payload.param or (found[1] if found else "")
+    return _OF_CONVERSATION.fullmatch(place) is not None
 
 
 def _stands_in(words: str, request: bytes) -> bool:

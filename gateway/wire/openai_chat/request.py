@@ -13,6 +13,7 @@ from gateway.wire.openai_chat.tools import NAME, read_choice, read_tools, write_
 from gateway.wire.openai_chat.write_messages import write_messages
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
+from gateway.wire.translation.names import shorten
 from gateway.wire.translation.options import budget_of, effort_of, is_off, is_on, write_identity, write_verbosity
 from gateway.wire.translation.schema import is_strict, json_instruction
 from gateway.wire.translation.stops import check_stops
@@ -199,7 +200,7 @@ def _write_format(request: Request, members: Mapping[str, Any], memo: Memo, prof
         return {}
     if form.kind == "json_schema" and profile.json_schema:
         schema = {
-            "name": _BAD_IN_NAME.sub("_", form.name)[:64] or "output",
+            "name": shorten(_BAD_IN_NAME.sub("_", form.name)) or "output",
             **({"description": form.description} if form.description else {}),
             "schema": form.schema,
             "strict": bool(form.strict if form.strict is not None else True) and is_strict(form.schema),

@@ -32,6 +32,7 @@ from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_
 
 _FORMAT_OF = {origin: name for name, origin in FORMATS.items()}
 _MAX_BREAKPOINTS = 4
+_LONGEST_ID = 40  # OpenAI refuses a longer id of a call on Chat, though not on Responses
 
 
 def write_messages(request: Request, memo: Memo, profile: Profile) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ class _Writer:
         return found | ({"extra_content": call.extra} if call.extra else {})
 
     def _id(self, call_id: str) -> str:
-        return nine(call_id) if self.profile.nine_character_ids else safe_id(call_id)
+        return nine(call_id) if self.profile.nine_character_ids else safe_id(call_id, _LONGEST_ID)
 
     def _write_user(self, blocks: Sequence[Block]) -> None:
         """Write each tool result as a message of its own, then one user message with everything else."""

@@ -5,6 +5,7 @@ reads them: for the first content, errors, the end and the usage. Of a request o
 edited here, by `add_members`, `unsealed` and `prefix`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,15 +25,16 @@ from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.envelope import QUOTED, is_envelope
 from gateway.wire.translation.memo import Drops
+from gateway.wire.translation.names import LONGEST, safe_id
 
 # How OpenAI writes a text delta. `passes` recognises a chunk that is one such frame without decoding it.
 _DELTA = b"event: response.output_text.delta\ndata: {"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
-# How item ids begin that OpenAI refuses in a history. _FOREIGN: how these ids and our envelopes begin in JSON; an input
-# that holds none of them is sent as it came, without decoding.
+# How item ids begin that OpenAI refuses in a history. An input that holds none of them, no envelope of ours and no id
+# that is too long is sent as it came, without decoding.
 _FOREIGN_IDS = ("item_", "chatcmpl-")
-_FOREIGN = (QUOTED, *(b'"' + name.encode() for name in _FOREIGN_IDS))
-MAX_ID = 64
+_FOREIGN = (*QUOTED, *(b'"' + name.encode() for name in _FOREIGN_IDS))
+_LONG_ID = re.compile(rb'id": ?"[^"]{%d}' % (LONGEST + 1))
 _QUIET = frozenset({"response.created", "response.in_progress", "response.queued"})
 
 
@@ -120,11 +122,13 @@ def glance(body: bytes) -> Glance:
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Remove what OpenAI refuses from `input`: reasoning in our envelopes, and item ids that other programs made up.
 
+    Long ids of calls are shortened, in the call and in its output alike.
+
     Return the new `input`, or nothing if it stays as it is. Removed reasoning is noted in `drops`.
     """
     given = body.members.get("input")
     text = b"" if given is None else bytes(given)
-    if not text.startswith(b"[") or all(text.rfind(word) < 0 for word in _FOREIGN):
+    if not text.startswith(b"[") or (all(text.rfind(word) < 0 for word in _FOREIGN) and not _LONG_ID.search(text)):
         return {}
     items = body.get("input", list[Any], "an array") or []
     kept = [_renamed(item) for item in items if not _is_reasoning(item, is_envelope)]
@@ -152,15 +156,18 @@ def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, 
 
 
 def _renamed(item: Any) -> Any:
-    """Return an item, without its `id` if that is not a valid id of OpenAI.
+    """Return an item, without its `id` if that is not a valid id of OpenAI, and with a `call_id` that is short enough.
 
     See docs/wire/responses.md#input-normalisation.
     """
-    name = item.get("id") if isinstance(item, dict) else None
-    if not isinstance(name, str) or item.get("type") == "item_reference":
+    if not isinstance(item, dict) or item.get("type") == "item_reference":
         return item
-    is_foreign = name.startswith(_FOREIGN_IDS) or len(name) > MAX_ID
-    return {key: value for key, value in item.items() if key != "id"} if is_foreign else item
+    name, call_id = item.get("id"), item.get("call_id")
+    if isinstance(name, str) and (name.startswith(_FOREIGN_IDS) or len(name) > LONGEST):
+        item = {key: value for key, value in item.items() if key != "id"}
+    if isinstance(call_id, str) and len(call_id) > LONGEST:
+        item = item | {"call_id": safe_id(call_id)}
+    return item
 
 
 def _is_reasoning(item: Any, is_unreadable: Callable[[str], bool]) -> bool:

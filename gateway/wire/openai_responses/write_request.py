@@ -8,6 +8,7 @@ from gateway.wire.openai_responses.tools import write_tools
 from gateway.wire.openai_responses.write_items import write_input
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import LONG_OUTPUT, Memo, Setting, Written
+from gateway.wire.translation.names import shorten
 from gateway.wire.translation.options import check_single, effort_of, write_identity, write_verbosity
 from gateway.wire.translation.schema import is_strict
 
@@ -92,7 +93,7 @@ def _write_format(form: Format) -> dict[str, Any]:
     wants_strict = form.strict if form.strict is not None else True
     return {
         "type": "json_schema",
-        "name": _BAD_IN_NAME.sub("_", form.name)[:64] or "output",
+        "name": shorten(_BAD_IN_NAME.sub("_", form.name)) or "output",
         **({"description": form.description} if form.description else {}),
         "schema": form.schema,
         "strict": wants_strict and is_strict(form.schema),

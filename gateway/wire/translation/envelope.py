@@ -22,7 +22,8 @@ from attrs import evolve, frozen
 from gateway.wire.neutral import Block, Reasoning, Request
 
 PREFIX = "gw1."
-QUOTED = b'"' + PREFIX.encode()  # how an envelope begins in JSON
+PREFIXES = (PREFIX, "gw0.")  # gw0 never opens
+QUOTED = tuple(b'"' + prefix.encode() for prefix in PREFIXES)  # how an envelope begins in JSON
 _MAC_BYTES = 16
 _MAX_BYTES = 8 * 1024 * 1024
 
@@ -87,7 +88,7 @@ class Sealer:
 
 def is_envelope(text: str | None) -> bool:
     """Return whether a signature or sealed text begins as an envelope: `gw1.`, or `gw0.`, which never opens."""
-    return text is not None and text.startswith(("gw1.", "gw0."))
+    return text is not None and text.startswith(PREFIXES)
 
 
 def unseal(request: Request, sealer: Sealer) -> bool:

@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 
 _BAD = re.compile(r"[^A-Za-z0-9_-]")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+LONGEST = 64  # characters of a name or an id, where a provider's bound is not known better
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -32,7 +33,7 @@ class Named:
 class ToolNames:
     """A bijection between the client's names of tools and the names sent upstream, of at most `longest` characters."""
 
-    longest: int = 64
+    longest: int = LONGEST
     _to: dict[tuple[str, str | None], str] = field(factory=dict, init=False)
     _back: dict[str, Named] = field(factory=dict, init=False)
     _next: dict[str, int] = field(factory=dict, init=False)  # the suffix to try next for a tidied name
@@ -80,11 +81,21 @@ class ToolNames:
         self._back[safe] = tool
 
 
-def safe_id(text: str) -> str:
+def safe_id(text: str, longest: int = LONGEST) -> str:
     """Return a tool call's id that Anthropic and OpenAI accept; the same text gives the same id."""
-    if SAFE_ID.fullmatch(text):
+    if len(text) <= longest and SAFE_ID.fullmatch(text):
         return text
-    return f"{_BAD.sub('_', text)[:47]}_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    return _with_digest(_BAD.sub("_", text), text, longest)
+
+
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """Return a text of at most `longest` characters; one that is cut ends in a digest, so that it stays distinct."""
+    return text if len(text) <= longest else _with_digest(text, text, longest)
+
+
+def _with_digest(head: str, text: str, longest: int) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+    return f"{head[: longest - 17]}_{digest}"
 
 
 def nine(text: str) -> str:

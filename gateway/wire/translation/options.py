@@ -11,6 +11,7 @@ from gateway.errors import CannotSay
 from gateway.wire.neutral import Request, Thinking
 from gateway.wire.profile import EFFORTS, Profile
 from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import shorten
 
 # The effort for a thinking budget of at most so many tokens (`xhigh` beyond the last), and the budget for an effort.
 _EFFORT_BY_BUDGET = ((1024, "low"), (4096, "low"), (12_000, "medium"), (28_000, "high"))
@@ -80,7 +81,7 @@ def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, 
         else:
             memo.drops.add("user")
     if profile.cache_key and (key := request.cache_key or _session_in(user)):
-        members["prompt_cache_key"] = key[:64]
+        members["prompt_cache_key"] = shorten(key)
     tier = {"standard_only": "default"}.get(request.tier or "", request.tier)
     if request.speed == "fast":
         tier = "priority"

@@ -9,6 +9,7 @@ from gateway.errors import CannotSay
 from gateway.wire.neutral import Request, Thinking
 from gateway.wire.profile import EFFORTS, Profile
 from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.names import shorten
 from gateway.wire.translation.options import (
     BUDGETS,
     budget_of,
@@ -105,7 +106,7 @@ def test_a_budget_for_every_effort() -> None:
         (ask(user="u"), Profile(user=False), {}, ["user"]),
         (ask(user="u" * 128), Profile(), {"user": "u" * 128}, []),
         (ask(user="u" * 129), Profile(), {"user": hashed("u" * 129)}, []),
-        (ask(cache_key="k" * 70), Profile(cache_key=True), {"prompt_cache_key": "k" * 64}, []),
+        (ask(cache_key="k" * 70), Profile(cache_key=True), {"prompt_cache_key": shorten("k" * 70)}, []),
         (ask(cache_key="k"), Profile(), {}, []),
         (ask(tier="flex"), Profile(tiers=True), {"service_tier": "flex"}, []),
         (ask(tier="standard_only"), Profile(tiers=True), {"service_tier": "default"}, []),
