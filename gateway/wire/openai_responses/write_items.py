@@ -26,7 +26,7 @@ from gateway.wire.neutral import (
 from gateway.wire.profile import Profile
 from gateway.wire.translation import media
 from gateway.wire.translation.memo import Memo
-from gateway.wire.translation.names import safe_id
+from gateway.wire.translation.names import mint, safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
 
 NAME = "openai_responses"
@@ -89,14 +89,18 @@ class _Writer:
             self.items.append({"type": "message", "role": role, "content": content})
 
     def _write_assistant(self, blocks: Sequence[Block]) -> None:
-        """Write items in the order of the blocks; consecutive texts become one message."""
+        """Write items in the order of the blocks; consecutive texts become one message.
+
+        Its items have an `id` and a `status`: OpenAI's types for past output require them, and strict servers too.
+        """
         message: dict[str, Any] | None = None
         for number, block in enumerate(blocks):
             if isinstance(block, Text | Refusal):
                 if not block.text:
                     continue
                 if message is None:
-                    message = {"type": "message", "role": "assistant", "content": []}
+                    named = {"id": mint("msg_", len(self.items), block.text), "type": "message", "role": "assistant"}
+                    message = {**named, "status": "completed", "content": []}
                     if isinstance(block, Text) and block.phase:
                         message["phase"] = block.phase
                     self.items.append(message)
@@ -117,10 +121,13 @@ class _Writer:
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         name = self.memo.names.safe(call.name, call.namespace)
-        call_id = safe_id(call.id)
+        named = {"call_id": safe_id(call.id), "name": name}
         if call.kind == "custom":
-            return {"type": "custom_tool_call", "call_id": call_id, "name": name, "input": call.arguments}
-        return {"type": "function_call", "call_id": call_id, "name": name, "arguments": call.arguments.strip() or "{}"}
+            return {"id": mint("ctc_", call.id), "type": "custom_tool_call", **named, "input": call.arguments}
+        arguments = call.arguments.strip() or "{}"
+        return {
+            "id": mint("fc_", call.id), "type": "function_call", **named, "arguments": arguments, "status": "completed",
+        }  # fmt: skip
 
     def _write_result(self, result: ToolResult) -> None:
         kind = "custom_tool_call_output" if result.call_id in self.custom else "function_call_output"

@@ -87,7 +87,7 @@ def test_tools() -> None:
 
 
 def test_history() -> None:
-    """Pictures stay inside results, no item has an invented id, and call ids are made safe. (EC-79, EC-125)"""
+    """Pictures stay inside results, only past output has ids, and call ids are made safe. (EC-79, EC-125)"""
     use = {"type": "tool_use", "id": "functions.x:0", "name": "f", "input": {"a": 1}}
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
     result = {
@@ -106,7 +106,8 @@ def test_history() -> None:
     kinds = [item["type"] for item in out["input"]]
     assert kinds == ["message", "message", "function_call", "function_call", *["function_call_output"] * 2, "message"]
     assert out["input"][1]["content"] == [{"type": "output_text", "text": "Let me.", "annotations": []}]
-    assert not any("id" in item for item in out["input"]) and drops == ["reasoning"]
+    assert [item.get("id", "")[:3] for item in out["input"]] == ["", "msg", "fc_", "fc_", "", "", ""]
+    assert drops == ["reasoning"]
     assert out["input"][2]["call_id"] == out["input"][4]["call_id"] and "." not in out["input"][2]["call_id"]
     assert [part["type"] for part in out["input"][4]["output"]] == ["input_text", "input_image"]
     assert out["input"][5]["output"] == "[tool error] no"
