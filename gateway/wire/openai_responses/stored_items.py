@@ -153,7 +153,8 @@ def unrepeated(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
 def shown(name: str, item: Item) -> msgspec.Raw:
     """Write an item as an entry of a list: with its id, a status, and a message's string content as a part."""
     payload = msgspec.json.decode(item.raw, type=dict[str, Any])
-    payload.setdefault("type", item.kind)
+    if payload.get("type") is None:
+        payload["type"] = item.kind
     entry = {"id": name, **{key: value for key, value in payload.items() if key != "id"}}
     if entry.get("status") is None:
         entry["status"] = "completed"

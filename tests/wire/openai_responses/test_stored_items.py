@@ -148,6 +148,12 @@ def test_an_id_that_comes_again_gets_a_number() -> None:
     assert list(unrepeated((name, item(USER)) for name in ("a", "a_2", "a"))) == ["a", "a_2", "a_3"]
 
 
+def test_a_type_that_is_null_is_shown() -> None:
+    """An item whose type is null, or missing, is shown as what it is."""
+    for missing in ({}, {"type": None}):
+        assert json.loads(bytes(shown("x", item({"role": "user", "content": "Hi", **missing}))))["type"] == "message"
+
+
 def test_an_item_is_shown_in_full() -> None:
     """A listed item has its id first, a status, and a message's text as a part of its role's kind."""
     entry = json.loads(bytes(shown("msg_1", item(USER))))
