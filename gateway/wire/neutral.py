@@ -281,8 +281,9 @@ class Request:
 class Usage:
     """Token counts of one reply in disjoint parts; None is unknown, never zero.
 
-    `input` excludes what was read from or written to a cache (docs/wire/replies.md#usage); `reasoning` is a
-    part of `output`. `is_estimated`: the gateway has estimated a count that the provider did not send.
+    `input` excludes what was read from or written to a cache (docs/wire/replies.md#usage); `reasoning` and
+    `output_audio` are parts of `output`, `input_audio` of all input. `is_estimated`: the gateway has estimated a
+    count that the provider did not send.
     """
 
     input: int | None = None
@@ -291,6 +292,8 @@ class Usage:
     output: int | None = None
     reasoning: int | None = None
     is_estimated: bool = False
+    input_audio: int | None = None
+    output_audio: int | None = None
 
     @property
     def prompt(self) -> int | None:

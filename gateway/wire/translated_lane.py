@@ -4,7 +4,7 @@ No I/O, no time. Also reads whole replies, and writes a whole reply as a stream.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
@@ -12,6 +12,7 @@ from gateway.errors import GatewayError, Unreadable
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import ClientSide, UpstreamSide
 from gateway.wire.events import (
+    COUNTS,
     BlockDelta,
     BlockStarted,
     Event,
@@ -223,7 +224,8 @@ def _sum(first: Usage, second: Usage) -> Usage:
         counts = [count for usage in (first, second) if (count := getattr(usage, name)) is not None]
         return sum(counts) if counts else None
 
-    return Usage(add("input"), add("cache_read"), add("cache_write"), add("output"), add("reasoning"))
+    counts: dict[str, Any] = {name: add(name) for name in COUNTS}
+    return Usage(**counts)
 
 
 def join(first: Reply, second: Reply) -> Reply:

@@ -12,10 +12,13 @@ class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     cache_creation_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None  # DashScope
+    audio_tokens: int | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class ChatUsage(msgspec.Struct):
@@ -28,6 +31,9 @@ class ChatUsage(msgspec.Struct):
     completion_tokens_details: _CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek
     cached_tokens: int | None = None  # Moonshot
+    cache_read_input_tokens: int | None = None  # servers in front of Claude
+    cache_creation_input_tokens: int | None = None
+    reasoning_tokens: int | None = None  # Perplexity, MiniMax
 
 
 _NO_PROMPT, _NO_COMPLETION = _PromptDetails(), _CompletionDetails()
@@ -43,18 +49,31 @@ def usage_of(payload: ChatUsage | None) -> Usage | None:
     if payload is None or (payload.prompt_tokens is None and payload.completion_tokens is None):
         return None
     details = payload.prompt_tokens_details or _NO_PROMPT
-    cached = _first(details.cached_tokens, payload.prompt_cache_hit_tokens, payload.cached_tokens)
-    written = _first(details.cache_write_tokens, details.cache_creation_tokens)
-    reasoning = (payload.completion_tokens_details or _NO_COMPLETION).reasoning_tokens
+    made = payload.completion_tokens_details or _NO_COMPLETION
+    cached = _first(
+        details.cached_tokens, payload.prompt_cache_hit_tokens, payload.cached_tokens, payload.cache_read_input_tokens
+    )
+    written = _first(
+        details.cache_write_tokens,
+        details.cache_creation_tokens,
+        details.cache_creation_input_tokens,
+        payload.cache_creation_input_tokens,
+    )
+    reasoning = _first(made.reasoning_tokens, payload.reasoning_tokens)
     prompt, completion = payload.prompt_tokens, payload.completion_tokens
-    if reasoning and completion is not None and payload.total_tokens == (prompt or 0) + completion + reasoning:
-        completion += reasoning  # xAI counts reasoning beside the completion, not in it
+    if prompt is not None and completion is not None:
+        beside = (payload.total_tokens or 0) - prompt - completion
+        if beside > 0 and reasoning in (None, 0, beside):
+            # xAI counts reasoning beside the completion, not in it; Google counts it in the total only.
+            completion, reasoning = completion + beside, beside
     return Usage(
         None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
         cached,
         written,
         completion,
         reasoning,
+        input_audio=details.audio_tokens,
+        output_audio=made.audio_tokens,
     )
 
 
@@ -68,9 +87,12 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": usage.cache_read or 0,
             "cache_write_tokens": usage.cache_write or 0,
-            "audio_tokens": 0,
+            "audio_tokens": usage.input_audio or 0,
         },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning or 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning or 0,
+            "audio_tokens": usage.output_audio or 0,
+        },
     }
 
 
