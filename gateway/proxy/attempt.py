@@ -152,7 +152,7 @@ class Attempt:
             client=self.call.client_stream,
             deadline=self.call.deadline,
             accepts_empty=self.accepts_empty,
-            reply_headers={**headers, **self._reply_headers(reply)},
+            reply_headers=lambda: {**headers, **self._reply_headers(reply)},
             cutter=cutter,
             clean=self._clean,
             reading=ForeignBytes(self._log_bug),

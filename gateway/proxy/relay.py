@@ -70,7 +70,7 @@ class Relay:
     client: ClientStream
     deadline: Deadline
     accepts_empty: bool
-    reply_headers: dict[str, str]
+    reply_headers: Callable[[], dict[str, str]]  # called at the first content: by then more may be lost
     cutter: Cutter
     clean: Callable[[bytes], bytes]
     reading: ForeignBytes
@@ -200,7 +200,7 @@ class Relay:
     async def _speak(self, out: bytes) -> None:
         """Send the first content: from here on there is no other target."""
         self.on_content()
-        await self.client.open(self.reply_headers)
+        await self.client.open(self.reply_headers())
         self.client.exchange.step(Step.SPEAK)
         self._held.clear()
         await self.client.write(out)
@@ -214,7 +214,7 @@ class Relay:
         self._held.clear()
         is_spoken = self.client.exchange.is_spoken
         if not is_spoken and self.lane.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(out, self.reply_headers, is_stream=True))
+            raise SaidNothing(Held(out, self.reply_headers(), is_stream=True))
         if self.store_final is not None:
             out = await self.store_final(out)
         if is_spoken:

@@ -27,7 +27,7 @@ from gateway.wire.events import (
     unfold,
 )
 from gateway.wire.lane import StreamReader, StreamWriter
-from gateway.wire.neutral import Block, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
+from gateway.wire.neutral import Block, Image, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
@@ -202,7 +202,7 @@ class Crossing:
                 self._calls.append(call)
             case BlockStarted(block=Reasoning()):
                 self._thoughts[event.index] = Growing(event.block)
-            case BlockStarted(block=Opaque()):
+            case BlockStarted(block=Opaque() | Image()):
                 self.has_content = True
             case UsageSeen():
                 self.usage = merge(self.usage, event.usage)

@@ -183,7 +183,7 @@ def test_groqs_413_is_a_limit_of_a_minute(error: dict[str, Any], certain: Fault)
         ("input[0].content[1].text", Fault.TOO_LONG),
         ("input[3].output", Fault.TOO_LONG),
         ("messages[1].content", Fault.TOO_LONG),
-        ("instructions", Fault.TOO_LONG),
+        ("instructions", Fault.CALLER),
         ("prompt", Fault.TOO_LONG),
         ("messages[2].tool_calls[0].id", Fault.CALLER),
         ("messages[2].tool_calls[0].function.name", Fault.CALLER),

@@ -83,9 +83,9 @@ def test_emptiness() -> None:
 
 
 def test_pictures_that_a_model_makes_are_marked() -> None:
-    """A picture in a chat stream leaves a mark in the text."""
+    """A picture in a chat stream leaves a sentence in the text."""
     told = claude(chunk(content="a"), chunk(images=[{"type": "image_url"}]), STOP)
-    assert told.text == "a[images]"
+    assert told.text == "a(The model sent a picture, which this API cannot carry.)"
 
 
 def test_all_calls_are_delivered() -> None:

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.anthropic_messages.errors import write_stream_error
+from gateway.wire.anthropic_messages.hosted import MARKS, SEALED, is_ours
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.json_body import JsonBody, to_json
@@ -198,7 +199,7 @@ def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, 
         return {}
     text = bytes(given)
     # `rfind`, because searching from the end is three times as fast in CPython.
-    words = [*QUOTED, *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
+    words = [*QUOTED, *MARKS, *(b'"%s"' % kind.encode() for kind in profile.refused_blocks)]
     if all(text.rfind(word) < 0 for word in words):
         return {}
     messages = body.get("messages", list[dict[str, Any]], "an array of objects") or []
@@ -214,11 +215,20 @@ def _cleaned(messages: list[dict[str, Any]], profile: Profile, drops: Drops) -> 
                 if _is_refused(block, profile):
                     drops.add("reasoning" if block["type"] in _THOUGHTS else block["type"])
                 else:
-                    kept.append(block)
+                    kept.append(_uncited(block))
             if kept or not content:
                 yield {**message, "content": kept}
         else:
             yield message
+
+
+def _uncited(block: Any) -> Any:
+    """Return a block without the citations that we have made of another provider's."""
+    cited = block.get("citations") if isinstance(block, dict) else None
+    if not isinstance(cited, list):
+        return block
+    kept = [one for one in cited if not (isinstance(one, dict) and one.get("encrypted_index") == SEALED)]
+    return block if len(kept) == len(cited) else block | {"citations": kept or None}
 
 
 def _is_refused(block: Any, profile: Profile) -> bool:
@@ -227,7 +237,7 @@ def _is_refused(block: Any, profile: Profile) -> bool:
     carried = block.get("signature") or block.get("data")
     if block.get("type") in _THOUGHTS and isinstance(carried, str) and is_envelope(carried):
         return True
-    return block.get("type") in profile.refused_blocks
+    return is_ours(block) or block.get("type") in profile.refused_blocks
 
 
 def prefix(body: JsonBody, text: str, put: Mapping[str, bytes]) -> Mapping[str, bytes]:

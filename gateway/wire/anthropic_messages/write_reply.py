@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from gateway.errors import GatewayError
 from gateway.wire.anthropic_messages.errors import write_stream_error
+from gateway.wire.anthropic_messages.hosted import location, picture_text, search_blocks
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
 from gateway.wire.codec.json_prefix import Mender, is_object
@@ -28,7 +29,20 @@ from gateway.wire.events import (
     UsageSeen,
     merge,
 )
-from gateway.wire.neutral import Block, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall, Usage
+from gateway.wire.neutral import (
+    Block,
+    Citation,
+    Image,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Reply,
+    Stop,
+    StopReason,
+    Text,
+    ToolCall,
+    Usage,
+)
 from gateway.wire.translation.arguments import as_object, wrap_freeform
 from gateway.wire.translation.memo import Drops, Memo
 from gateway.wire.translation.names import mint
@@ -88,7 +102,8 @@ def _as_sent(block: Block, memo: Memo) -> Block:
 def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
     match block:
         case Text(text=text) | Refusal(text=text) if text:
-            cited = [one.raw for one in block.citations if one.origin == NAME] if isinstance(block, Text) else []
+            places = [_cited(one) for one in block.citations] if isinstance(block, Text) else []
+            cited = [place for place in places if place is not None]
             yield {"type": "text", "text": text, **({"citations": cited} if cited else {})}
         case Reasoning():
             yield from _thought(block, memo)
@@ -99,7 +114,13 @@ def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
         case Opaque() if block.origin == NAME:
             yield msgspec.json.decode(block.raw)
         case Opaque():
-            yield {"type": "text", "text": f"[{block.kind}]"}
+            yield from search_blocks(block, memo)
+        case Image() if text := picture_text(block, memo):
+            yield {"type": "text", "text": text}
+
+
+def _cited(citation: Citation) -> dict[str, Any] | None:
+    return citation.raw if citation.origin == NAME else location(citation)
 
 
 def _use(call: ToolCall, given: msgspec.Raw) -> dict[str, Any]:
@@ -171,8 +192,8 @@ class MessagesWriter:
             case StateSeen():
                 self._state = event
             case CitationAdded():
-                if event.citation.origin == NAME and self._is_open:
-                    return self._write_delta({"type": "citations_delta", "citation": event.citation.raw})
+                if self._is_open and (cited := _cited(event.citation)) is not None:
+                    return self._write_delta({"type": "citations_delta", "citation": cited})
             case UsageSeen():
                 self._usage = merge(self._usage, event.usage)
             case Started():
@@ -256,11 +277,16 @@ class MessagesWriter:
                 out = self._text(self._mender.end())
             case Opaque():
                 out = self._write_opaque(block)
+            case Image() if text := picture_text(block, self.memo):
+                out = self._open({"type": "text", "text": ""}, b'"text_delta","text":') + self._text(text)
         self._block = None
         if not self._is_open:
             return out
+        return out + self._stop()
+
+    def _stop(self) -> bytes:
         self._is_open = False
-        return out + _event({"type": "content_block_stop", "index": self._index})
+        return _event({"type": "content_block_stop", "index": self._index})
 
     def _end_thought(self, begun: Reasoning) -> bytes:
         """End a thought with exactly one signature, behind its text.
@@ -282,8 +308,16 @@ class MessagesWriter:
     def _write_opaque(self, block: Opaque) -> bytes:
         if block.origin == NAME:
             return self._open(msgspec.json.decode(block.raw), b"")
-        opening = self._open({"type": "text", "text": ""}, b'"text_delta","text":')
-        return opening + self._text(f"[{block.kind}]")
+        out = b""
+        for written in search_blocks(block, self.memo):
+            if out:
+                out += self._stop()
+            if (given := written.get("input")) is None:
+                out += self._open(written, b"")
+            else:
+                out += self._open(written | {"input": {}}, b'"input_json_delta","partial_json":')
+                out += self._text(_json(given).decode())
+        return out
 
     def _finish(self, stop: Stop) -> bytes:
         usage = write_delta_usage(self._usage or Usage())

@@ -6,7 +6,6 @@ See docs/wire/streaming.md#reading-a-chat-stream.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from attrs import define, field
 
 from gateway.errors import Broke, Unreadable
@@ -24,13 +23,14 @@ from gateway.wire.events import (
     UsageSeen,
     fold,
 )
-from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text
+from gateway.wire.neutral import Citation, Image, Reasoning, Refusal, Reply, Source, Stop, StopReason, Text
 from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.provider_error import read_inner
+from gateway.wire.translation import media
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.options import is_on
 from gateway.wire.translation.think_tags import ThinkFilter
@@ -40,6 +40,7 @@ _STOPS = {
     "max_tokens": StopReason.LENGTH,
     "content_filter": StopReason.FILTERED,
 }
+_SOUND = "(The model answered with sound, which this API cannot carry.)"
 _Said = Mapping[str, Any]
 
 
@@ -71,6 +72,8 @@ class ChatReader:
     _has_usage: bool = field(default=False, init=False)
     _finish: str = field(default="", init=False)
     _sequence: str | None = field(default=None, init=False)
+    _shown: set[int] = field(factory=set, init=False)  # hashes of the pictures so far
+    _has_sound: bool = field(default=False, init=False)  # without a transcript so far
     _junk: Junk = field(factory=Junk, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -171,12 +174,37 @@ class ChatReader:
             cited = annotation.get("url_citation") if isinstance(annotation, dict) else None
             if isinstance(cited, dict) and self._text is not None:
                 yield CitationAdded(self._text, Citation(NAME, annotation, cited.get("url"), cited.get("title")))
-        for kind in ("images", "audio"):
-            if made := delta.get(kind):
-                yield from self._end_prose()
-                index = self._take_index()
-                yield BlockStarted(index, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(made))))
-                yield BlockEnded(index)
+        images = delta.get("images")
+        for image in images if isinstance(images, list) else ():
+            yield from self._show(image)
+        if isinstance(audio := delta.get("audio"), dict):
+            yield from self._hear(audio)
+
+    def _show(self, part: Any) -> Iterator[Event]:
+        """A picture, in `images` or in the content. Some servers repeat it in a later chunk."""
+        place = part.get("image_url") or part.get("b64_json") if isinstance(part, dict) else part
+        url = place.get("url") if isinstance(place, dict) else place
+        url = url if isinstance(url, str) else ""
+        if hash(url) in self._shown:
+            return
+        self._shown.add(hash(url))
+        try:
+            source = media.read_url(url) if url else Source()
+        except ValueError:
+            source = Source()
+        yield from self._end_prose()
+        index = self._take_index()
+        yield BlockStarted(index, Image(source))
+        yield BlockEnded(index)
+
+    def _hear(self, audio: _Said) -> Iterator[Event]:
+        """A sound: its transcript is the text of the reply, and its bytes are a loss. An empty object is nothing."""
+        if audio.get("data"):
+            self._has_sound = True
+            self.memo.drops.add("audio")
+        if isinstance(text := audio.get("transcript"), str) and text:
+            self._has_sound = False
+            yield from self._say(text)
 
     def _read_detail(self, detail: _Said) -> Iterator[Event]:
         """One entry of `reasoning_details`: a text, a summary, a signature or sealed state."""
@@ -195,6 +223,10 @@ class ChatReader:
                 continue
             if isinstance(text := part.get("text"), str) and text:
                 yield from self._say(text)
+            elif "image_url" in part:
+                yield from self._show(part)
+            elif isinstance(audio := part.get("audio") or part.get("input_audio"), dict):
+                yield from self._hear(audio)
             elif part.get("type") == "thinking":
                 thought = part.get("thinking")
                 if isinstance(thought, list):
@@ -262,6 +294,8 @@ class ChatReader:
             raise Broke("The provider's stream ended before the model had finished")
         self.is_over = self.is_finished = True
         has_refused = self._refusal is not None
+        if self._has_sound and self.memo.request.format.kind == "text":
+            yield from self._say(_SOUND)
         yield from self._end_prose()
         yield from self._calls.end()
         reason = _STOPS.get(self._finish, StopReason.END)

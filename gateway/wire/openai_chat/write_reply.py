@@ -25,6 +25,7 @@ from gateway.wire.events import (
 from gateway.wire.neutral import (
     Block,
     Citation,
+    Image,
     Opaque,
     Reasoning,
     Refusal,
@@ -38,6 +39,7 @@ from gateway.wire.neutral import (
 from gateway.wire.openai_chat.usage import write_usage
 from gateway.wire.openai_chat.write_messages import details, format_of
 from gateway.wire.openai_error import write_stream_error
+from gateway.wire.translation import media
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import mint
 
@@ -93,6 +95,9 @@ def _message(reply: Reply, memo: Memo) -> dict[str, Any]:
         "refusal": refusal,
         "annotations": annotations,
     }
+    shown = [block for block in reply.blocks if isinstance(block, Image) and media.write_url(block.source)]
+    if images := [_picture(block, number) for number, block in enumerate(shown)]:
+        message["images"] = images
     if text := "\n\n".join(block.text for block in thoughts if block.text):
         message["reasoning_content"] = text
     if thoughts:
@@ -130,6 +135,11 @@ def _annotation(citation: Citation, start: int, end: int) -> dict[str, Any] | No
         return None  # Chat can cite URLs only, no places in documents
     cited = {"url": citation.url, "title": citation.title or "", "start_index": start, "end_index": end}
     return {"type": "url_citation", "url_citation": cited}
+
+
+def _picture(image: Image, number: int) -> dict[str, Any]:
+    """Write a picture as OpenRouter and others return it, as OpenAI's Chat has none."""
+    return {"type": "image_url", "image_url": {"url": media.write_url(image.source)}, "index": number}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
@@ -171,6 +181,7 @@ class ChatWriter:
     _annotations: int = field(default=0, init=False)
     _is_behind_tool: bool = field(default=False, init=False)
     _has_refused: bool = field(default=False, init=False)
+    _images: int = field(default=0, init=False)
     _usage: Usage | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -231,6 +242,9 @@ class ChatWriter:
                 return self._start_call(index, block)
             case Refusal():
                 return self._delta(index, block.text) if block.text else b""
+            case Image() if media.write_url(block.source):
+                self._images += 1
+                return self._chunk({"images": [_picture(block, self._images - 1)]})
             case _:
                 self._is_behind_tool = True
                 return b""

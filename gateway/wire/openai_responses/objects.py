@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.neutral import ToolCall
+from gateway.wire.neutral import Image, Opaque, ToolCall
 from gateway.wire.openai_responses.read_items import EMULATED
+from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
 
 TIERS = {"standard": "default", "batch": "default"}  # service tiers of other dialects -> OpenAI's name
@@ -15,6 +16,7 @@ TIERS = {"standard": "default", "batch": "default"}  # service tiers of other di
 MAX_ECHO = 256 * 1024
 # What a response says of a number that the request has left to the model. Clients' types take no null here.
 _NUMBERS = {"temperature": 1.0, "top_p": 1.0, "top_logprobs": 0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+_PICTURES = frozenset({"png", "webp", "jpeg", "gif", "svg"})  # SDK type ImageGenerationCall
 _BUILTIN = {name: kind for kind, name in EMULATED.items()}
 _PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
 
@@ -146,3 +148,28 @@ def _action(kind: str, text: str) -> dict[str, Any] | None:
     if not isinstance(commands, list) or not all(isinstance(one, str) for one in commands):
         return None
     return {"action": {"type": "exec", "env": {}, **given} if kind == "local_shell_call" else given}
+
+
+def hosted_item(block: Image | Opaque, seed: str, index: int) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """Return the item of what a provider's own tool has made, and the steps that its stream shows on the way.
+
+    OpenAI's items stay as they came; a picture becomes that of OpenAI's tool, and a web search of Anthropic OpenAI's.
+    None for a picture without bytes, and for tools that OpenAI does not have.
+    """
+    if isinstance(block, Image):
+        if block.source.data is None:
+            return None, ()
+        kind = block.source.media_type.removeprefix("image/")
+        item: dict[str, Any] = {"id": make_id("ig_", seed, index), "type": "image_generation_call"}
+        item |= {"status": "completed", "result": block.source.data}
+        return item | ({"output_format": kind} if kind in _PICTURES else {}), ("in_progress", "generating", "completed")
+    payload = msgspec.json.decode(block.raw)
+    if block.origin == NAME:
+        return payload, ()
+    if block.kind != "server_tool_use" or payload.get("name") != "web_search":
+        return None, ()
+    given = payload.get("input")
+    query = given.get("query") if isinstance(given, dict) else None
+    action = {"type": "search", "query": query or "", "queries": [query] if query else []}
+    item = {"id": make_id("ws_", seed, index), "type": "web_search_call", "status": "completed", "action": action}
+    return item, ("in_progress", "searching", "completed")

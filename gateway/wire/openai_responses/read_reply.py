@@ -21,7 +21,19 @@ from gateway.wire.events import (
     UsageSeen,
     fold,
 )
-from gateway.wire.neutral import Citation, Opaque, Reasoning, Refusal, Reply, Stop, StopReason, Text, ToolCall
+from gateway.wire.neutral import (
+    Citation,
+    Image,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Reply,
+    Source,
+    Stop,
+    StopReason,
+    Text,
+    ToolCall,
+)
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.provider_error import read_inner
@@ -226,8 +238,8 @@ class ResponsesReader:
                 assert item.block is not None
                 yield BlockEnded(item.block)
             case _:
-                block, kind = self._take_index(), str(payload.get("type"))
-                yield BlockStarted(block, Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(payload))))
+                block = self._take_index()
+                yield BlockStarted(block, _hosted(payload))
                 yield BlockEnded(block)
         item.kind = "closed"
 
@@ -313,6 +325,15 @@ class ResponsesReader:
     def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Yield the events of a whole response object, as if it had been streamed."""
         yield from self._finish(payload, str(payload.get("status") or "completed"))
+
+
+def _hosted(payload: _Said) -> Image | Opaque:
+    """Read the item of a tool that the provider ran: a picture, or an item that only this dialect knows."""
+    kind, made = str(payload.get("type")), payload.get("result")
+    if kind == "image_generation_call" and isinstance(made, str) and made:
+        form = payload.get("output_format")
+        return Image(Source(f"image/{form if isinstance(form, str) else 'png'}", data=made))
+    return Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(payload)))
 
 
 def _text(value: Any) -> str | None:

@@ -28,6 +28,7 @@ from gateway.wire.events import (
 from gateway.wire.neutral import (
     Block,
     Citation,
+    Image,
     Opaque,
     Reasoning,
     Refusal,
@@ -39,9 +40,10 @@ from gateway.wire.neutral import (
     Usage,
 )
 from gateway.wire.openai_responses.errors import write_stream_error
-from gateway.wire.openai_responses.objects import TIERS, builtin_item, is_builtin, make_id, new_response
+from gateway.wire.openai_responses.objects import TIERS, builtin_item, hosted_item, is_builtin, make_id, new_response
 from gateway.wire.openai_responses.usage import write_usage
 from gateway.wire.openai_responses.write_items import NAME
+from gateway.wire.translation.media import describe_picture
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import BlockSequencer
 
@@ -181,7 +183,7 @@ class ResponsesWriter:
         return is_asked and is_builtin(call.name) and call.namespace is None
 
     def _delta(self, text: str) -> bytes:
-        if isinstance(self._block, Opaque):
+        if isinstance(self._block, Opaque | Image):
             return b""
         out = b""
         if isinstance(self._block, Reasoning) and not self._texts:
@@ -265,6 +267,8 @@ class ResponsesWriter:
     def _end_block(self) -> bytes:
         if isinstance(self._block, ToolCall) and self._is_builtin(self._block) and self._item is None:
             return self._write_builtin(self._block)
+        if isinstance(self._block, Image | Opaque):
+            return self._write_hosted(self._block)
         if self._item is None:
             return b""
         match self._block:
@@ -327,6 +331,22 @@ class ResponsesWriter:
         assert self._item is not None
         self._item["status"] = "completed"
         return out + self._close()
+
+    def _write_hosted(self, block: Image | Opaque) -> bytes:
+        """Write what a hosted tool has made: added, an event for each step, done."""
+        item, steps = hosted_item(block, self.memo.seed, len(self.response["output"]))
+        if item is None:
+            return self._write_text(describe_picture(block.source)) if isinstance(block, Image) else b""
+        out = self._open(item if not steps else {**item, "status": "in_progress"})
+        out += b"".join(self._item_event(f"response.{item['type']}.{step}") for step in steps)
+        self._item = item
+        return out + self._close()
+
+    def _write_text(self, text: str) -> bytes:
+        if self.memo.request.format.kind != "text":
+            return b""
+        self._block, self._texts, self._citations, self._length = Text(""), [], [], 0
+        return self._start_part(self._block) + self._delta(text) + self._end_text()
 
     def _open(self, item: dict[str, Any]) -> bytes:
         self._item = item

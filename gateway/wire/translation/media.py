@@ -62,6 +62,12 @@ def write_url(source: Source) -> str | None:
     return source.url
 
 
+def describe_picture(source: Source) -> str:
+    """Return a text that stands for a picture where a reply can hold none."""
+    where = f": {source.url}" if source.url else ", which this API cannot carry"
+    return f"(The model sent a picture{where}.)"
+
+
 def text_in(source: Source) -> str | None:
     """Return the text of a plain-text document, given as text or as base64; None for any other document."""
     if source.text is not None:
