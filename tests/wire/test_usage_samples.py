@@ -106,7 +106,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Counts]] = {
         {"prompt_tokens": "9", "completion_tokens": 20.0, "total_tokens": "129"}, (9, None, None, 120, 100)
     ),
     "an output alone": ({"completion_tokens": 5, "total_tokens": 15}, (None, None, None, 5, None)),
-    "a prompt alone": ({"prompt_tokens": 10, "total_tokens": 15}, (10, None, None, None, None)),
+    "a prompt and a total": ({"prompt_tokens": 10, "total_tokens": 15}, (10, None, None, 5, None)),
+    "a prompt alone": ({"prompt_tokens": 10, "total_tokens": 10}, (10, None, None, None, None)),
 }  # fmt: skip
 
 

@@ -61,6 +61,8 @@ def usage_of(payload: ChatUsage | None) -> Usage | None:
     )
     reasoning = _first(made.reasoning_tokens, payload.reasoning_tokens)
     prompt, completion = payload.prompt_tokens, payload.completion_tokens
+    if completion is None and prompt is not None and (payload.total_tokens or 0) > prompt:
+        completion = (payload.total_tokens or 0) - prompt
     if prompt is not None and completion is not None:
         beside = (payload.total_tokens or 0) - prompt - completion
         if beside > 0 and reasoning in (None, 0, beside):
