@@ -10,6 +10,7 @@ from attrs import define, field
 
 from gateway.errors import GatewayError, Unreadable
 from gateway.wire.codec.lenient import count
+from gateway.wire.codec.odd_json import REFUSED, decode_as
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Dialect, Glance
 from gateway.wire.lane import Watch
@@ -30,8 +31,8 @@ _REPLY = msgspec.json.Decoder(_Reply)
 def glance(body: bytes) -> Glance:
     """Look at a whole JSON reply. Raises UpstreamFault if it is an error or not a JSON object."""
     try:
-        reply = _REPLY.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        reply = decode_as(_REPLY, body)
+    except REFUSED:
         raise Unreadable("The provider's reply is not a JSON object") from None
     if reply.error is not None:
         raise read_inner("openai_embeddings", reply.error)
@@ -61,8 +62,8 @@ class OpaqueWatch(Watch):
         if data is None:
             return frame
         try:
-            event = _REPLY.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            event = decode_as(_REPLY, data)
+        except REFUSED:
             event = _Reply()
         if event.error is not None:
             raise read_inner("openai_embeddings", event.error)

@@ -18,6 +18,7 @@ from attrs import define, field
 from gateway.errors import Unreadable
 from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.exchange import Step
+from gateway.wire.codec.odd_json import REFUSED, decode_as
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.openai_responses.recording_lane import ENDS, MAX_NUMBER
 
@@ -105,8 +106,8 @@ class EventLog:
     def _numbered(self, payload: bytes, frame: bytes) -> tuple[_Event, bytes]:
         """Return a frame's event, and the frame with a number above `last`: its own if it is, else the next one."""
         try:
-            event, members = _EVENT.decode(payload), _MEMBERS.decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            event, members = decode_as(_EVENT, payload), decode_as(_MEMBERS, payload)
+        except REFUSED:
             self.last += 1
             return _Event(), frame
         number = event.sequence_number

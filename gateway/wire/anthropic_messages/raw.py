@@ -17,6 +17,7 @@ from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.codec.lenient import Junk, read_object
+from gateway.wire.codec.odd_json import REFUSED, decode, decode_as
 from gateway.wire.codec.sse import Frame, read_frame, write_event
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.events import merge
@@ -89,12 +90,12 @@ class MessagesWatch(Watch):
         if read.data is None:
             return self._pass(frame)  # a comment
         try:
-            payload = _SAID.decode(read.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            payload = decode_as(_SAID, read.data)
+        except REFUSED:
             return self._junk.bad(read.data)
         self._junk.good()
         if payload.type == "error" or read.event == "error" or (payload.error is not None and not payload.type):
-            raise read_inner(NAME, payload.error if payload.error is not None else msgspec.json.decode(read.data))
+            raise read_inner(NAME, payload.error if payload.error is not None else decode(read.data))
         is_repeated = payload.type == "message_start" and self._has_begun
         self._note(payload)
         return (

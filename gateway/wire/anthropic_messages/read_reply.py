@@ -10,6 +10,7 @@ from gateway.errors import Broke, Unreadable
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.lenient import Junk
+from gateway.wire.codec.odd_json import REFUSED, decode, decode_as
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -39,6 +40,7 @@ STOPS = {
 # How an object goes on behind its `{`, which is all that is ever sent as a prefill.
 _GOES_ON = '"}'
 _Said = Mapping[str, Any]
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @define
@@ -244,6 +246,7 @@ class MessagesReader:
         if opened.start:
             yield BlockEnded(opened.index, _completed(opened))
             return
+        yield from self._argue(opened, self._junk.halves.rest(number))
         if opened.prefilled and not opened.has_arguments:
             yield from self._argue(opened, opened.prefilled)
         if opened.decoder is not None:
@@ -311,12 +314,12 @@ def _tier(message: _Said) -> str | None:
 def read_reply(body: bytes, memo: Memo) -> Reply:
     """Read a whole reply. Raises UpstreamFault if it is an error or not a message."""
     try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        payload = {name: msgspec.json.decode(raw) for name, raw in members.items() if name != "content"}
+        members = decode_as(_MEMBERS, body)
+        payload = {name: decode(bytes(raw)) for name, raw in members.items() if name != "content"}
         payload["content"] = _read_content(members.get("content"))
     except msgspec.ValidationError:
         raise Unreadable("The provider's reply is not a JSON object of its dialect") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except REFUSED:
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
     if payload.get("type") == "error" or (payload.get("error") is not None and payload["content"] is None):
         raise read_inner(NAME, payload.get("error") or payload)
@@ -334,6 +337,5 @@ def _read_content(raw: msgspec.Raw | None) -> list[dict[str, Any]] | None:
         return None
     blocks = msgspec.json.decode(raw, type=list[dict[str, msgspec.Raw]])
     return [
-        {name: value if name == "input" else msgspec.json.decode(value) for name, value in block.items()}
-        for block in blocks
+        {name: value if name == "input" else decode(bytes(value)) for name, value in block.items()} for block in blocks
     ]

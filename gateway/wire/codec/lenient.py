@@ -6,10 +6,10 @@ or one before the first good frame, mean that the stream is not of the expected 
 
 from typing import Any
 
-import msgspec
 from attrs import define, field
 
 from gateway.errors import Unreadable
+from gateway.wire.codec.odd_json import REFUSED, Halves, decode
 from gateway.wire.codec.sse import read_frame
 
 # So many unreadable frames in a row end the stream with an error (docs/wire/streaming.md#reading-sse-from-upstreams).
@@ -22,13 +22,14 @@ class Junk:
     """Counts the frames of one stream that cannot be read."""
 
     has_begun: bool = field(default=False, init=False)  # whether any frame could be read so far
+    halves: Halves = field(factory=Halves, init=False)
     _count: int = field(default=0, init=False)
 
     def read(self, data: bytes) -> dict[str, Any] | None:
         """Decode a frame's data; None for junk. Raises Unreadable for too much junk."""
         try:
-            payload = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            payload = self.halves.decode(data)
+        except REFUSED:
             payload = None
         if isinstance(payload, dict):
             self.good()
@@ -60,8 +61,8 @@ class Junk:
 def read_object(body: bytes) -> dict[str, Any]:
     """Decode a whole reply. Raises Unreadable for anything but an object."""
     try:
-        payload = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        payload = decode(body)
+    except REFUSED:
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
     if isinstance(payload, list) and payload:
         payload = payload[0]  # Google's compatible endpoint wraps its errors in a list

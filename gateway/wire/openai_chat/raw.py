@@ -13,6 +13,7 @@ from attrs import define, field
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.codec.json_body import Body, JsonBody, to_json
 from gateway.wire.codec.lenient import Junk
+from gateway.wire.codec.odd_json import REFUSED, decode
 from gateway.wire.codec.sse import DONE, read_frame, write_data
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
@@ -70,9 +71,9 @@ def read_chunk(data: bytes) -> Chunk:
     try:
         try:
             return _CHUNK.decode(data)
-        except msgspec.ValidationError:
-            return _read_oddly(msgspec.json.decode(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except REFUSED:
+            return _read_oddly(decode(data))
+    except REFUSED:
         raise Unreadable("The provider's reply is not the JSON of its dialect") from None
 
 
@@ -186,7 +187,7 @@ def usage_in(chunk: Chunk) -> Usage | None:
 
 def says_anything(data: bytes) -> bool:
     """Whether any choice carries more than a role: text, reasoning, a call, sound, whatever its name."""
-    for choice in msgspec.json.decode(data)["choices"]:
+    for choice in decode(data)["choices"]:
         payload = choice.get("delta") or choice.get("message") if isinstance(choice, dict) else choice
         if isinstance(payload, dict):
             payload = any(value for name, value in payload.items() if name != "role")
@@ -254,7 +255,7 @@ class ChatWatch(Watch):
             return self._junk.bad(data)
         self._junk.good()
         if chunk.error is not None or event == "error":
-            raise read_inner("openai_chat", chunk.error if chunk.error is not None else msgspec.json.decode(data))
+            raise read_inner("openai_chat", chunk.error if chunk.error is not None else decode(data))
         if (usage := usage_in(chunk)) is not None:
             self.usage = usage
         if not chunk.choices:

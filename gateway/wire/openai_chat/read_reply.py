@@ -270,6 +270,8 @@ class ChatReader:
 
     def _end_thought(self) -> Iterator[Event]:
         if self._thought is not None:
+            if rest := self._junk.halves.rest("thinking", "reasoning", "reasoning_content", "reasoning_details"):
+                yield BlockDelta(self._thought, rest)
             if state := self._state:
                 yield StateSeen(self._thought, state.get("signature"), state.get("data"), state.get("id"))
                 self._state = {}
@@ -280,8 +282,10 @@ class ChatReader:
         if self._think is not None:
             yield from self._sort(self._think.end())
         yield from self._end_thought()
-        for index in (self._text, self._refusal):
+        for index, name in ((self._text, "content"), (self._refusal, "refusal")):
             if index is not None:
+                if rest := self._junk.halves.rest(name):
+                    yield BlockDelta(index, rest)
                 yield BlockEnded(index)
         self._text = self._refusal = None
 

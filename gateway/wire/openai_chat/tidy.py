@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
+from gateway.wire.codec.odd_json import REFUSED
 from gateway.wire.codec.sse import read_frame, write_data
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat.raw import ChatWatch
@@ -57,8 +58,8 @@ class TidyWatch(ChatWatch):
         if data.strip() == b"[DONE]":
             return self._flush(is_complete=self._usage_said is not None) + ChatWatch.feed(self, frame)
         try:
-            payload = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            payload = self._junk.halves.decode(data)
+        except REFUSED:
             payload = None
         if not isinstance(payload, dict) or payload.get("error") is not None or "choices" not in payload:
             return ChatWatch.feed(self, frame)  # handles junk and errors

@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.codec.json_body import JsonBody, to_json
 from gateway.wire.codec.lenient import Junk, read_object
+from gateway.wire.codec.odd_json import REFUSED, decode, decode_as
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
@@ -69,15 +70,15 @@ class ResponsesWatch(Watch):
         if data is None:
             return frame
         try:
-            payload = _SAID.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            payload = decode_as(_SAID, data)
+        except REFUSED:
             return self._junk.bad(data)
         self._junk.good()
         if isinstance(payload.sequence_number, int):
             self._sequence = payload.sequence_number + 1
         response = payload.response if isinstance(payload.response, dict) else {}
         if payload.type == "error" or (not payload.type and payload.error is not None):
-            raise read_inner(NAME, payload.error or msgspec.json.decode(data))
+            raise read_inner(NAME, payload.error or decode(data))
         if payload.type == "response.failed" and not self.has_content:
             raise read_inner(NAME, response.get("error") or {"message": "The response failed"})
         self._note(payload.type, response)

@@ -17,6 +17,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.errors import GatewayError
+from gateway.wire.codec.odd_json import REFUSED, Halves, decode_as
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.lane import Lane
 from gateway.wire.neutral import Usage
@@ -35,20 +36,17 @@ class _Delta(msgspec.Struct):
     content_index: int = 0
 
 
-_DELTA = msgspec.json.Decoder(_Delta)
-
-
 def marked(body: bytes | msgspec.Raw, marks: Mapping[str, bytes]) -> bytes:
     """Return the JSON of a response object with `marks` in it; all other values keep their bytes.
 
     Raises MsgspecError if `body` is not a JSON object.
     """
-    return _encode(_MEMBERS.decode(body) | {name: msgspec.Raw(value) for name, value in marks.items()})
+    return _encode(decode_as(_MEMBERS, body) | {name: msgspec.Raw(value) for name, value in marks.items()})
 
 
 def members_of(body: bytes, marks: Mapping[str, bytes] | None = None) -> dict[str, msgspec.Raw]:
     """Return the members of a response object, with `marks` among them. Raises MsgspecError if it is not an object."""
-    return _MEMBERS.decode(body) | _raws(marks or {})
+    return decode_as(_MEMBERS, body) | _raws(marks or {})
 
 
 @frozen
@@ -193,11 +191,12 @@ def _half(item: msgspec.Raw, payload: bytes) -> dict[str, Any] | None:
     if not isinstance(whole, dict) or whole.get("type") != "message":
         return None
     texts: dict[int, str] = {}
+    halves = Halves()
     for frame in FrameCutter().feed(payload):
         data = read_frame(frame).data
         try:
-            delta = _DELTA.decode(data or b"{}")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            delta = msgspec.convert(halves.decode(data or b"{}"), _Delta)
+        except REFUSED:
             continue
         if delta.type == "response.output_text.delta":
             texts[delta.content_index] = texts.get(delta.content_index, "") + delta.delta
@@ -252,7 +251,7 @@ def _read(frame: bytes) -> _Frame:
     if data is None:
         return _Frame(frame)
     try:
-        members = _MEMBERS.decode(data)
+        members = decode_as(_MEMBERS, data)
         kind = msgspec.json.decode(members["type"], type=str)
         response = _MEMBERS.decode(members["response"]) if "response" in members else {}
         number = msgspec.json.decode(members.get("sequence_number", b"-1"))

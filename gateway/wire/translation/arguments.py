@@ -15,6 +15,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.wire.codec.json_prefix import is_object, wrapped
+from gateway.wire.codec.odd_json import repaired
 from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
 
@@ -35,6 +36,8 @@ def as_object(text: str, drops: Drops) -> msgspec.Raw:
         return _EMPTY
     if is_object(text):
         return msgspec.Raw(text.encode())
+    if is_object(mended := repaired(text.encode()).decode()):  # half of a surrogate pair in it, or NaN
+        return msgspec.Raw(mended.encode())
     drops.add("arguments")
     return msgspec.Raw(wrapped(text).encode())
 
