@@ -82,6 +82,8 @@ class Attempt:
                 raise await self._read_refusal(reply)
             return await self._relay(reply)
         finally:
+            if self.plan.odd_finish:
+                call.gateway.telemetry.metrics.odd_finishes.inc(self.target.provider)
             for one in self._replies:
                 one.close()
 

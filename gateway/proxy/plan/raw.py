@@ -34,6 +34,7 @@ class RawPlan:
     asked_output: ClassVar[int] = 0  # the client's own bytes
     constraints: ClassVar[Mapping[str, Any]] = {}
     answer: ClassVar[WholeReply | None] = None
+    odd_finish: ClassVar[str] = ""  # the client reads the word itself
 
     @property
     def can_stream_whole(self) -> bool:

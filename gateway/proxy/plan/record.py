@@ -27,7 +27,8 @@ class Plan(Protocol):
     `asks_stream`: the reply is requested as a stream, though the client may want it whole.
     `can_stream_whole`: `write_stream` may be used. `optional`: members that a second try may leave out.
     `asked_output`: the output cap that the gateway may lower, 0 if it may not. `constraints`: the members that may hold
-    the reply to a schema, if a second try may go without. `answer` is there if no upstream has to be asked.
+    the reply to a schema, if a second try may go without. `odd_finish`: the word for the end of the reply if no table
+    knows it, once the reply was read. `answer` is there if no upstream has to be asked.
     """
 
     @property
@@ -52,6 +53,8 @@ class Plan(Protocol):
     def answer(self) -> WholeReply | None: ...
     @property
     def is_raw(self) -> bool: ...
+    @property
+    def odd_finish(self) -> str: ...
 
     def lane(self) -> Lane:
         """Make the lane of a streamed reply."""

@@ -47,6 +47,10 @@ class TranslatedPlan:
         return self.memo.drops.names
 
     @property
+    def odd_finish(self) -> str:
+        return self.memo.odd_finish
+
+    @property
     def optional(self) -> Collection[str]:
         """Members that a second try may leave out; a path such as output_config.effort names a part of a member."""
         members, refusable = self.members, self._far_side.optional

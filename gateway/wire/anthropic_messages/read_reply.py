@@ -26,17 +26,9 @@ from gateway.wire.events import (
 from gateway.wire.neutral import Block, Citation, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.arguments import FreeformDecoder
+from gateway.wire.translation.finish import Failed, meaning_of
 from gateway.wire.translation.memo import Memo
 
-STOPS = {
-    "end_turn": StopReason.END,
-    "stop_sequence": StopReason.STOP_SEQUENCE,
-    "tool_use": StopReason.TOOLS,
-    "max_tokens": StopReason.LENGTH,
-    "model_context_window_exceeded": StopReason.LENGTH,
-    "refusal": StopReason.FILTERED,
-    "pause_turn": StopReason.PAUSED,
-}
 # How an object goes on behind its `{`, which is all that is ever sent as a prefill.
 _GOES_ON = '"}'
 _Said = Mapping[str, Any]
@@ -263,7 +255,15 @@ class MessagesReader:
             self._stop, self.is_finished = self._stop_of(delta), True
 
     def _stop_of(self, payload: _Said) -> Stop:
-        reason = STOPS.get(str(payload.get("stop_reason")), StopReason.END)
+        word = str(payload.get("stop_reason"))
+        meaning = meaning_of(word)
+        if isinstance(meaning, Failed):
+            raise Broke("The provider ended the reply with an error")
+        if meaning is None:
+            self.memo.odd_finish = word
+            known = self._stop.reason if self._stop is not None else None
+            meaning = known or (StopReason.TOOLS if self._calls else StopReason.END)
+        reason = meaning
         if reason is StopReason.TOOLS and (self.memo.forced_output is not None or not self._calls):
             reason = StopReason.END
         details, sequence = payload.get("stop_details"), payload.get("stop_sequence")

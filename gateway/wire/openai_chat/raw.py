@@ -22,14 +22,13 @@ from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
+from gateway.wire.translation.finish import is_failure
 from gateway.wire.translation.memo import Drops
 
 _CONSTANT = ("id", "object", "created", "model")  # members that are the same in every chunk of a reply
 # The gateway adds these members to the replies that it translates. A client sends them back in its history, and
 # OpenAI refuses them.
 _CARRIED = ("reasoning_content", "reasoning_details")
-# Finish reasons by which compatible servers report that the reply failed.
-FAILED_ENDS = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "model_error"})
 
 
 class Delta(msgspec.Struct):
@@ -163,7 +162,7 @@ def glance(body: bytes) -> Glance:
         raise read_inner("openai_chat", reply.error)
     if reply.choices is None:
         raise Unreadable("The provider's reply has no choices")
-    if any(str(choice.finish_reason) in FAILED_ENDS for choice in choices):
+    if any(is_failure(choice.finish_reason) for choice in choices):
         raise Broke("The provider ended the reply with an error")
     usage = usage_in(reply)
     is_empty = (
@@ -210,6 +209,7 @@ class ChatWatch(Watch):
     _open: set[int] = field(factory=set, init=False)
     _finished: set[int] = field(factory=set, init=False)
     _calling: set[int] = field(factory=set, init=False)  # the choices that have called a tool
+    _goes_on: bool = field(default=False, init=False)  # text came behind a finish reason: some servers always send one
     _last_finish: str = field(default="", init=False)
     _head: bytes = field(default=b"", init=False)  # data of the first chunk with choices, for a finish of our own
     _held: bytes = field(default=b"", init=False)  # a usage chunk before the finish: the last one if none comes
@@ -223,7 +223,7 @@ class ChatWatch(Watch):
 
     def passes(self, chunk: bytes) -> bool:
         # Nearly every chunk is one more delta in one line. Anything else fails to decode, or has members for `feed`.
-        if not (self.has_content and chunk.startswith(b"data: {") and chunk.endswith(b"}\n\n")):
+        if self.is_finished or not (self.has_content and chunk.startswith(b"data: {") and chunk.endswith(b"}\n\n")):
             return False
         try:
             payload = _CHUNK.decode(chunk[6:-2])
@@ -274,18 +274,23 @@ class ChatWatch(Watch):
         said = choice.delta or choice.message
         if said is not None and said.tool_calls:
             self._calling.add(index)
+        self._goes_on |= index in self._finished and _says_text(choice)
         if choice.finish_reason and choice.finish_reason != "null":
             self._last_finish = str(choice.finish_reason)
-            if self._last_finish in FAILED_ENDS:
+            if is_failure(choice.finish_reason):
                 raise Broke("The provider ended the stream with an error")
             self._finished.add(index)
-            self.is_finished = self._finished >= self._open
+        self.is_finished = self._has_ended and not self._goes_on
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._finished) and self._finished >= self._open
 
     def _pass_usage(self, frame: bytes) -> bytes:
         """Pass the usage chunk on; one that comes before the finish waits, because SDKs want it last."""
         if not self.wants_usage:
             return b""
-        if self.is_finished:
+        if self._has_ended:
             return frame
         out, self._held = self._held, frame
         return out
@@ -296,7 +301,7 @@ class ChatWatch(Watch):
         See docs/wire/streaming.md#ending-a-stream.
         """
         held, self._held = self._held, b""
-        if self.is_finished:
+        if self._has_ended:
             return held
         if not (self.has_content and (is_complete or self.no_finish)):
             raise Broke("The provider's stream ended before the model had finished")

@@ -24,22 +24,17 @@ from gateway.wire.events import (
     fold,
 )
 from gateway.wire.neutral import Citation, Image, Reasoning, Refusal, Reply, Source, Stop, StopReason, Text
-from gateway.wire.openai_chat.raw import FAILED_ENDS
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation import media
+from gateway.wire.translation.finish import Failed, meaning_of
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.options import is_on
 from gateway.wire.translation.think_tags import ThinkFilter
 
-_STOPS = {
-    "length": StopReason.LENGTH,
-    "max_tokens": StopReason.LENGTH,
-    "content_filter": StopReason.FILTERED,
-}
 _SOUND = "(The model answered with sound, which this API cannot carry.)"
 _Said = Mapping[str, Any]
 
@@ -70,7 +65,9 @@ class ChatReader:
     _think: ThinkFilter | None = field(default=None, init=False)
     _has_started: bool = field(default=False, init=False)
     _has_usage: bool = field(default=False, init=False)
-    _finish: str = field(default="", init=False)
+    _has_finished: bool = field(default=False, init=False)  # a finish reason has come
+    _goes_on: bool = field(default=False, init=False)  # content came behind a finish reason: only the end is the end
+    _reason: StopReason | None = field(default=None, init=False)
     _sequence: str | None = field(default=None, init=False)
     _shown: set[int] = field(factory=set, init=False)  # hashes of the pictures so far
     _has_sound: bool = field(default=False, init=False)  # without a transcript so far
@@ -128,14 +125,24 @@ class ChatReader:
             raise read_inner(NAME, choice["error"])
         delta = choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
-            yield from self._read_delta(delta)
+            said = list(self._read_delta(delta))
+            self._goes_on |= self._has_finished and bool(said)
+            yield from said
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish not in ("", "null"):
-            if finish in FAILED_ENDS:
-                raise Broke("The provider ended the reply with an error")
-            self._finish, self.is_finished = self._finish or finish, True
+            self._note_finish(finish)
             if isinstance(sequence := choice.get("stop_reason"), str):  # vLLM and SGLang put the stop sequence here
                 self._sequence = sequence
+        self.is_finished = self._has_finished and not self._goes_on
+
+    def _note_finish(self, word: str) -> None:
+        """Take a finish reason. The last one counts, as some servers say `stop` with every chunk."""
+        meaning = meaning_of(word)
+        if isinstance(meaning, Failed):
+            raise Broke("The provider ended the reply with an error")
+        if meaning is None:
+            self.memo.odd_finish = word
+        self._has_finished, self._reason = True, meaning or self._reason
 
     def _read_delta(self, delta: _Said) -> Iterator[Event]:
         details = delta.get("reasoning_details")
@@ -294,7 +301,7 @@ class ChatReader:
 
         See docs/wire/streaming.md#ending-a-stream. `is_complete`: its body is whole, or `[DONE]` stands behind usage.
         """
-        if not self.is_finished and not (self._next and (is_complete or self.memo.profile.no_finish)):
+        if not self._has_finished and not (self._next and (is_complete or self.memo.profile.no_finish)):
             raise Broke("The provider's stream ended before the model had finished")
         self.is_over = self.is_finished = True
         has_refused = self._refusal is not None
@@ -302,7 +309,9 @@ class ChatReader:
             yield from self._say(_SOUND)
         yield from self._end_prose()
         yield from self._calls.end()
-        reason = _STOPS.get(self._finish, StopReason.END)
+        reason = StopReason.END
+        if self._reason in (StopReason.LENGTH, StopReason.FILTERED):
+            reason = self._reason
         if reason is StopReason.END and self._calls.any:
             reason = StopReason.TOOLS
         elif reason is StopReason.END and self._sequence is not None and not has_refused:

@@ -63,7 +63,9 @@ class TidyWatch(ChatWatch):
             payload = None
         if not isinstance(payload, dict) or payload.get("error") is not None or "choices" not in payload:
             return ChatWatch.feed(self, frame)  # handles junk and errors
-        return b"".join(ChatWatch.feed(self, write_data(msgspec.json.encode(one))) for one in self._tidy(payload))
+        out = b"".join(ChatWatch.feed(self, _frame(one)) for one in self._tidy(payload))
+        self.is_finished = not self._goes_on and any(known.finish is not None for known in self._choices.values())
+        return out
 
     def end(self) -> bytes:
         return self._flush(is_complete=False) + ChatWatch.end(self)
@@ -94,11 +96,10 @@ class TidyWatch(ChatWatch):
         finish = choice.get("finish_reason")
         finish = None if finish in ("", "null") else finish
         tidied = {**choice, "index": index, "delta": delta, "finish_reason": None}
+        self._goes_on |= known.finish is not None and bool(delta)
         if finish is not None:
-            self.is_finished = True
-            known.finish = known.finish or {**tidied, "delta": {}, "finish_reason": finish}
-            return tidied if delta else None
-        return tidied
+            known.finish = {**tidied, "delta": {}, "finish_reason": finish}
+        return tidied if delta or finish is None else None
 
     def _flush(self, *, is_complete: bool) -> bytes:
         """Write the finish of every choice, then the usage. No other chunk may follow."""

@@ -37,11 +37,11 @@ from gateway.wire.neutral import (
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.provider_error import read_inner
+from gateway.wire.translation.finish import Failed, meaning_of
 from gateway.wire.translation.memo import Memo
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _PROVIDERS_OWN = "provider_call"  # the kind of a call that the provider has run itself: read as an Opaque block
-_LENGTH = frozenset({"max_output_tokens", "max_messages"})
 _STATUSES = {
     "response.failed": "failed",
     "response.incomplete": "incomplete",
@@ -312,10 +312,15 @@ class ResponsesReader:
     def _reason(self, response: _Said, status: str) -> StopReason:
         details = response.get("incomplete_details")
         why = details.get("reason") if isinstance(details, dict) else None
-        if status == "incomplete" and (why in _LENGTH or why is None):
-            return StopReason.LENGTH
-        if status == "incomplete" and why == "content_filter":
-            return StopReason.FILTERED
+        meaning = meaning_of(why) if isinstance(why, str) else None
+        if isinstance(meaning, Failed):
+            raise Broke("The provider ended the response with an error")
+        if meaning is None and isinstance(why, str):
+            self.memo.odd_finish = why
+        if meaning in (StopReason.LENGTH, StopReason.FILTERED):
+            return meaning
+        if status == "incomplete" and meaning is None:
+            return StopReason.LENGTH  # whatever the reason is: the response is not whole
         return StopReason.TOOLS if self._calls else StopReason.END
 
     def _take_index(self) -> int:

@@ -70,6 +70,7 @@ class Memo:
     prefill: str = ""
     forced_output: str | None = None  # the tool whose arguments are the structured reply
     time: Callable[[], float] | None = None  # returns the current Unix time
+    odd_finish: str = ""  # a word for the end of the reply that no table knows
     first_index: int = 0  # index of the first block of the next segment, in a reply that has paused
     _estimate: int | None = field(default=None, init=False)
     _seen_calls: set[str] | None = field(default=None, init=False)
