@@ -62,6 +62,7 @@ class Chunk(msgspec.Struct):
     x_groq: _Groq | None = None
 
 
+CHUNK = "chat.completion.chunk"  # `object` of a chunk
 _CHUNK = msgspec.json.Decoder(Chunk)
 
 
@@ -200,6 +201,14 @@ def _says_text(choice: Choice) -> bool:
     return bool(choice.text or (payload is not None and payload.content))
 
 
+def _adds_text(choice: Choice) -> bool:
+    return choice.delta is not None and bool(choice.delta.content)
+
+
+def _repeats(choice: Choice) -> bool:
+    return choice.message is not None and not _adds_text(choice)
+
+
 @define
 class ChatWatch(Watch):
     """Watches a chat stream: first content, errors, the finish of every choice, usage."""
@@ -210,6 +219,7 @@ class ChatWatch(Watch):
     _finished: set[int] = field(factory=set, init=False)
     _calling: set[int] = field(factory=set, init=False)  # the choices that have called a tool
     _goes_on: bool = field(default=False, init=False)  # text came behind a finish reason: some servers always send one
+    _has_text: bool = field(default=False, init=False)  # a delta with text has come
     _last_finish: str = field(default="", init=False)
     _head: bytes = field(default=b"", init=False)  # data of the first chunk with choices, for a finish of our own
     _held: bytes = field(default=b"", init=False)  # a usage chunk before the finish: the last one if none comes
@@ -234,6 +244,8 @@ class ChatWatch(Watch):
             return False
         if (delta := choices[0].delta) is not None and delta.tool_calls and not self._calling:
             return False
+        if not self._has_text and _adds_text(choices[0]):
+            self._has_text = True
         return payload.usage is None and payload.error is None and payload.x_groq is None
 
     def feed(self, frame: bytes) -> bytes:
@@ -263,6 +275,8 @@ class ChatWatch(Watch):
         for choice in chunk.choices:
             self._note(choice)
         self._head = self._head or data
+        if self._has_text and any(map(_repeats, chunk.choices)):
+            frame = _without_message(data)
         frame, self._held = self._held + frame, b""
         if not self.has_content and (any(map(_says_text, chunk.choices)) or says_anything(data)):
             self.has_content = True
@@ -274,7 +288,9 @@ class ChatWatch(Watch):
         said = choice.delta or choice.message
         if said is not None and said.tool_calls:
             self._calling.add(index)
-        self._goes_on |= index in self._finished and _says_text(choice)
+        if _adds_text(choice):
+            self._has_text = True
+            self._goes_on |= index in self._finished
         if choice.finish_reason and choice.finish_reason != "null":
             self._last_finish = str(choice.finish_reason)
             if is_failure(choice.finish_reason):
@@ -334,6 +350,16 @@ def _without_id(frame: bytes) -> bytes:
     if not any(line.startswith(b"id:") for line in lines):
         return frame
     return b"".join(line for line in lines if not line.startswith(b"id:"))
+
+
+def _without_message(data: bytes) -> bytes:
+    """Write a frame without the message that repeats the whole text: SDKs want a `delta` there."""
+    payload = decode(data)
+    for choice in payload["choices"]:
+        choice.pop("message", None)
+        if not isinstance(choice.get("delta"), dict):
+            choice["delta"] = {}
+    return write_data(to_json(payload | {"object": CHUNK}))
 
 
 def watch(asked: Asked) -> ChatWatch:

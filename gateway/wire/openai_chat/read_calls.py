@@ -55,6 +55,11 @@ class Calls:
         """Whether the model calls a tool. A call that never got a name does not count."""
         return any(slot.name for slot in self._slots)
 
+    @property
+    def number(self) -> int:
+        """How many calls have begun."""
+        return len(self._slots)
+
     def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
         """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call.
 

@@ -26,6 +26,7 @@ from gateway.wire.events import (
 from gateway.wire.neutral import Citation, Image, Reasoning, Refusal, Reply, Source, Stop, StopReason, Text
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
+from gateway.wire.openai_chat.repeats import Repeats
 from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.provider_error import read_inner
@@ -65,6 +66,7 @@ class ChatReader:
     _think: ThinkFilter | None = field(default=None, init=False)
     _has_started: bool = field(default=False, init=False)
     _has_usage: bool = field(default=False, init=False)
+    _repeats: Repeats = field(factory=Repeats, init=False)
     _has_finished: bool = field(default=False, init=False)  # a finish reason has come
     _goes_on: bool = field(default=False, init=False)  # content came behind a finish reason: only the end is the end
     _reason: StopReason | None = field(default=None, init=False)
@@ -123,11 +125,9 @@ class ChatReader:
     def _read_choice(self, choice: _Said) -> Iterator[Event]:
         if choice.get("error") is not None:
             raise read_inner(NAME, choice["error"])
-        delta = choice.get("delta") or choice.get("message")
-        if isinstance(delta, dict):
-            said = list(self._read_delta(delta))
-            self._goes_on |= self._has_finished and bool(said)
-            yield from said
+        said = list(self._read_delta(self._repeats.unsaid(choice, self._calls.number)))
+        self._goes_on |= self._has_finished and bool(said)
+        yield from said
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish not in ("", "null"):
             self._note_finish(finish)

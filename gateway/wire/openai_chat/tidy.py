@@ -14,7 +14,8 @@ from attrs import define, field
 from gateway.wire.codec.odd_json import REFUSED
 from gateway.wire.codec.sse import read_frame, write_data
 from gateway.wire.dialect import Asked
-from gateway.wire.openai_chat.raw import ChatWatch
+from gateway.wire.openai_chat.raw import CHUNK, ChatWatch
+from gateway.wire.openai_chat.repeats import Repeats
 
 # Members that are the same in every chunk of a reply; some servers leave them empty in the first chunk.
 _CONSTANT = ("id", "created", "model")
@@ -27,6 +28,7 @@ class _Choice:
     has_role: bool = False
     slots: dict[Any, int] = field(factory=dict)  # the server's index or id of a call -> our index
     ids: list[str] = field(factory=list)  # of the calls, by our index
+    repeats: Repeats = field(factory=Repeats)
     finish: dict[str, Any] | None = None  # the choice with its finish reason, held for the end of the stream
 
 
@@ -81,6 +83,8 @@ class TidyWatch(ChatWatch):
         for name in _CONSTANT:
             if name in self._last:
                 payload[name] = self._last[name]
+        if payload.get("object") == "chat.completion":
+            payload["object"] = CHUNK
         self._last = {name: payload[name] for name in (*_CONSTANT, "object") if payload.get(name)}
         tidied = [one for one in map(self._tidy_choice, choices) if one is not None]
         if tidied:
@@ -91,8 +95,9 @@ class TidyWatch(ChatWatch):
         given = choice.get("index")
         index = given if isinstance(given, int) else 0
         known = self._choices.setdefault(index, _Choice())
-        delta = choice.pop("message", None) if choice.get("delta") is None else choice["delta"]
-        delta = _tidy_delta(delta if isinstance(delta, dict) else {}, known)
+        delta = known.repeats.unsaid(choice, len(known.ids))
+        choice.pop("message", None)
+        delta = _tidy_delta(delta, known)
         finish = choice.get("finish_reason")
         finish = None if finish in ("", "null") else finish
         tidied = {**choice, "index": index, "delta": delta, "finish_reason": None}
