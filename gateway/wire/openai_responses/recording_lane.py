@@ -17,10 +17,12 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.errors import GatewayError
-from gateway.wire.codec.odd_json import REFUSED, Halves, decode_as
+from gateway.wire.codec.json_body import is_null
+from gateway.wire.codec.odd_json import decode_as
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
 from gateway.wire.lane import Lane
 from gateway.wire.neutral import Usage
+from gateway.wire.openai_responses.streamed_item import build_item
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _MARK = b'"response":'
@@ -30,10 +32,11 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 MAX_NUMBER = 2**53  # not every larger whole number is exact in JavaScript
 
 
-class _Delta(msgspec.Struct):
-    type: str = ""
-    delta: str = ""
-    content_index: int = 0
+class _Head(msgspec.Struct):
+    id: Any = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
 
 
 def marked(body: bytes | msgspec.Raw, marks: Mapping[str, bytes]) -> bytes:
@@ -75,6 +78,7 @@ class RecordingLane:
     final: Final | None = field(default=None, init=False)  # once the end has come
     _held: bytes = field(default=b"", init=False)  # the event that ends the response
     _items: list[msgspec.Raw] = field(factory=list, init=False)
+    _unended: dict[str, int] = field(factory=dict, init=False)  # the places of those that were not done, by their id
     _open: msgspec.Raw | None = field(default=None, init=False)  # the item as it was added
     _payload: list[bytes] = field(factory=list, init=False)  # decoded only if the stream breaks off
 
@@ -135,8 +139,22 @@ class RecordingLane:
 
     def _so_far(self) -> dict[str, Any]:
         begun = _MEMBERS.decode(self.begun) if self.begun else {}
-        half = _half(self._open, b"".join(self._payload)) if self._open is not None else None
-        return begun | {"output": [*self._items, *([half] if half is not None else [])]} | _raws(self.marks)
+        return begun | {"output": self._output("incomplete")} | _raws(self.marks)
+
+    def _output(self, status: str) -> list[Any]:
+        """Return what was streamed, with the item that has no end as far as it came."""
+        last = build_item(self._open, b"".join(self._payload), status)
+        return [*self._items, *([last] if last is not None else [])]
+
+    def _filled(self, one: "_Frame") -> dict[str, Any]:
+        """Return a final response object; one without output gets what was streamed."""
+        status = one.kind.removeprefix("response.")
+        response = one.response or {**_MEMBERS.decode(self.begun or b"{}"), "status": msgspec.Raw(_encode(status))}
+        output = response.get("output")
+        if output is not None and not is_null(output) and not _is_empty(output):
+            return response
+        streamed = self._output("completed" if status == "completed" else "incomplete")
+        return response | {"output": msgspec.Raw(_encode(streamed))} if streamed else response
 
     def _keep(self, data: bytes) -> None:
         if self._has_room(len(data)):
@@ -149,7 +167,25 @@ class RecordingLane:
             self.is_too_large = True
             self._payload.clear()
             self._items.clear()
+            self._unended.clear()
         return not self.is_too_large
+
+    def _end_item(self) -> None:
+        """Keep an item that another follows although it was never done."""
+        item = build_item(self._open, b"".join(self._payload), "completed")
+        if item is not None and self._has_room(len(raw := _encode(item))):
+            self._unended[str(item.get("id"))] = len(self._items)
+            self._items.append(msgspec.Raw(raw))
+
+    def _add_item(self, item: msgspec.Raw) -> None:
+        """Keep a finished item, in its place if another began before it was done."""
+        if not self._has_room(len(item)):
+            return
+        head = _HEAD.decode(item) if self._unended else _Head()
+        if (at := self._unended.pop(head.id, None)) is not None:
+            self._items[at] = item
+        else:
+            self._items.append(item)
 
     def _forget_payload(self) -> None:
         self._size -= sum(map(len, self._payload))
@@ -162,48 +198,25 @@ class RecordingLane:
         written = []
         for one in _frames(out):
             if one.kind == "response.output_item.added":
+                self._end_item()
                 self._open = one.item
                 self._forget_payload()
             elif one.kind == "response.output_item.done" and one.item is not None:
                 self._open = None
                 self._forget_payload()
-                if self._has_room(len(one.item)):
-                    self._items.append(one.item)
-            marked_frame = one.written(one.response | _raws(self.marks))
+                self._add_item(one.item)
+            response = (self._filled(one) if one.is_final else one.response) | _raws(self.marks)
+            marked_frame = one.written(response)
             if one.is_final:
                 self._held += marked_frame
-                self.final = Final(one.response | _raws(self.marks), one.number)
+                self.final = Final(response, one.number)
                 continue
             if one.response:
-                self.begun = _encode(one.response | _raws(self.marks))
+                self.begun = _encode(response)
             elif one.item is None:
                 self._keep(one.raw)
             written.append(marked_frame)
         return b"".join(written)
-
-
-def _half(item: msgspec.Raw, payload: bytes) -> dict[str, Any] | None:
-    """Return an unfinished message with its text so far; None if it has none.
-
-    Return None for other items too: half a call or half a reasoning item is of no use to anybody.
-    """
-    whole: Any = msgspec.json.decode(item)
-    if not isinstance(whole, dict) or whole.get("type") != "message":
-        return None
-    texts: dict[int, str] = {}
-    halves = Halves()
-    for frame in FrameCutter().feed(payload):
-        data = read_frame(frame).data
-        try:
-            delta = msgspec.convert(halves.decode(data or b"{}"), _Delta)
-        except REFUSED:
-            continue
-        if delta.type == "response.output_text.delta":
-            texts[delta.content_index] = texts.get(delta.content_index, "") + delta.delta
-    parts = [
-        {"type": "output_text", "text": texts[index], "annotations": [], "logprobs": []} for index in sorted(texts)
-    ]
-    return whole | {"status": "incomplete", "content": parts} if parts else None
 
 
 def remark(out: bytes, marks: Mapping[str, bytes]) -> bytes:
@@ -228,7 +241,7 @@ class _Frame:
 
     @property
     def is_final(self) -> bool:
-        return bool(self.response) and self.kind in ENDS
+        return self.kind in ENDS and "response" in self.members
 
     @property
     def item(self) -> msgspec.Raw | None:
@@ -236,7 +249,9 @@ class _Frame:
 
     def written(self, response: Mapping[str, Any]) -> bytes:
         """Write the frame with `response` as its response object; as it came if it has no response object."""
-        return write_event(self.kind, _encode(self.members | {"response": response})) if self.response else self.raw
+        if "response" not in self.members:
+            return self.raw
+        return write_event(self.kind, _encode(self.members | {"response": response}))
 
 
 def _frames(out: bytes) -> Iterator[_Frame]:
@@ -258,6 +273,10 @@ def _read(frame: bytes) -> _Frame:
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
         return _Frame(frame)
     return _Frame(frame, kind, members, response, number if type(number) is int and 0 <= number < MAX_NUMBER else -1)
+
+
+def _is_empty(array: msgspec.Raw) -> bool:
+    return len(array) < 100 and not bytes(array).strip(b"[] \t\r\n")
 
 
 def _raws(marks: Mapping[str, bytes]) -> dict[str, msgspec.Raw]:
