@@ -20,6 +20,7 @@ STEP = 65536  # bytes, of input and of output
 # 2 to the 23 is 8 MiB, the window of level 19. A larger window would be allocated before the first byte of output.
 _WINDOW_LOG_MAX = 23
 _GZIP = 16 + zlib.MAX_WBITS
+_EITHER = 0  # zlib's format, or the bare stream that some servers send under the same name
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
 # Real text shrinks to a tenth, and rarely to a fiftieth. The first mebibyte may be anything.
 MAX_RATIO, FREE = 100, 1024 * 1024
@@ -29,7 +30,8 @@ class _Inflate:
     """zlib behind the interface of the loop below."""
 
     def __init__(self, window: int) -> None:
-        self._engine = zlib.decompressobj(window)
+        self._window = window
+        self._engine = zlib.decompressobj(zlib.MAX_WBITS if window == _EITHER else window)
 
     @property
     def eof(self) -> bool:
@@ -41,6 +43,10 @@ class _Inflate:
 
     def steps(self, piece: bytes) -> Iterator[bytes]:
         """Yield what a piece of at most STEP bytes unpacks to, in pieces of at most STEP bytes."""
+        if self._window == _EITHER and piece:
+            if piece[0] & 15 != zlib.DEFLATED:  # not the first byte of the zlib format, which RFC 9110 8.4.1.2 means
+                self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._window = zlib.MAX_WBITS
         while not self._engine.eof:
             out = self._engine.decompress(piece, STEP)
             piece = self._engine.unconsumed_tail
@@ -100,26 +106,26 @@ def unpack(data: bytes, encoding: str, limit: int) -> bytes:
             )
 
 
+MAX_LAYERS = 3  # of a Content-Encoding: `gzip, gzip` has two
+
+
 class StreamUnpacker:
     """Undoes the Content-Encoding of a provider that compresses although the request did not allow it."""
 
     def __init__(self, encoding: str) -> None:
-        """Raises Unreadable for an encoding other than gzip, deflate and zstd."""
-        match encoding.strip().lower():
-            case "gzip" | "x-gzip":
-                self._engine: _Inflate | _Unzstd = _Inflate(_GZIP)
-            case "deflate":
-                self._engine = _Inflate(zlib.MAX_WBITS)
-            case "zstd":
-                self._engine = _Unzstd()
-            case _:
-                raise Unreadable("The provider's reply has a Content-Encoding other than gzip, deflate and zstd")
+        """Raises Unreadable for an encoding other than gzip, deflate and zstd, or for too many of them."""
+        words = [
+            word for word in (part.strip().lower() for part in encoding.split(",")) if word not in ("", "identity")
+        ]
+        if len(words) > MAX_LAYERS:
+            raise Unreadable("The provider's reply has too many Content-Encodings")
+        self._engines = [_engine(word) for word in reversed(words)]  # what was applied last is undone first
         self._taken = self._given = 0
 
     @property
     def is_over(self) -> bool:
         """Whether the compressed data has ended; what follows it is no part of the reply."""
-        return self._engine.eof
+        return any(engine.eof for engine in self._engines)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the plain bytes of a chunk in pieces of at most STEP bytes.
@@ -130,13 +136,32 @@ class StreamUnpacker:
             for at in range(0, len(chunk), STEP):
                 piece = chunk[at : at + STEP]
                 self._taken += len(piece)
-                for out in self._engine.steps(piece):
+                for out in self._steps(piece, 0):
                     self._given += len(out)
                     if self._given > FREE and self._given > MAX_RATIO * self._taken:
                         raise Unreadable("The provider's compressed reply unpacks into too much")
                     yield out
         except (zlib.error, zstd.ZstdError, EOFError):
             raise Unreadable("The provider's compressed reply is damaged") from None
+
+    def _steps(self, piece: bytes, layer: int) -> Iterator[bytes]:
+        if layer == len(self._engines):
+            yield piece
+            return
+        for out in self._engines[layer].steps(piece):
+            yield from self._steps(out, layer + 1)
+
+
+def _engine(encoding: str) -> "_Inflate | _Unzstd":
+    match encoding:
+        case "gzip" | "x-gzip":
+            return _Inflate(_GZIP)
+        case "deflate":
+            return _Inflate(_EITHER)
+        case "zstd":
+            return _Unzstd()
+        case _:
+            raise Unreadable("The provider's reply has a Content-Encoding other than gzip, deflate and zstd")
 
 
 def _unpacked(engine: _Inflate | _Unzstd, data: bytes, limit: int) -> bytes:

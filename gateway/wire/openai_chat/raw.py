@@ -251,9 +251,9 @@ class ChatWatch(Watch):
     def feed(self, frame: bytes) -> bytes:
         if self._is_done:
             return b""
+        read = read_frame(frame)  # refuses a frame of millions of lines, which `_without_id` would make objects of
         if b"id:" in frame:
             frame = _without_id(frame)
-        read = read_frame(frame)
         event, data = read.event, read.data
         if data is None:
             return frame  # a comment
