@@ -34,13 +34,14 @@ from gateway.wire.neutral import (
     Text,
     ToolCall,
 )
+from gateway.wire.openai_responses.output_items import CALLS, Item, Items, arguments_of, texts_of
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.finish import Failed, meaning_of
 from gateway.wire.translation.memo import Memo
 
-_CALLS = frozenset({"function_call", "custom_tool_call"})
+_MESSAGE, _REASONING = frozenset({"message"}), frozenset({"reasoning"})
 _PROVIDERS_OWN = "provider_call"  # the kind of a call that the provider has run itself: read as an Opaque block
 _STATUSES = {
     "response.failed": "failed",
@@ -51,19 +52,6 @@ _Said = Mapping[str, Any]
 
 
 @define
-class _Item:
-    """An output item that is being streamed. It is known by its `output_index`: some servers change its id midway."""
-
-    kind: str
-    parts: dict[int, int] = field(factory=dict)  # content index -> block index
-    block: int | None = None  # block index of a call or of a reasoning item
-    emitted: int = 0  # characters of a call's arguments that were emitted
-    lengths: dict[int, int] = field(factory=dict)  # content index -> characters of its text that were emitted
-    phase: str | None = None
-    id: str | None = None
-
-
-@define
 class ResponsesReader:
     """Reads one reply: takes the events of a Responses stream, returns neutral events.
 
@@ -71,15 +59,15 @@ class ResponsesReader:
     another kind. OpenAI sends every text several times: in deltas, in a `done` event, in the finished item and in the
     finished response. Servers that imitate OpenAI leave some of these out: one sends the arguments of a call only with
     `done`, another sends an item only with `response.output_item.done` or only in `response.completed`. The reader
-    therefore counts what it has emitted of each item. From every later event it emits the rest, so that nothing is lost
-    and nothing comes twice. An item whose kind is "closed" is complete.
+    therefore remembers what it has emitted of each item. From every later event it emits the rest, so that nothing is
+    lost and nothing comes twice. `Items` knows which item an event belongs to.
     """
 
     memo: Memo
     is_over: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
     _has_started: bool = field(default=False, init=False)
-    _items: dict[int, _Item] = field(factory=dict, init=False)
+    _items: Items = field(factory=Items, init=False)
     _next: int = field(default=0, init=False)  # the index of the next block
     _calls: int = field(default=0, init=False)
     _junk: Junk = field(factory=Junk, init=False)
@@ -96,28 +84,24 @@ class ResponsesReader:
         return ()
 
     def _read(self, payload: _Said) -> Iterator[Event]:
-        kind, given = payload.get("type"), payload.get("output_index")
-        if isinstance(given, int):
-            index = given
-        else:  # some servers omit it: `added` begins the next item, any other event belongs to the newest item
-            index = len(self._items) - (0 if kind == "response.output_item.added" or not self._items else 1)
+        kind = payload.get("type")
         match kind:
             case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
-                yield from self._say(index, payload, kind.split(".")[1])
+                yield from self._say(payload, kind.split(".")[1])
             case "response.reasoning_summary_text.delta":
-                yield from self._think(index, payload.get("delta"), is_summary=True)
+                yield from self._think(payload, is_summary=True)
             case "response.reasoning_summary_part.added":
-                yield from self._begin_summary(index, payload.get("summary_index"))
+                yield from self._begin_summary(payload)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
-                yield from self._argue(index, payload.get("delta"))
+                yield from self._argue(self._call_at(payload), payload.get("delta"))
             case "response.function_call_arguments.done" | "response.custom_tool_call_input.done":
-                yield from self._complete(index, payload.get("arguments") or payload.get("input"))
+                yield from self._complete(self._call_at(payload), payload)
             case "response.output_text.annotation.added":
-                yield from self._cite(index, payload)
+                yield from self._cite(payload)
             case "response.output_item.added":
-                yield from self._open(index, payload.get("item"))
+                yield from self._open(payload, payload.get("item"))
             case "response.output_item.done":
-                yield from self._close(index, payload.get("item"))
+                yield from self._close_done(payload, payload.get("item"))
             case "response.created" | "response.in_progress" | "response.queued":
                 yield from self._start(payload.get("response"))
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
@@ -138,13 +122,20 @@ class ResponsesReader:
                 str(payload.get("id") or ""), str(payload.get("model") or ""), tier if isinstance(tier, str) else None
             )
 
-    def _open(self, index: int, payload: Any) -> Iterator[Event]:
+    def _open(self, event: _Said, payload: Any) -> Iterator[Event]:
         if not isinstance(payload, dict):
             return
-        kind = str(payload.get("type")) if self._is_the_clients(payload) else _PROVIDERS_OWN
-        item = self._items[index] = _Item(kind, id=_text(payload.get("id")), phase=_text(payload.get("phase")))
-        if item.kind in _CALLS and payload.get("name"):
-            yield from self._begin_call(index, item, payload)
+        kind = self._kind(payload)
+        known = self._items.of_payload(kind, payload)
+        is_same = known is not None and known.id in (None, _text(payload.get("id")))
+        if known is not None and is_same and (known.call is not None or not known.is_closed):
+            return  # told twice
+        item = self._items.begin(event, kind, payload)
+        if item.kind in CALLS and payload.get("name"):
+            yield from self._begin_call(item, payload)
+
+    def _kind(self, payload: _Said) -> str:
+        return str(payload.get("type")) if self._is_the_clients(payload) else _PROVIDERS_OWN
 
     def _is_the_clients(self, payload: _Said) -> bool:
         """Return False for a call of a custom tool that the request does not offer: xAI reports its own searches so."""
@@ -153,10 +144,10 @@ class ResponsesReader:
             tool.kind == "custom" and tool.name == name for tool in self.memo.request.tools
         )
 
-    def _begin_call(self, index: int, item: _Item, payload: _Said) -> Iterator[Event]:
+    def _begin_call(self, item: Item, payload: _Said) -> Iterator[Event]:
         item.block = self._take_index()
         yield BlockStarted(item.block, self._call(payload, item.kind))
-        yield from self._complete(index, payload.get("arguments") or payload.get("input"))
+        yield from self._complete(item, payload)
 
     def _call(self, payload: _Said, kind: str) -> ToolCall:
         known = self.memo.names.original(str(payload.get("name") or ""))
@@ -165,107 +156,120 @@ class ResponsesReader:
         form = "custom" if kind == "custom_tool_call" else known.kind
         return ToolCall(call_id, known.name, "", form, known.namespace or _text(payload.get("namespace")))
 
-    def _say(self, index: int, payload: _Said, kind: str) -> Iterator[Event]:
+    def _say(self, payload: _Said, kind: str) -> Iterator[Event]:
         text, part = payload.get("delta"), payload.get("content_index")
         if not isinstance(text, str) or not text:
             return
         if kind == "reasoning_text":
-            yield from self._think(index, text, is_summary=False)
+            yield from self._think(payload, is_summary=False)
             return
-        item = self._items.setdefault(index, _Item("message"))
+        item = self._items.of_event(payload, _MESSAGE) or self._items.begin(payload, "message")
         number = part if isinstance(part, int) else 0
         if number not in item.parts:
-            item.parts[number] = self._take_index()
-            block = Refusal("") if kind == "refusal" else Text("", phase=item.phase)
-            yield BlockStarted(item.parts[number], block)
-        item.lengths[number] = item.lengths.get(number, 0) + len(text)
+            yield from self._begin_part(item, number, is_refusal=kind == "refusal")
+        item.note(text, number)
         yield BlockDelta(item.parts[number], text)
 
-    def _think(self, index: int, text: Any, *, is_summary: bool) -> Iterator[Event]:
-        if isinstance(text, str) and text:
-            item = self._items.setdefault(index, _Item("reasoning"))
-            yield from self._begin_thought(item, is_summary)
-            assert item.block is not None
-            yield BlockDelta(item.block, text)
+    def _begin_part(self, item: Item, number: int, *, is_refusal: bool) -> Iterator[Event]:
+        item.parts[number] = self._take_index()
+        yield BlockStarted(item.parts[number], Refusal("") if is_refusal else Text("", phase=item.phase))
 
-    def _begin_thought(self, item: _Item, is_summary: bool) -> Iterator[Event]:
+    def _think(self, payload: _Said, *, is_summary: bool) -> Iterator[Event]:
+        if isinstance(text := payload.get("delta"), str) and text:
+            item = self._items.of_event(payload, _REASONING) or self._items.begin(payload, "reasoning")
+            yield from self._think_on(item, text, is_summary)
+
+    def _think_on(self, item: Item, text: str, is_summary: bool) -> Iterator[Event]:
+        yield from self._begin_thought(item, is_summary)
+        assert item.block is not None
+        item.note(text)
+        yield BlockDelta(item.block, text)
+
+    def _begin_thought(self, item: Item, is_summary: bool) -> Iterator[Event]:
         if item.block is None:
             item.block = self._take_index()
             yield BlockStarted(item.block, Reasoning(is_summary=is_summary, origin=NAME, id=item.id))
 
-    def _begin_summary(self, index: int, part: Any) -> Iterator[Event]:
-        item = self._items.setdefault(index, _Item("reasoning"))
-        if item.kind == "reasoning" and isinstance(part, int) and part > 0 and item.block is not None:
+    def _begin_summary(self, payload: _Said) -> Iterator[Event]:
+        item, part = self._items.of_event(payload, _REASONING), payload.get("summary_index")
+        if item is not None and isinstance(part, int) and part > 0 and item.block is not None:
             yield PartStarted(item.block)
 
-    def _argue(self, index: int, text: Any) -> Iterator[Event]:
-        item = self._items.get(index)
+    def _call_at(self, payload: _Said) -> Item | None:
+        """Return the call that arguments belong to; without a number or an `id` that is known, the newest open one."""
+        if (found := self._items.of_event(payload, CALLS)) is not None:
+            return found
+        newest = self._items.all[-1] if self._items.all else None
+        return newest if newest is not None and newest.kind in CALLS and not newest.is_closed else None
+
+    def _argue(self, item: Item | None, text: Any) -> Iterator[Event]:
         if item is not None and item.block is not None and isinstance(text, str) and text:
-            item.emitted += len(text)
+            item.note(text)
             yield BlockDelta(item.block, text)
 
-    def _complete(self, index: int, whole: Any) -> Iterator[Event]:
+    def _complete(self, item: Item | None, payload: _Said) -> Iterator[Event]:
         """Emit the rest of a call's arguments from their whole text: some servers send them only when they are done."""
-        item = self._items.get(index)
-        if isinstance(whole, dict):
-            whole = msgspec.json.encode(whole).decode()
-        if item is not None and isinstance(whole, str) and len(whole) > item.emitted:
-            yield from self._argue(index, whole[item.emitted :])
+        if item is not None:
+            yield from self._argue(item, item.rest(arguments_of(payload)))
 
-    def _cite(self, index: int, payload: _Said) -> Iterator[Event]:
-        item, cited, part = self._items.get(index), payload.get("annotation"), payload.get("content_index")
+    def _cite(self, payload: _Said) -> Iterator[Event]:
+        item, cited, part = (
+            self._items.of_event(payload, _MESSAGE),
+            payload.get("annotation"),
+            payload.get("content_index"),
+        )
         block = item.parts.get(part if isinstance(part, int) else 0) if item is not None else None
         if block is not None and isinstance(cited, dict):
-            yield CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
+            yield _citation(block, cited)
 
-    def _close(self, index: int, payload: Any) -> Iterator[Event]:
-        """Take a finished item: emit what its deltas have left out, then end its blocks."""
-        if not isinstance(payload, dict):
-            return
-        item = self._items.get(index)
+    def _close_done(self, event: _Said, payload: Any) -> Iterator[Event]:
+        if isinstance(payload, dict):
+            yield from self._close(event, payload, self._items.of_done(event, self._kind(payload), payload))
+
+    def _close(self, event: _Said, payload: _Said, item: Item | None) -> Iterator[Event]:
+        """Take a finished item: emit what was not told of it yet, then end its blocks."""
         if item is None:
-            yield from self._open(index, payload)
-            item = self._items[index]
+            item = self._items.begin(event, self._kind(payload), payload)
         match item.kind:
             case "message":
                 yield from self._close_message(item, payload)
+            case _ if item.is_closed:
+                return
             case "reasoning":
                 yield from self._close_thought(item, payload)
-            case kind if kind in _CALLS:
+            case kind if kind in CALLS:
                 if item.block is None:
-                    yield from self._begin_call(index, item, payload)
-                yield from self._complete(index, payload.get("arguments") or payload.get("input"))
+                    yield from self._begin_call(item, payload)
+                yield from self._complete(item, payload)
                 assert item.block is not None
                 yield BlockEnded(item.block)
             case _:
                 block = self._take_index()
                 yield BlockStarted(block, _hosted(payload))
                 yield BlockEnded(block)
-        item.kind = "closed"
+        item.is_closed = True
 
-    def _close_message(self, item: _Item, payload: _Said) -> Iterator[Event]:
+    def _close_message(self, item: Item, payload: _Said) -> Iterator[Event]:
+        """Emit the rest of every part. A part that has ended cannot go on: its rest becomes a block of its own."""
         content = payload.get("content")
+        ending = [] if item.is_closed else list(item.parts.values())
         for number, part in enumerate(content if isinstance(content, list) else ()):
             text = part.get("text") or part.get("refusal") if isinstance(part, dict) else None
-            if not isinstance(text, str) or not text:
+            if not isinstance(text, str) or not (rest := item.rest(text, number)):
                 continue
-            if number in item.parts:
-                if rest := text[item.lengths.get(number, 0) :]:
-                    yield BlockDelta(item.parts[number], rest)
-            else:
-                item.parts[number] = self._take_index()
-                is_refusal = part.get("type") == "refusal"
-                yield BlockStarted(item.parts[number], Refusal("") if is_refusal else Text("", phase=item.phase))
-                yield BlockDelta(item.parts[number], text)
-                cited = part.get("annotations")
-                for one in cited if isinstance(cited, list) else ():
-                    if isinstance(one, dict) and not is_refusal:
-                        citation = Citation(NAME, one, _text(one.get("url")), _text(one.get("title")))
-                        yield CitationAdded(item.parts[number], citation)
-        for block in item.parts.values():
-            yield BlockEnded(block)
+            is_new = number not in item.parts
+            if is_new or item.is_closed:
+                yield from self._begin_part(item, number, is_refusal=part.get("type") == "refusal")
+                ending.append(item.parts[number])
+            item.note(rest, number)
+            yield BlockDelta(item.parts[number], rest)
+            cited = part.get("annotations") if is_new and part.get("type") != "refusal" else None
+            for one in cited if isinstance(cited, list) else ():
+                if isinstance(one, dict):
+                    yield _citation(item.parts[number], one)
+        yield from map(BlockEnded, ending)
 
-    def _close_thought(self, item: _Item, payload: _Said) -> Iterator[Event]:
+    def _close_thought(self, item: Item, payload: _Said) -> Iterator[Event]:
         """Take the encrypted content from the finished item: in `output_item.added` it may be partial."""
         item.id = _text(payload.get("id")) or item.id
         if item.block is None:
@@ -278,33 +282,26 @@ class ResponsesReader:
         if item.block is not None:
             yield BlockEnded(item.block)
 
-    def _read_thought(self, item: _Item, payload: _Said) -> Iterator[Event]:
+    def _read_thought(self, item: Item, payload: _Said) -> Iterator[Event]:
         for name, is_summary in (("summary", True), ("content", False)):
-            parts = payload.get(name)
-            texts = (
-                [_text(part.get("text")) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-            )
-            for text in filter(None, texts):
+            for text in texts_of(payload, name):
                 if item.block is not None:
                     yield PartStarted(item.block)
-                yield from self._begin_thought(item, is_summary)
-                assert item.block is not None
-                yield BlockDelta(item.block, text)
+                yield from self._think_on(item, text, is_summary)
 
     def _finish(self, response: _Said, status: str) -> Iterator[Event]:
         yield from self._start(response)
         output = response.get("output")
-        for index, item in enumerate(output if isinstance(output, list) else ()):
-            if index not in self._items:
-                yield from self._close(index, item)
+        for given, item in list(self._items.repeated(output if isinstance(output, list) else (), self._kind)):
+            yield from self._close({}, given, item)
         if status == "failed" or response.get("error") is not None:
             raise read_inner(NAME, response.get("error") or {"message": "The response failed", "code": "server_error"})
         if status == "cancelled":
             raise Broke("The provider cancelled the response")
         if (usage := read_usage(response.get("usage"))) is not None:
             yield UsageSeen(usage)
-        for item in self._items.values():  # blocks of items that the stream never closed
-            if item.kind != "closed":
+        for item in self._items.all:  # blocks of items that the stream never closed
+            if not item.is_closed:
                 yield from map(BlockEnded, [*item.parts.values(), *([item.block] if item.block is not None else [])])
         self.is_over = self.is_finished = True
         yield Finished(Stop(self._reason(response, status)))
@@ -339,6 +336,10 @@ def _hosted(payload: _Said) -> Image | Opaque:
         form = payload.get("output_format")
         return Image(Source(f"image/{form if isinstance(form, str) else 'png'}", data=made))
     return Opaque(NAME, kind, msgspec.Raw(msgspec.json.encode(payload)))
+
+
+def _citation(block: int, cited: dict[str, Any]) -> CitationAdded:
+    return CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
 
 
 def _text(value: Any) -> str | None:
