@@ -4,11 +4,11 @@ See docs/wire/streaming.md#reading-a-chat-stream.
 
 A stream sends a tool call in fragments. OpenAI gives each call an `index`, and every fragment repeats it. Some
 compatible servers give all calls the index 0, some send an id only, some neither. So there is one slot for each call,
-and a fragment goes to the slot of its index, unless its id shows that another call begins; without an index to the
-slot of its id; without both to the slot of the last call.
+and a fragment goes to the slot of its index, unless its id or its name shows that another call begins; without an
+index to the slot of its id; without both to the slot of the last call. In a whole reply each entry is a call.
 
-The name can come in fragments, too. A slot yields no event before its name is complete: that is when arguments
-come, when another call begins, or when the reply ends.
+The name can come in fragments, too, and behind the first arguments. A slot yields no event before its name is
+complete: that is when arguments come, when another call begins, or when the reply ends.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ from attrs import define, field
 from gateway.errors import Unreadable
 from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event
 from gateway.wire.neutral import ToolCall
-from gateway.wire.translation.arguments import FreeformDecoder
+from gateway.wire.translation.arguments import ArgumentsOnce, FreeformDecoder
 from gateway.wire.translation.memo import Memo
 
 MAX_CALLS = 1_000  # of one reply; agents see some ten
 
 
-@define
+@define(eq=False)
 class _Slot:
     """One call that is coming in. Its BlockStarted is held until its name is complete."""
 
@@ -36,7 +36,8 @@ class _Slot:
     name: str = ""
     is_custom: bool = False
     extra: dict[str, Any] | None = None
-    held: str = ""  # arguments that came before the name
+    arguments: ArgumentsOnce = field(factory=ArgumentsOnce)
+    held: list[str] = field(factory=list)  # arguments that came before the name
     is_told: bool = False  # whether BlockStarted was yielded
     decoder: FreeformDecoder | None = None
 
@@ -46,9 +47,11 @@ class Calls:
     """All calls of one reply."""
 
     memo: Memo
+    is_whole: bool = False  # each entry is a whole call, whatever its index and its id
     _slots: list[_Slot] = field(factory=list, init=False)
     _by_index: dict[int, _Slot] = field(factory=dict, init=False)
     _by_id: dict[str, _Slot] = field(factory=dict, init=False)
+    _latest: list[_Slot] = field(factory=list, init=False)  # the calls of the entries of this delta so far
 
     @property
     def any(self) -> bool:
@@ -59,6 +62,10 @@ class Calls:
     def number(self) -> int:
         """How many calls have begun."""
         return len(self._slots)
+
+    def next_delta(self) -> None:
+        """Say that the entries of another delta follow."""
+        self._latest.clear()
 
     def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
         """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call.
@@ -75,6 +82,7 @@ class Calls:
             self._slots.append(slot)
         if isinstance(index := payload.get("index"), int):
             self._by_index[index] = slot
+        self._latest.append(slot)
         yield from self._take(slot, payload)
 
     def is_new(self, payload: Mapping[str, Any]) -> bool:
@@ -86,43 +94,62 @@ class Calls:
         for slot in self._slots:
             yield from self._emit(slot)
             if slot.is_told:
+                yield from self._tell(slot, slot.arguments.end())
                 if slot.decoder is not None and (rest := slot.decoder.end()):
                     yield BlockDelta(slot.index, rest)
                 yield BlockEnded(slot.index)
 
     def _find(self, payload: Mapping[str, Any]) -> _Slot | None:
-        index, call_id = payload.get("index"), payload.get("id") or ""
+        if self.is_whole:
+            return None
+        index, call_id = payload.get("index"), _id(payload)
         if isinstance(index, int):
             slot = self._by_index.get(index)
-            if slot is not None and call_id and slot.id and call_id != slot.id and slot.name:
-                return None  # several servers give every call the index 0
-            return slot
-        if call_id:
-            return self._by_id.get(call_id) if isinstance(call_id, str) else None
-        return self._slots[-1] if self._slots else None
+        elif call_id:
+            slot = self._by_id.get(call_id)
+        else:
+            slot = self._slots[-1] if self._slots else None
+        return None if slot is None or self._is_another(slot, call_id, payload) else slot
+
+    def _is_another(self, slot: _Slot, call_id: str, payload: Mapping[str, Any]) -> bool:
+        """Whether a fragment begins another call than the one of its index or id: several servers share these."""
+        name, text = _name(payload), _arguments(payload)
+        if not slot.name:
+            return False
+        if call_id and slot.id and call_id != slot.id:
+            return bool(name) or slot.arguments.is_complete
+        if not name:
+            return False
+        is_same_id = bool(call_id) and call_id == slot.id
+        if slot in self._latest and not is_same_id:
+            return True  # no server puts two fragments of one call into one delta
+        if name != slot.name:
+            has_begun_anew = bool(text) and slot.arguments.is_complete
+            return slot.is_told or has_begun_anew or self._are_two_tools(slot.name, name)
+        return not is_same_id and slot.arguments.is_complete and bool(text) and not slot.arguments.repeats(text.strip())
+
+    def _are_two_tools(self, first: str, second: str) -> bool:
+        """Whether two names that follow each other are no pieces of one."""
+        knows = self.memo.names.is_known
+        return knows(first) and knows(second) and not knows(first + second) and not second.startswith(first)
 
     def _take(self, slot: _Slot, payload: Mapping[str, Any]) -> Iterator[Event]:
         slot.is_custom |= payload.get("type") == "custom"
-        inner = payload.get("custom") or payload.get("function")
-        if not isinstance(inner, dict):
-            inner = {}
-        if not slot.id and isinstance(payload.get("id"), str):
-            slot.id = payload["id"]
-            self._by_id.setdefault(slot.id, slot)
+        if not slot.id and (call_id := _id(payload)):
+            slot.id = call_id
+            self._by_id[call_id] = slot
         if isinstance(extra := payload.get("extra_content"), dict):
             slot.extra = extra
-        name = inner.get("name")
-        if isinstance(name, str) and name and not slot.is_told and not slot.held and name != slot.name:
+        name = _name(payload)
+        if name and not slot.is_told and name != slot.name:
             # Some servers repeat the name as far as it has come, others send the next piece of it.
             slot.name = name if name.startswith(slot.name) else slot.name + name
-        arguments = inner.get("arguments") if inner.get("arguments") is not None else inner.get("input")
-        if arguments is None:
-            return
-        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-        if not text:
-            return
-        slot.held += text
-        yield from self._emit(slot)
+        text = _arguments(payload)
+        if text and not slot.is_custom:
+            text = slot.arguments.feed(text)
+        if text:
+            slot.held.append(text)
+            yield from self._emit(slot)
 
     def _emit(self, slot: _Slot) -> Iterator[Event]:
         if not slot.name:
@@ -135,8 +162,35 @@ class Calls:
             kind = "custom" if slot.is_custom else known.kind
             call_id = self.memo.call_id(slot.id, slot.number)
             yield BlockStarted(slot.index, ToolCall(call_id, known.name, "", kind, known.namespace, slot.extra))
-        text, slot.held = slot.held, ""
+        text = "".join(slot.held)
+        slot.held.clear()
+        yield from self._tell(slot, text)
+
+    def _tell(self, slot: _Slot, text: str) -> Iterator[Event]:
         if slot.decoder is not None:
             text = slot.decoder.feed(text)
         if text:
             yield BlockDelta(slot.index, text)
+
+
+def _id(payload: Mapping[str, Any]) -> str:
+    given = payload.get("id")
+    return str(given) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+
+
+def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = payload.get("custom") or payload.get("function")
+    return inner if isinstance(inner, dict) else {}
+
+
+def _name(payload: Mapping[str, Any]) -> str:
+    name = _inner(payload).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def _arguments(payload: Mapping[str, Any]) -> str:
+    inner = _inner(payload)
+    given = inner.get("arguments") if inner.get("arguments") is not None else inner.get("input")
+    if given is None or isinstance(given, str):
+        return given or ""
+    return msgspec.json.encode(given).decode()

@@ -101,6 +101,7 @@ class ChatReader:
 
     def read_whole(self, payload: _Said) -> Iterator[Event]:
         """Read a whole reply. One server spreads a single message over several choices: see `_complementing`."""
+        self._calls.is_whole = True
         yield from self._read(payload, only_first=False)
         yield from self._end(is_complete=True)
 
@@ -162,6 +163,7 @@ class ChatReader:
             yield from self._read_parts(content)
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._refuse(refusal)
+        self._calls.next_delta()
         for call in _calls_in(delta):
             if self._calls.is_new(call):
                 yield from self._end_prose()
@@ -337,9 +339,9 @@ def _complementing(choices: Sequence[_Said]) -> Iterator[_Said]:
 
 def _calls_in(delta: _Said) -> Iterator[_Said]:
     calls = delta.get("tool_calls")
-    if isinstance(calls, list):
+    if isinstance(calls, list) and calls:
         yield from (call for call in calls if isinstance(call, dict))
-    if isinstance(function := delta.get("function_call"), dict):
+    elif isinstance(function := delta.get("function_call"), dict):
         yield {"index": 0, "function": function}
 
 

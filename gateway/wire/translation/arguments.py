@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.wire.codec.json_prefix import is_object, wrapped
+from gateway.wire.codec.json_prefix import JsonPrefix, is_object, wrapped
 from gateway.wire.codec.odd_json import repaired
 from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
@@ -23,6 +23,8 @@ _EMPTY = msgspec.Raw(b"{}")
 # Members in which models put the text of a freeform tool, the likeliest first, and objects around it that are opened.
 _NAMES = ("input", "patch", "diff", "code", "text", "content", "raw")
 _MAX_NESTED = 3
+_TWO_OBJECTS = re.compile(r"\}\s*\{")
+MAX_REPEATS = 8  # of a call's whole arguments; servers send them twice
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -62,6 +64,77 @@ FREEFORM_PARAMETERS = {
 def wrap_freeform(text: str) -> msgspec.Raw:
     """Write the raw text of a freeform call as the arguments of the stand-in function."""
     return msgspec.Raw(msgspec.json.encode({"input": text}))
+
+
+@define
+class ArgumentsOnce:
+    """Takes the arguments of a streamed call, and leaves out what only repeats them.
+
+    Some servers send the whole object once more when its pieces have come. So what follows a complete object is held
+    until the call ends, and dropped if it says the same. Only text that looks like two objects side by side is
+    examined: `_unread` has not gone through `_prefix` yet, and in most calls never does.
+    """
+
+    _told: list[str] = field(factory=list, init=False)
+    _unread: list[str] = field(factory=list, init=False)
+    _prefix: JsonPrefix = field(factory=JsonPrefix, init=False)
+    _is_bad: bool = field(default=False, init=False)  # what was told is not the beginning of an object
+    _last: str = field(default="", init=False)  # the last character that is no white space
+    _more: list[str] = field(factory=list, init=False)  # what came behind the object
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what was told is a complete object."""
+        return self._last == "}" and self._read("") == 0 and self._prefix.is_complete
+
+    def feed(self, text: str) -> str:
+        """Take a fragment, return what may be told of it."""
+        if self._more:
+            self._more.append(text)
+            return ""
+        if (self._last == "}" and text.lstrip()[:1] == "{") or _TWO_OBJECTS.search(text) is not None:
+            good = self._read(text)
+            if good < len(text) and self._prefix.is_complete:
+                self._more.append(text[good:])
+                text = text[:good]
+        else:
+            self._unread.append(text)
+        self._told.append(text)
+        self._last = (text.rstrip() or self._last)[-1:]
+        return text
+
+    def end(self) -> str:
+        """Return what came behind the object, unless it repeats it."""
+        more, self._more = "".join(self._more).strip(), []
+        return "" if self.repeats(more) else more
+
+    def repeats(self, text: str) -> bool:
+        """Return whether a text is the object that was told, up to MAX_REPEATS times; the last may be cut off."""
+        whole = "".join(self._told).strip()
+        try:
+            wanted = msgspec.json.decode(whole)
+            for _ in range(MAX_REPEATS):
+                if whole.startswith(text):
+                    return True
+                prefix = JsonPrefix()
+                end = prefix.feed(text)
+                if not prefix.is_complete or msgspec.json.decode(text[:end]) != wanted:
+                    return False
+                text = text[end:]
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return False
+        return not text
+
+    def _read(self, text: str) -> int:
+        """Feed the automaton all that it has not read, then `text`; return how much of that continues the object."""
+        for piece in self._unread:
+            self._is_bad = self._is_bad or self._prefix.feed(piece) < len(piece)
+        self._unread.clear()
+        if self._is_bad:
+            return len(text)
+        good = self._prefix.feed(text)
+        self._is_bad = good < len(text) and not self._prefix.is_complete
+        return good
 
 
 # What `{"input":"` consists of; white space may stand before each part.

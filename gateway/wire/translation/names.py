@@ -54,6 +54,10 @@ class ToolNames:
             self.learn([Named(name, namespace)])
         return self._to[name, namespace]
 
+    def is_known(self, safe: str) -> bool:
+        """Whether a tool was sent under this name."""
+        return safe in self._back
+
     def original(self, safe: str) -> Named:
         """Return the client's tool for a name in a reply; a name that was never sent is returned unchanged."""
         return self._back.get(safe) or Named(safe)
