@@ -33,6 +33,7 @@ from gateway.wire.translation.memo import Memo
 _GOES_ON = '"}'
 _Said = Mapping[str, Any]
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TAKES = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}
 
 
 @define
@@ -47,6 +48,8 @@ class _Open:
     start: dict[str, Any] = field(factory=dict)  # of an Opaque block, as it came
     partial: list[str] = field(factory=list)  # the `input` of an Opaque block, in pieces
     decoder: FreeformDecoder | None = None  # of a freeform call: its text comes wrapped in JSON
+    takes: str = ""  # the type of the deltas that are this block's own
+    stray: dict[str, int] = field(factory=dict)  # type of other deltas -> the block that was made for them
 
 
 @define
@@ -134,7 +137,9 @@ class MessagesReader:
     def _start(self, number: Any, block: Any) -> Iterator[Event]:
         if not isinstance(block, dict) or not isinstance(number, int):
             return
-        opened = self._open[number] = _Open(self._block(block), self._next)
+        opened = self._open[number] = _Open(
+            self._block(block), self._next, takes=_TAKES.get(str(block.get("type")), "")
+        )
         self._next += 1
         match opened.block:
             case Text(text=text):
@@ -187,22 +192,41 @@ class MessagesReader:
             return
         match delta.get("type"):
             case "text_delta":
-                yield from self._say(opened, self._continued(delta.get("text")))
+                yield from self._say_in(opened, "text_delta", self._continued(delta.get("text")))
             case "thinking_delta":
-                yield from self._say(opened, delta.get("thinking"))
+                yield from self._say_in(opened, "thinking_delta", delta.get("thinking"))
             case "input_json_delta":
-                if opened.start:
-                    opened.partial.append(str(delta.get("partial_json") or ""))
-                else:
-                    opened.has_arguments |= bool(delta.get("partial_json"))
+                if opened.takes == "input_json_delta" or opened.start:
                     yield from self._argue(opened, delta.get("partial_json"))
+                elif (call := self._newest_call()) is not None:
+                    yield from self._argue(call, delta.get("partial_json"))
             case "signature_delta":
                 opened.signature = str(delta.get("signature") or "")
                 self._has_content = True
             case "citations_delta":
                 yield from self._cite(opened, delta.get("citation"))
 
+    def _say_in(self, opened: _Open, kind: str, text: Any) -> Iterator[Event]:
+        """Yield a text. If its kind is not that of the open block, it goes into a block of its own beside it."""
+        if opened.takes == kind:
+            yield from self._say(opened, text)
+        elif isinstance(text, str) and text:
+            if kind not in opened.stray:
+                opened.stray[kind] = self._next
+                self._next += 1
+                yield BlockStarted(opened.stray[kind], Text("") if kind == "text_delta" else Reasoning(origin=NAME))
+            self._has_content = True
+            yield BlockDelta(opened.stray[kind], text)
+
+    def _newest_call(self) -> _Open | None:
+        """Return the call that arguments under the number of another block belong to."""
+        return next((one for one in reversed(self._open.values()) if one.takes == "input_json_delta"), None)
+
     def _argue(self, opened: _Open, text: Any) -> Iterator[Event]:
+        if opened.start:
+            opened.partial.append(str(text or ""))
+            return
+        opened.has_arguments |= bool(text)
         if opened.decoder is not None and isinstance(text, str):
             text = opened.decoder.feed(text)
         yield from self._say(opened, text)
@@ -235,6 +259,7 @@ class MessagesReader:
         opened = self._open.pop(number, None) if isinstance(number, int) else None
         if opened is None:
             return
+        yield from map(BlockEnded, opened.stray.values())
         if opened.start:
             yield BlockEnded(opened.index, _completed(opened))
             return
