@@ -96,11 +96,8 @@ class MessagesWatch(Watch):
         self._junk.good()
         if payload.type == "error" or read.event == "error" or (payload.error is not None and not payload.type):
             raise read_inner(NAME, payload.error if payload.error is not None else decode(read.data))
-        is_repeated = payload.type == "message_start" and self._has_begun
         self._note(payload)
-        return (
-            b"" if is_repeated and self._held == [] and self.has_content else self._pass(_named(frame, read, payload))
-        )
+        return self._pass(_named(frame, read, payload))
 
     def _note(self, payload: _Said) -> None:
         match payload.type:

@@ -57,6 +57,18 @@ def test_what_is_mended() -> None:
     assert fed(STREAM + b"data: [DONE]\n\n")[0] == STREAM
 
 
+def test_a_second_beginning_that_has_content() -> None:
+    """A second message_start takes the place of the first, also if the whole reply stands in it."""
+    text = {"type": "text", "text": "a"}
+    whole = {"id": "msg_2", "content": [text], "stop_reason": "end_turn", "usage": {"output_tokens": 1}}
+    for members in (whole, {**whole, "stop_reason": None}):
+        second = event("message_start", message=members)
+        rest = event("message_delta", delta={"stop_reason": "end_turn"}, usage={}) + event("message_stop")
+        first = STREAM.split(b"\n\n")[0] + b"\n\n" + event("ping")
+        out, lane = fed(first + second + rest)
+        assert out == second + rest and lane.has_content and lane.is_finished
+
+
 def test_streams_that_break() -> None:
     """A stream cut before its end, or restarted after content, raises Broke; an error raises Declined.
 
