@@ -8,7 +8,7 @@ the blocks is the order of their BlockStarted.
 
 `fold` builds a whole Reply from events, to store a stream or to answer a client that wants no stream. `unfold`
 makes events from a whole reply, for a client that wants a stream. The law is fold(unfold(reply)) == reply, so
-that streaming a whole reply loses nothing; only a reply with an empty reasoning part is outside it.
+that streaming a whole reply loses nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -153,7 +153,7 @@ class Growing:
                 return Refusal(block.text + first)
             case ToolCall() as block:
                 return evolve(block, arguments=block.arguments + first)
-            case Reasoning() as block if first or more:
+            case Reasoning() as block if self._parts != [[]]:
                 return evolve(block, parts=(*block.parts, first, *more))
             case block:
                 return block

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,14 @@ REPLIES = st.builds(
 def test_folding_is_unfolding_backwards(reply: Reply) -> None:
     """Folding the events of a reply gives the same reply (docs/design.md#the-fold-law)."""
     assert fold(unfold(reply)) == reply
+
+
+@pytest.mark.parametrize("parts", [("",), ("", ""), ("", "a"), ("a", ""), ()], ids=str)
+def test_empty_parts_are_kept(parts: tuple[str, ...]) -> None:
+    """A thought keeps its parts, the empty ones too."""
+    for block in (Reasoning(parts), Reasoning(parts, sealed="S", origin="x")):
+        reply = Reply("i", "m", (block,), Stop(StopReason.END))
+        assert fold(unfold(reply)) == reply
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
