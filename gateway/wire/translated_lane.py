@@ -3,12 +3,13 @@
 No I/O, no time. Also reads whole replies, and writes a whole reply as a stream.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
 from gateway.errors import GatewayError, Unreadable
+from gateway.wire.codec.json_prefix import is_half
 from gateway.wire.codec.sse import FrameCutter
 from gateway.wire.dialect import ClientSide, UpstreamSide
 from gateway.wire.events import (
@@ -27,7 +28,7 @@ from gateway.wire.events import (
     unfold,
 )
 from gateway.wire.lane import StreamReader, StreamWriter
-from gateway.wire.neutral import Block, Image, Opaque, Reasoning, Reply, StopReason, Text, ToolCall, Usage
+from gateway.wire.neutral import Block, Image, Opaque, Reasoning, Reply, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
@@ -39,6 +40,7 @@ MAX_PAUSES = 8
 # Characters of all that one reply says, and of one piece that a station of the lane works on at a time. A Responses
 # client gets every text five times; the longest output of any model has some four million characters.
 MAX_SAID, MAX_PIECE = 8 * 1024 * 1024, 256 * 1024
+_ORDINARY = frozenset({StopReason.END, StopReason.TOOLS, StopReason.STOP_SEQUENCE})
 Resume = Callable[[Sequence[Block]], bytes]
 Read = TypeVar("Read")
 # Stores the calls of a reply and the reasoning before them, for clients that do not send the reasoning back.
@@ -83,6 +85,7 @@ class Crossing:
     _said: float = field(default=0.0, init=False)  # characters of all deltas, to estimate the output tokens
     _thoughts: dict[int, Growing] = field(factory=dict, init=False)
     _calls: list[ToolCall] = field(factory=list, init=False)
+    _arguments: dict[int, list[str]] = field(factory=dict, init=False)  # of the calls, in pieces
 
     def __attrs_post_init__(self) -> None:
         self.reader = self.make_reader(self.memo)
@@ -155,10 +158,11 @@ class Crossing:
         for event in events if self.resume is None else map(self._keep, events):
             self._note(event)
             if isinstance(event, Finished):
-                if self._may_pause(event):
-                    self._pause = event
+                finished = Finished(true_stop(event.stop, map("".join, self._arguments.values())))
+                if self._may_pause(finished):
+                    self._pause = finished
                 else:
-                    out += self._settle(event)
+                    out += self._settle(finished)
             elif self._sequencer is not None:
                 out += [self.writer.feed(ordered) for ordered in self._sequencer.feed(event)]
             else:
@@ -197,9 +201,13 @@ class Crossing:
                     raise _said_too_much()
                 if event.index in self._thoughts:
                     self._thoughts[event.index].feed(event)
+                elif event.index in self._arguments:
+                    self._arguments[event.index].append(event.text)
             case BlockStarted(block=ToolCall() as call):
                 self.has_content = True
                 self._calls.append(call)
+                if call.kind != "custom":
+                    self._arguments[event.index] = [call.arguments]
             case BlockStarted(block=Reasoning()):
                 self._thoughts[event.index] = Growing(event.block)
             case BlockStarted(block=Opaque() | Image()):
@@ -211,10 +219,19 @@ class Crossing:
                 if event.index in self._thoughts:
                     self._thoughts[event.index].feed(event)
             case Started() if not self._pauses:
-                self._thoughts, self._calls = {}, []
+                self._thoughts, self._calls, self._arguments = {}, [], {}
 
     def _uncounted(self) -> Usage | None:
         return uncounted(self.usage, self.memo, self._said)
+
+
+def true_stop(stop: Stop, arguments: Iterable[str]) -> Stop:
+    """Return LENGTH for an ordinary end if the arguments of a call stop in the middle.
+
+    Several servers say that the model has called its tools when the output cap has cut a call off. Without this the
+    client could not tell that the call is not whole (docs/wire/replies.md#stop-reasons).
+    """
+    return Stop(StopReason.LENGTH) if stop.reason in _ORDINARY and any(map(is_half, arguments)) else stop
 
 
 def _sum(first: Usage, second: Usage) -> Usage:
@@ -257,6 +274,8 @@ def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo)
         raise _said_too_much()
     if memo.stops:
         reply = fold(_cut(reply, memo.stops))
+    calls = (block for block in reply.blocks if isinstance(block, ToolCall) and block.kind != "custom")
+    reply = evolve(reply, stop=true_stop(reply.stop, (call.arguments for call in calls)))
     if (missing := uncounted(reply.usage, memo, 4 * _length(reply, estimate))) is not None:
         reply = evolve(reply, usage=missing)
     return reply

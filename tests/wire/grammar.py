@@ -6,6 +6,7 @@ The `read_` functions read a stream strictly, and return its content as plain va
 import json
 from typing import Any
 
+import jiter
 from attrs import define, field
 
 
@@ -17,6 +18,7 @@ class Told:
     reasoning: str = ""
     refusal: str = ""
     calls: list[tuple[str, str, str]] = field(factory=list)  # id, name, arguments
+    halves: list[str] = field(factory=list)  # arguments of a Messages client that stop in the middle
     kinds: list[str] = field(factory=list)  # of the blocks, in order
     texts: list[str] = field(factory=list)  # the text of each block of text, reasoning or refusal
     signatures: list[str] = field(factory=list)
@@ -172,6 +174,7 @@ def read_messages(stream: bytes) -> Told:
             case kind:
                 assert kind in ("ping", "message_stop", "error")
     check_once(told)
+    assert not told.halves or told.error or told.stop in ("max_tokens", "refusal", "pause_turn")
     return told
 
 
@@ -201,7 +204,11 @@ def _end_block(opened: dict[str, Any], told: Told) -> None:
         assert opened["signed"] == 1
     if opened["kind"] == "tool_use":
         assert opened["block"]["input"] == {}
-        given = json.loads(opened["json"] or "{}")
+        try:
+            given = json.loads(opened["json"] or "{}")
+        except ValueError:  # as Anthropic's SDK reads it
+            given = jiter.from_json(opened["json"].encode(), partial_mode=True)
+            told.halves.append(opened["json"])
         assert isinstance(given, dict)
         told.calls.append((opened["block"]["id"], opened["block"]["name"], json.dumps(given)))
 

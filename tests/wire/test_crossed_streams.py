@@ -303,7 +303,9 @@ def test_think_tags() -> None:
     ("pieces", "wanted"),
     [
         (['{"a":1', "} trailing"], {"a": 1}),
-        (['{"a":', "oops"], {"a": None}),
+        (['{"a":', "oops"], {"a": None, "__invalid_json": "oops"}),
+        (['{"a":1,', "b:2}"], {"a": 1, "__invalid_json": "b:2}"}),
+        (["{", "'a':1}"], {"__invalid_json": "'a':1}"}),
         (['"{\\"a\\":1}"'], {"a": 1}),
         (["[", "1]"], {"value": [1]}),
         ([""], {}),
@@ -318,7 +320,7 @@ def test_arguments_that_are_no_json(pieces: list[str], wanted: dict[str, Any]) -
 
 
 def test_a_call_that_is_cut_off() -> None:
-    """A whole Messages reply leaves a cut call out, or gives it `{}` if it is the only block. (EC-146)"""
+    """A whole Messages reply keeps a cut call, with what an SDK reads of its stream. (EC-146)"""
     memo = memo_of("anthropic_messages")
     whole = {
         "choices": [
@@ -331,7 +333,7 @@ def test_a_call_that_is_cut_off() -> None:
     assert CHAT.upstream is not None and MESSAGES.client is not None
     reply = CHAT.upstream.read_reply(json.dumps(whole).encode(), memo)
     said = json.loads(MESSAGES.client.write_reply(reply, memo))
-    assert [block["type"] for block in said["content"]] == ["text"] and said["stop_reason"] == "max_tokens"
+    assert [block["type"] for block in said["content"]] == ["text", "tool_use"] and said["stop_reason"] == "max_tokens"
     whole["choices"][0]["message"] = {"tool_calls": [fragment('{"x":', id="c", name="f")]}
     reply = CHAT.upstream.read_reply(json.dumps(whole).encode(), memo)
     assert json.loads(MESSAGES.client.write_reply(reply, memo))["content"][0]["input"] == {}

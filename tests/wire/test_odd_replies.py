@@ -249,10 +249,10 @@ def test_only_the_first_choice_of_several() -> None:
 
 
 def test_cut_calls_and_nothing_else() -> None:
-    """If all calls are cut, one is kept with an empty input, so that the turn has a block. (EC-146)"""
+    """Each of two cut calls is kept, with the members that are whole. (EC-146)"""
     assert CHAT.upstream is not None and MESSAGES.client is not None
-    calls = [fragment('{"x":', id=f"c{n}", name="f") for n in (0, 1)]
+    calls = [fragment(f'{{"n":{n},"x":', id=f"c{n}", name="f") for n in (0, 1)]
     whole = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "length"}]}
     memo = memo_of("anthropic_messages")
     said = json.loads(MESSAGES.client.write_reply(CHAT.upstream.read_reply(json.dumps(whole).encode(), memo), memo))
-    assert [block["input"] for block in said["content"]] == [{}]
+    assert [block["input"] for block in said["content"]] == [{"n": 0}, {"n": 1}]

@@ -14,7 +14,7 @@ from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.hosted import location, picture_text, search_blocks
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
-from gateway.wire.codec.json_prefix import Mender, is_object
+from gateway.wire.codec.json_prefix import Mender, mended
 from gateway.wire.codec.sse import write_event
 from gateway.wire.events import (
     BlockDelta,
@@ -43,8 +43,8 @@ from gateway.wire.neutral import (
     ToolCall,
     Usage,
 )
-from gateway.wire.translation.arguments import as_object, wrap_freeform
-from gateway.wire.translation.memo import Drops, Memo
+from gateway.wire.translation.arguments import wrap_freeform
+from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import mint
 
 _WORDS = {
@@ -67,8 +67,7 @@ def reply_id(memo: Memo) -> str:
 def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole message (SDK type Message)."""
     has_refused = any(isinstance(block, Refusal) for block in reply.blocks)
-    content = [written for block in reply.blocks for written in _block(block, reply, memo)]
-    content = content or [_use(call, msgspec.Raw(b"{}")) for call in reply.blocks if isinstance(call, ToolCall)][:1]
+    content = [written for block in reply.blocks for written in _block(block, memo)]
     return _json(
         {
             "id": reply_id(memo),
@@ -84,9 +83,8 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
 
 def resume(members: Mapping[str, Any], blocks: Sequence[Block], memo: Memo) -> dict[str, Any]:
     """Add the blocks of a paused turn to its request: the model continues it (SDK type StopReason, pause_turn)."""
-    so_far = Reply("", "", tuple(blocks), Stop(StopReason.PAUSED))
     sent = [_as_sent(block, memo) for block in blocks]
-    content = [written for block in sent for written in _block(block, so_far, memo)]
+    content = [written for block in sent for written in _block(block, memo)]
     return {**members, "messages": [*members["messages"], {"role": "assistant", "content": content}]}
 
 
@@ -99,7 +97,7 @@ def _as_sent(block: Block, memo: Memo) -> Block:
     return evolve(block, name=name, arguments=arguments, namespace=None)
 
 
-def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
+def _block(block: Block, memo: Memo) -> Iterator[dict[str, Any]]:
     match block:
         case Text(text=text) | Refusal(text=text) if text:
             places = [_cited(one) for one in block.citations] if isinstance(block, Text) else []
@@ -108,9 +106,8 @@ def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
         case Reasoning():
             yield from _thought(block, memo)
         case ToolCall():
-            if reply.stop.reason is not StopReason.LENGTH or is_object(block.arguments or "{}"):
-                yield _use(block, as_object(block.arguments, Drops()))
-            # Otherwise the output cap cut the arguments off: an unfinished call is not sent.
+            given = msgspec.Raw(mended(block.arguments).encode())
+            yield {"type": "tool_use", "id": block.id, "name": block.name, "input": given, **_toolset(block)}
         case Opaque() if block.origin == NAME:
             yield msgspec.json.decode(block.raw)
         case Opaque():
@@ -121,10 +118,6 @@ def _block(block: Block, reply: Reply, memo: Memo) -> Iterator[dict[str, Any]]:
 
 def _cited(citation: Citation) -> dict[str, Any] | None:
     return citation.raw if citation.origin == NAME else location(citation)
-
-
-def _use(call: ToolCall, given: msgspec.Raw) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": given, **_toolset(call)}
 
 
 def _toolset(call: ToolCall) -> dict[str, Any]:
@@ -164,7 +157,7 @@ class MessagesWriter:
     Messages sends one block after the other; `translation.sequence` has put the events into this order. A text or
     a call opens at its start. A thought opens with its first text, because a thought that never gets one may
     become `redacted_thinking`, which has no deltas. Arguments go through a Mender: the SDKs raise if the deltas of
-    a call do not add up to a JSON object.
+    a call are not the beginning of a JSON object.
     """
 
     memo: Memo

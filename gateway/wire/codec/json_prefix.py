@@ -43,6 +43,7 @@ class _At(Enum):
     DONE = "nothing"
 
 
+_BETWEEN = frozenset({_At.FIRST_KEY, _At.FIRST_ITEM, _At.AFTER})
 _NUMBERS_END = frozenset({_At.ZERO, _At.INTEGER, _At.FRACTION, _At.EXPONENT_DIGITS})
 # The text that completes a value cut in this state. The brackets around the value are closed after it.
 _COMPLETIONS = {
@@ -55,6 +56,8 @@ _COMPLETIONS = {
     _At.EXPONENT_SIGN: "0",
 }
 
+
+_PIECES = re.compile(r'[^"\\\[\]{},:]+|.', re.DOTALL)  # so that each value ends with a piece
 
 # The characters that leave the automaton in its state, so that a run of them is passed over at once.
 _RUNS = {
@@ -87,6 +90,11 @@ class JsonPrefix:
     def is_complete(self) -> bool:
         """Whether the object has been closed."""
         return self._at is _At.DONE
+
+    @property
+    def is_between(self) -> bool:
+        """Whether each value that has begun is whole, so that closing brackets alone make an object."""
+        return self._at in _BETWEEN or self._at in _NUMBERS_END
 
     @property
     def is_empty(self) -> bool:
@@ -123,6 +131,12 @@ class JsonPrefix:
             case at:
                 out = _COMPLETIONS.get(at, "")
         return out + "".join(reversed(self._open))
+
+    def closing_with(self, member: str) -> str:
+        """Return a text that makes an object of the characters taken so far, with `member` as its last member."""
+        if len(self._open) == 1 and self._at in (_At.FIRST_KEY, _At.KEY):
+            return f"{member}}}"
+        return f"{self.closing()[:-1]},{member}}}"
 
     def _step(self, letter: str) -> bool:
         if self._at in _NUMBERS_END and letter not in "0123456789.eE":
@@ -234,18 +248,21 @@ _NUMBER_STEPS: dict[_At, tuple[tuple[str, _At], ...]] = {
 
 
 class Mender:
-    """Makes one JSON object of the streamed arguments of a call, whatever the model wrote.
+    """Makes arguments that SDKs can read of what the model wrote, while it is streamed.
 
-    Text that begins as an object is let through up to the first bad character, and closed at the end. Text that
-    begins otherwise is held back, and replaced at the end by the object that `wrapped` makes of it.
-    `has_mended`: the result is not what the model wrote, apart from white space before it.
+    Text that begins as an object is let through. If it only stops in the middle, it stays as it is, so that the client
+    can tell: the SDKs read what has come of it. At a bad character the object is closed, and what the model wrote from
+    there on becomes its last member. Text that begins otherwise is held back, and replaced at the end by the object
+    that `wrapped` makes of it. `has_mended`: the result is not what the model wrote, apart from white space before it.
+    `is_half`: the arguments stop in the middle.
     """
 
     def __init__(self) -> None:
         self._prefix = JsonPrefix()
-        self._is_broken = False
+        self._bad: list[str] = []  # the bad character, and all that came behind it
         self._other: list[str] | None = None
         self.has_mended = False
+        self.is_half = False
 
     def feed(self, text: str) -> str:
         """Take a fragment, return the text that may be sent."""
@@ -256,25 +273,56 @@ class Mender:
         if self._other is not None:
             self._other.append(text)
             return ""
-        if self._is_broken:
+        if self._bad:
+            self._bad.append(text)
             return ""
         good = self._prefix.feed(text)
-        self._is_broken = good < len(text)
+        if good < len(text):
+            self._bad.append(text[good:])
         return text[:good]
 
     def end(self) -> str:
-        """Return the text that closes the object, empty if it is complete.
+        """Return the text that ends the arguments, empty if nothing is to be mended.
 
         No text at all stays empty: SDKs read that as `{}`.
         """
         if self._other is not None:
             self.has_mended = True
             return wrapped("".join(self._other))
-        if self._prefix.is_complete:
-            self.has_mended = self._is_broken
+        self.has_mended = bool(self._bad)
+        if self._prefix.is_complete or not self._bad:
+            self.is_half = not self._prefix.is_complete and not self._prefix.is_empty
             return ""
-        self.has_mended = not self._prefix.is_empty
-        return self._prefix.closing() if self.has_mended else ""
+        member = '"__invalid_json":' + msgspec.json.encode("".join(self._bad)).decode()
+        return self._prefix.closing_with(member)
+
+
+def is_half(text: str) -> bool:
+    """Return whether a text is an object that stops in the middle."""
+    if is_object(text):
+        return False
+    mender = Mender()
+    mender.feed(text)
+    return not mender.end() and mender.is_half
+
+
+def mended(text: str) -> str:
+    """Return the object that an SDK has read when it has got a call's arguments through a Mender."""
+    mender = Mender()
+    out = mender.feed(text) + mender.end()
+    return whole_values(out) if mender.is_half else out or "{}"
+
+
+def whole_values(text: str) -> str:
+    """Return what SDKs read of an object that stops in the middle: all but the value that is cut off."""
+    prefix, whole, closing, at = JsonPrefix(), 0, "{}", 0
+    for piece in _PIECES.findall(text):
+        at += len(piece)
+        if prefix.feed(piece) < len(piece):
+            break
+        if prefix.is_between:
+            whole, closing = at, prefix.closing()
+    return text[:whole] + closing
 
 
 def is_object(text: str) -> bool:

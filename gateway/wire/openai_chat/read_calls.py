@@ -63,6 +63,11 @@ class Calls:
         """How many calls have begun."""
         return len(self._slots)
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the arguments of a call stop in the middle. Of a freeform call nothing else shows it."""
+        return any(slot.arguments.is_half for slot in self._slots if slot.is_told)
+
     def next_delta(self) -> None:
         """Say that the entries of another delta follow."""
         self._latest.clear()

@@ -315,7 +315,7 @@ class ChatReader:
         if self._reason in (StopReason.LENGTH, StopReason.FILTERED):
             reason = self._reason
         if reason is StopReason.END and self._calls.any:
-            reason = StopReason.TOOLS
+            reason = StopReason.LENGTH if self._calls.is_half else StopReason.TOOLS
         elif reason is StopReason.END and self._sequence is not None and not has_refused:
             reason = StopReason.STOP_SEQUENCE
         yield Finished(Stop(reason, self._sequence if reason is StopReason.STOP_SEQUENCE else None))

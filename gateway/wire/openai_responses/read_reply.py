@@ -76,7 +76,10 @@ class ResponsesReader:
         if self.is_over:
             return ()
         payload = self._junk.read_frame(frame)
-        return [] if payload is None else list(self._read(payload))
+        events = [] if payload is None else list(self._read(payload))
+        if events and not self._has_started:  # some servers send no beginning
+            events = [*self._start(None), *events]
+        return events
 
     def end(self) -> Sequence[Event]:
         if not self.is_over:

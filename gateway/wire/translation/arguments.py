@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from gateway.wire.codec.json_prefix import JsonPrefix, is_object, wrapped
+from gateway.wire.codec.json_prefix import JsonPrefix, is_half, is_object, wrapped
 from gateway.wire.codec.odd_json import repaired
 from gateway.wire.neutral import Tool
 from gateway.wire.translation.memo import Drops
@@ -81,6 +81,11 @@ class ArgumentsOnce:
     _is_bad: bool = field(default=False, init=False)  # what was told is not the beginning of an object
     _last: str = field(default="", init=False)  # the last character that is no white space
     _more: list[str] = field(factory=list, init=False)  # what came behind the object
+
+    @property
+    def is_half(self) -> bool:
+        """Whether what was told is an object that stops in the middle."""
+        return is_half("".join(self._told))
 
     @property
     def is_complete(self) -> bool:

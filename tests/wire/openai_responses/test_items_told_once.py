@@ -181,3 +181,8 @@ def test_a_thought_that_was_streamed_is_not_told_again() -> None:
         reply = read_whole(reads, stream, True, memo_of("openai_chat"))
         thoughts = [one for one in reply.blocks if isinstance(one, Reasoning)]
         assert [(one.text, one.sealed) for one in thoughts] == [("hm", "SEALED")]
+
+
+def test_a_stream_without_its_beginning() -> None:
+    """Without `response.created` the client's stream begins once all the same."""
+    check(b"".join([*told(SAY, 0), *told(PARIS, 1), completed(SAY, PARIS)]), WANTED[:1])
