@@ -1,7 +1,8 @@
 """The raw lane of Chat Completions: reads what passes, and changes as little of it as possible.
 
 A stream loses the usage chunk if only the gateway requested it, the `id:` lines, which break openai-python, and
-junk between good frames. It gets a `[DONE]` if the provider sent none. Everything else is passed on byte for byte.
+junk between good frames. It gets a `[DONE]` if the provider sent none. Calls that SDKs would merge get numbers of
+their own, and repeated arguments are left out. Everything else is passed on byte for byte.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from gateway.wire.codec.sse import DONE, read_frame, write_data
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
 from gateway.wire.neutral import Usage
+from gateway.wire.openai_chat.raw_calls import RawCalls, mend
 from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
@@ -35,7 +37,7 @@ class Delta(msgspec.Struct):
     """The members that most deltas and messages have; `says_anything` looks at the others."""
 
     content: Any = None
-    tool_calls: list[msgspec.Raw] | None = None
+    tool_calls: Any = None
 
 
 class Choice(msgspec.Struct):
@@ -224,6 +226,7 @@ class ChatWatch(Watch):
     _head: bytes = field(default=b"", init=False)  # data of the first chunk with choices, for a finish of our own
     _held: bytes = field(default=b"", init=False)  # a usage chunk before the finish: the last one if none comes
     _is_done: bool = field(default=False, init=False)
+    _calls: dict[int, RawCalls] = field(factory=dict, init=False)  # by choice
     _junk: Junk = field(factory=Junk, init=False)
 
     @property
@@ -242,11 +245,18 @@ class ChatWatch(Watch):
         choices = payload.choices
         if not choices or len(choices) > 1 or choices[0].finish_reason is not None or self._held:
             return False
-        if (delta := choices[0].delta) is not None and delta.tool_calls and not self._calling:
+        choice = choices[0]
+        index = choice.index if isinstance(choice.index, int) else 0
+        if payload.usage is not None or payload.error is not None or payload.x_groq is not None:
             return False
-        if not self._has_text and _adds_text(choices[0]):
+        if index not in self._open:
+            return False
+        if choice.delta is not None and choice.delta.tool_calls:
+            calls = self._calls.get(index)
+            return calls is not None and calls.goes_on(choice.delta.tool_calls)
+        if not self._has_text and _adds_text(choice):
             self._has_text = True
-        return payload.usage is None and payload.error is None and payload.x_groq is None
+        return True
 
     def feed(self, frame: bytes) -> bytes:
         if self._is_done:
@@ -277,10 +287,13 @@ class ChatWatch(Watch):
         self._head = self._head or data
         if self._has_text and any(map(_repeats, chunk.choices)):
             frame = _without_message(data)
-        frame, self._held = self._held + frame, b""
+        held, self._held = self._held, b""
         if not self.has_content and (any(map(_says_text, chunk.choices)) or says_anything(data)):
             self.has_content = True
-        return frame
+        if any(choice.delta is not None and choice.delta.tool_calls for choice in chunk.choices):
+            mended = mend(self._calls, data)
+            return held + frame if mended is None else held + write_data(mended)
+        return held + frame
 
     def _note(self, choice: Choice) -> None:
         index = choice.index if isinstance(choice.index, int) else 0

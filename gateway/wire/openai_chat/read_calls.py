@@ -11,7 +11,7 @@ The name can come in fragments, too, and behind the first arguments. A slot yiel
 complete: that is when arguments come, when another call begins, or when the reply ends.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ MAX_CALLS = 1_000  # of one reply; agents see some ten
 
 
 @define(eq=False)
-class _Slot:
+class Slot:
     """One call that is coming in. Its BlockStarted is held until its name is complete."""
 
     index: int  # of its block, among all blocks
@@ -43,82 +43,52 @@ class _Slot:
 
 
 @define
-class Calls:
-    """All calls of one reply."""
+class Slots:
+    """The slots of one choice, in the order of their calls. `knows` says whether a name is that of a tool."""
 
-    memo: Memo
-    is_whole: bool = False  # each entry is a whole call, whatever its index and its id
-    _slots: list[_Slot] = field(factory=list, init=False)
-    _by_index: dict[int, _Slot] = field(factory=dict, init=False)
-    _by_id: dict[str, _Slot] = field(factory=dict, init=False)
-    _latest: list[_Slot] = field(factory=list, init=False)  # the calls of the entries of this delta so far
-
-    @property
-    def any(self) -> bool:
-        """Whether the model calls a tool. A call that never got a name does not count."""
-        return any(slot.name for slot in self._slots)
-
-    @property
-    def number(self) -> int:
-        """How many calls have begun."""
-        return len(self._slots)
-
-    @property
-    def is_half(self) -> bool:
-        """Whether the arguments of a call stop in the middle. Of a freeform call nothing else shows it."""
-        return any(slot.arguments.is_half for slot in self._slots if slot.is_told)
+    knows: Callable[[str], bool] = lambda name: False
+    all: list[Slot] = field(factory=list, init=False)
+    _by_index: dict[int, Slot] = field(factory=dict, init=False)
+    _by_id: dict[str, Slot] = field(factory=dict, init=False)
+    _latest: list[Slot] = field(factory=list, init=False)  # the calls of the entries of this delta so far
 
     def next_delta(self) -> None:
         """Say that the entries of another delta follow."""
         self._latest.clear()
 
-    def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
-        """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call.
+    def numbered(self, index: Any) -> Slot | None:
+        """Return the slot of an index."""
+        return self._by_index.get(index) if isinstance(index, int) else None
 
-        When a call begins, the names of all earlier calls are complete.
-        """
-        slot, before = self._find(payload), len(self._slots)
-        if slot is None:
-            if before >= MAX_CALLS:
-                raise Unreadable(f"The provider's reply has more than {MAX_CALLS} tool calls")
-            for earlier in self._slots:
-                yield from self._emit(earlier)
-            slot = _Slot(free_index, before)
-            self._slots.append(slot)
+    def add(self, index: int = 0) -> Slot:
+        """Add the slot of a call that begins."""
+        slot = Slot(index, len(self.all))
+        self.all.append(slot)
+        return slot
+
+    def note(self, slot: Slot, payload: Mapping[str, Any]) -> None:
+        """Note that a fragment belongs to a slot."""
         if isinstance(index := payload.get("index"), int):
             self._by_index[index] = slot
+        if not slot.id and (call_id := id_in(payload)):
+            slot.id = call_id
+            self._by_id[call_id] = slot
         self._latest.append(slot)
-        yield from self._take(slot, payload)
 
-    def is_new(self, payload: Mapping[str, Any]) -> bool:
-        """Whether an entry begins another call."""
-        return self._find(payload) is None
-
-    def end(self) -> Iterator[Event]:
-        """Yield what is still held, and the end of every call. To be called when the model has finished."""
-        for slot in self._slots:
-            yield from self._emit(slot)
-            if slot.is_told:
-                yield from self._tell(slot, slot.arguments.end())
-                if slot.decoder is not None and (rest := slot.decoder.end()):
-                    yield BlockDelta(slot.index, rest)
-                yield BlockEnded(slot.index)
-
-    def _find(self, payload: Mapping[str, Any]) -> _Slot | None:
-        if self.is_whole:
-            return None
-        index, call_id = payload.get("index"), _id(payload)
+    def find(self, payload: Mapping[str, Any]) -> Slot | None:
+        """Return the slot of a fragment; None if it begins another call."""
+        index, call_id = payload.get("index"), id_in(payload)
         if isinstance(index, int):
             slot = self._by_index.get(index)
         elif call_id:
             slot = self._by_id.get(call_id)
         else:
-            slot = self._slots[-1] if self._slots else None
+            slot = self.all[-1] if self.all else None
         return None if slot is None or self._is_another(slot, call_id, payload) else slot
 
-    def _is_another(self, slot: _Slot, call_id: str, payload: Mapping[str, Any]) -> bool:
+    def _is_another(self, slot: Slot, call_id: str, payload: Mapping[str, Any]) -> bool:
         """Whether a fragment begins another call than the one of its index or id: several servers share these."""
-        name, text = _name(payload), _arguments(payload)
+        name, text = name_in(payload), arguments_in(payload)
         if not slot.name:
             return False
         if call_id and slot.id and call_id != slot.id:
@@ -135,28 +105,79 @@ class Calls:
 
     def _are_two_tools(self, first: str, second: str) -> bool:
         """Whether two names that follow each other are no pieces of one."""
-        knows = self.memo.names.is_known
+        knows = self.knows
         return knows(first) and knows(second) and not knows(first + second) and not second.startswith(first)
 
-    def _take(self, slot: _Slot, payload: Mapping[str, Any]) -> Iterator[Event]:
+
+@define
+class Calls:
+    """All calls of one reply."""
+
+    memo: Memo
+    is_whole: bool = False  # each entry is a whole call, whatever its index and its id
+    slots: Slots = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = Slots(self.memo.names.is_known)
+
+    @property
+    def any(self) -> bool:
+        """Whether the model calls a tool. A call that never got a name does not count."""
+        return any(slot.name for slot in self.slots.all)
+
+    @property
+    def is_half(self) -> bool:
+        """Whether the arguments of a call stop in the middle. Of a freeform call nothing else shows it."""
+        return any(slot.arguments.is_half for slot in self.slots.all if slot.is_told)
+
+    def feed(self, payload: Mapping[str, Any], free_index: int) -> Iterator[Event]:
+        """Take one entry of `tool_calls`; `free_index` is the block index to use for a new call.
+
+        When a call begins, the names of all earlier calls are complete.
+        """
+        slot = self._find(payload)
+        if slot is None:
+            if len(self.slots.all) >= MAX_CALLS:
+                raise Unreadable(f"The provider's reply has more than {MAX_CALLS} tool calls")
+            for earlier in self.slots.all:
+                yield from self._emit(earlier)
+            slot = self.slots.add(free_index)
+        self.slots.note(slot, payload)
+        yield from self._take(slot, payload)
+
+    def is_new(self, payload: Mapping[str, Any]) -> bool:
+        """Whether an entry begins another call."""
+        return self._find(payload) is None
+
+    def end(self) -> Iterator[Event]:
+        """Yield what is still held, and the end of every call. To be called when the model has finished."""
+        for slot in self.slots.all:
+            yield from self._emit(slot)
+            if slot.is_told:
+                yield from self._tell(slot, slot.arguments.end())
+                if slot.decoder is not None and (rest := slot.decoder.end()):
+                    yield BlockDelta(slot.index, rest)
+                yield BlockEnded(slot.index)
+
+    def _find(self, payload: Mapping[str, Any]) -> Slot | None:
+        return None if self.is_whole else self.slots.find(payload)
+
+    def _take(self, slot: Slot, payload: Mapping[str, Any]) -> Iterator[Event]:
         slot.is_custom |= payload.get("type") == "custom"
-        if not slot.id and (call_id := _id(payload)):
-            slot.id = call_id
-            self._by_id[call_id] = slot
         if isinstance(extra := payload.get("extra_content"), dict):
             slot.extra = extra
-        name = _name(payload)
+        name = name_in(payload)
         if name and not slot.is_told and name != slot.name:
             # Some servers repeat the name as far as it has come, others send the next piece of it.
             slot.name = name if name.startswith(slot.name) else slot.name + name
-        text = _arguments(payload)
+        text = arguments_in(payload)
         if text and not slot.is_custom:
             text = slot.arguments.feed(text)
         if text:
             slot.held.append(text)
             yield from self._emit(slot)
 
-    def _emit(self, slot: _Slot) -> Iterator[Event]:
+    def _emit(self, slot: Slot) -> Iterator[Event]:
         if not slot.name:
             return  # a call that never gets a name is dropped
         if not slot.is_told:
@@ -171,14 +192,15 @@ class Calls:
         slot.held.clear()
         yield from self._tell(slot, text)
 
-    def _tell(self, slot: _Slot, text: str) -> Iterator[Event]:
+    def _tell(self, slot: Slot, text: str) -> Iterator[Event]:
         if slot.decoder is not None:
             text = slot.decoder.feed(text)
         if text:
             yield BlockDelta(slot.index, text)
 
 
-def _id(payload: Mapping[str, Any]) -> str:
+def id_in(payload: Mapping[str, Any]) -> str:
+    """Return the id of a fragment; "" if it has none."""
     given = payload.get("id")
     return str(given) if isinstance(given, str | int) and not isinstance(given, bool) else ""
 
@@ -188,12 +210,14 @@ def _inner(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _name(payload: Mapping[str, Any]) -> str:
+def name_in(payload: Mapping[str, Any]) -> str:
+    """Return the name in a fragment; "" if it has none."""
     name = _inner(payload).get("name")
     return name if isinstance(name, str) else ""
 
 
-def _arguments(payload: Mapping[str, Any]) -> str:
+def arguments_in(payload: Mapping[str, Any]) -> str:
+    """Return the arguments in a fragment, as text."""
     inner = _inner(payload)
     given = inner.get("arguments") if inner.get("arguments") is not None else inner.get("input")
     if given is None or isinstance(given, str):

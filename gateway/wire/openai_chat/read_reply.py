@@ -126,7 +126,7 @@ class ChatReader:
     def _read_choice(self, choice: _Said) -> Iterator[Event]:
         if choice.get("error") is not None:
             raise read_inner(NAME, choice["error"])
-        said = list(self._read_delta(self._repeats.unsaid(choice, self._calls.number)))
+        said = list(self._read_delta(self._repeats.unsaid(choice, len(self._calls.slots.all))))
         self._goes_on |= self._has_finished and bool(said)
         yield from said
         finish = choice.get("finish_reason")
@@ -163,7 +163,7 @@ class ChatReader:
             yield from self._read_parts(content)
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._refuse(refusal)
-        self._calls.next_delta()
+        self._calls.slots.next_delta()
         for call in _calls_in(delta):
             if self._calls.is_new(call):
                 yield from self._end_prose()

@@ -15,6 +15,7 @@ from gateway.wire.codec.odd_json import REFUSED
 from gateway.wire.codec.sse import read_frame, write_data
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat.raw import CHUNK, ChatWatch
+from gateway.wire.openai_chat.read_calls import Slots, arguments_in, name_in
 from gateway.wire.openai_chat.repeats import Repeats
 
 # Members that are the same in every chunk of a reply; some servers leave them empty in the first chunk.
@@ -26,8 +27,7 @@ class _Choice:
     """What is known of one choice so far."""
 
     has_role: bool = False
-    slots: dict[Any, int] = field(factory=dict)  # the server's index or id of a call -> our index
-    ids: list[str] = field(factory=list)  # of the calls, by our index
+    calls: Slots = field(factory=Slots)
     repeats: Repeats = field(factory=Repeats)
     finish: dict[str, Any] | None = None  # the choice with its finish reason, held for the end of the stream
 
@@ -95,7 +95,7 @@ class TidyWatch(ChatWatch):
         given = choice.get("index")
         index = given if isinstance(given, int) else 0
         known = self._choices.setdefault(index, _Choice())
-        delta = known.repeats.unsaid(choice, len(known.ids))
+        delta = known.repeats.unsaid(choice, len(known.calls.all))
         choice.pop("message", None)
         delta = _tidy_delta(delta, known)
         finish = choice.get("finish_reason")
@@ -148,6 +148,7 @@ def _tidy_delta(delta: dict[str, Any], known: _Choice) -> dict[str, Any]:
             if isinstance(entry, dict) and not isinstance(entry.get("index"), int):
                 entry["index"] = number
     if isinstance(calls := tidied.pop("tool_calls", None), list) and calls:
+        known.calls.next_delta()
         tidied["tool_calls"] = [_tidy_call(call, known) for call in calls if isinstance(call, dict)]
     return tidied
 
@@ -166,18 +167,22 @@ def _split(parts: list[Any]) -> tuple[str, str]:
 
 def _tidy_call(call: dict[str, Any], known: _Choice) -> dict[str, Any]:
     """Number calls from zero; keep id, type and name only in the first fragment of a call."""
-    given, call_id = call.get("index"), call.get("id") or ""
-    key = given if isinstance(given, int) else call_id
-    index = known.slots.get(key) if key != "" else len(known.ids) - 1 if known.ids else None
-    is_other = index is not None and call_id and known.ids[index] not in ("", call_id)
-    if index is None or is_other:
-        index = known.slots[key] = len(known.ids)
-        known.ids.append(call_id)
-        return {**call, "index": index}
-    tidied = {name: value for name, value in call.items() if name not in ("id", "type")}
-    if isinstance(function := tidied.get("function"), dict):
+    slot = known.calls.find(call)
+    is_new = slot is None
+    slot = slot or known.calls.add()
+    had_name, had_id = bool(slot.name), bool(slot.id)
+    known.calls.note(slot, call)
+    slot.name = slot.name or name_in(call)
+    if text := arguments_in(call):
+        slot.arguments.feed(text)
+        slot.is_told = True
+    if is_new:
+        return {**call, "index": slot.number}
+    left_out = {"type", *(("id",) if had_id else ())}
+    tidied = {name: value for name, value in call.items() if name not in left_out}
+    if had_name and isinstance(function := tidied.get("function"), dict):
         tidied["function"] = {name: value for name, value in function.items() if name != "name"}
-    return {**tidied, "index": index}
+    return {**tidied, "index": slot.number}
 
 
 def tidy(asked: Asked) -> TidyWatch:

@@ -1,0 +1,76 @@
+"""Numbers the calls of a raw Chat stream as SDKs need them, and leaves out arguments that come twice.
+
+Official SDKs put the fragments of a call together by `index`: without one they raise, and calls that share one are
+merged. `read_calls` tells calls apart for the other dialects; here the fragments stay as they are, but for their index
+and repeated arguments.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from gateway.wire.codec.json_prefix import is_object
+from gateway.wire.codec.odd_json import decode
+from gateway.wire.openai_chat.read_calls import Slot, Slots, arguments_in, name_in
+
+MAX_KEPT = 4 * 1024 * 1024
+
+
+@define
+class RawCalls:
+    """The calls of one choice. Of their arguments MAX_KEPT characters are kept, to see whether more repeats them."""
+
+    _slots: Slots = field(factory=Slots, init=False)
+    _kept: int = field(default=0, init=False)
+
+    def goes_on(self, entries: Any) -> bool:
+        """Take a delta that only has more arguments of one well numbered call; return False for others."""
+        if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entry := entries[0], dict):
+            return False
+        inner = entry.get("function")
+        if not isinstance(inner, dict) or entry.get("id") or inner.get("name"):
+            return False
+        text, slot = inner.get("arguments"), self._slots.numbered(entry.get("index"))
+        if slot is None or slot.number != entry["index"] or not isinstance(text, str) or text.lstrip()[:1] == "{":
+            return False
+        self._keep(slot, text)
+        return True
+
+    def mended(self, entries: list[Any]) -> list[Any]:
+        """Return the entries of one delta; the same objects where nothing is to be mended."""
+        self._slots.next_delta()
+        return [self._mended(entry) if isinstance(entry, dict) else entry for entry in entries]
+
+    def _mended(self, entry: dict[str, Any]) -> dict[str, Any]:
+        slot = self._slots.find(entry) or self._slots.add()
+        self._slots.note(slot, entry)
+        slot.name = slot.name or name_in(entry)
+        text = arguments_in(entry)
+        if slot.arguments.is_complete and is_object(text) and slot.arguments.repeats(text.strip()):
+            entry = {**entry, "function": {**entry["function"], "arguments": ""}}
+        elif text and "custom" not in entry:
+            self._keep(slot, text)
+            slot.is_told = True
+        return entry if entry.get("index") == slot.number else {**entry, "index": slot.number}
+
+    def _keep(self, slot: Slot, text: str) -> None:
+        self._kept += len(text)
+        if text and self._kept <= MAX_KEPT:
+            slot.arguments.feed(text)
+
+
+def mend(calls: dict[int, RawCalls], data: bytes) -> bytes | None:
+    """Return a chunk whose calls are mended; None if it is good as it is. `calls` are those of each choice."""
+    payload: Mapping[str, Any] = decode(data)
+    is_mended = False
+    for choice in payload["choices"]:
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if isinstance(delta, dict) and isinstance(entries := delta.get("tool_calls"), list):
+            place = choice.get("index")
+            known = calls.setdefault(place if isinstance(place, int) else 0, RawCalls())
+            found = known.mended(entries)
+            is_mended |= any(one is not other for one, other in zip(found, entries, strict=True))
+            delta["tool_calls"] = found
+    return msgspec.json.encode(payload) if is_mended else None
