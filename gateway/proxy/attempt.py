@@ -23,13 +23,13 @@ from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import cap_in, offending
-from gateway.proxy.relay import Cutter, Relay
+from gateway.proxy.relay import Cutter, NotAStream, Relay
 from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
 from gateway.upstream.credentials import Credential, bare, redactor_of
 from gateway.wire.codec.bounds import LARGE_REPLY, MAX_RAW_VALUES, MAX_VALUES, check_reply
-from gateway.wire.codec.sse import FrameCutter
+from gateway.wire.codec.sse import FrameCutter, is_whole, looks_like, without_bom
 from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
@@ -129,11 +129,15 @@ class Attempt:
 
     async def _relay(self, reply: UpstreamReply) -> web.StreamResponse:
         """Choose by what came back: an event stream, bytes that are no JSON, or a whole reply."""
-        kind, is_stream = reply.content_type, self.call.is_stream
-        if kind == "text/html":
-            raise Unreadable("The provider answered with an HTML page")
-        if is_stream and kind == EVENT_STREAM:
-            return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS)
+        kind, is_stream, is_json = reply.content_type, self.call.is_stream, self.plan.upstream.is_json
+        is_event_stream = kind == EVENT_STREAM
+        if kind == "text/html" or (is_json and is_stream and not is_event_stream):
+            is_event_stream = await self._looks_like_stream(reply)
+        if is_stream and is_event_stream:
+            try:
+                return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS, may_be_whole=is_json)
+            except NotAStream:
+                self.lane = None
         if not self.plan.upstream.is_json and kind != "application/json":
             self.call.client_stream.stop_keepalive()  # there is no keep-alive inside sound
             kind = self._clean(kind.encode("utf-8", "replace")).decode()
@@ -141,8 +145,23 @@ class Attempt:
             return await self._stream(reply, BytesLane(), Uncut(), headers)
         return await self._whole(reply, as_stream=is_stream and self.plan.can_stream_whole)
 
+    async def _looks_like_stream(self, reply: UpstreamReply) -> bool:
+        """Look at the beginning of a body that is not labelled as a stream. Raises Unreadable if it is a page."""
+        begin = await self.call.keep_alive_during(
+            reply.begin(lambda data: looks_like(data) is not None, self.call.deadline)
+        )
+        if reply.content_type == "text/html" and without_bom(begin).lstrip()[:1] in (b"<", b""):
+            raise Unreadable("The provider answered with an HTML page")
+        return bool(looks_like(begin))
+
     async def _stream(
-        self, reply: UpstreamReply, lane: Lane, cutter: Cutter, headers: Mapping[str, str]
+        self,
+        reply: UpstreamReply,
+        lane: Lane,
+        cutter: Cutter,
+        headers: Mapping[str, str],
+        *,
+        may_be_whole: bool = False,
     ) -> web.StreamResponse:
         recorder = self.call.recorder
         if recorder is not None:
@@ -161,6 +180,7 @@ class Attempt:
             on_content=self._note_content,
             reopen=self._reopen,
             store_final=recorder.store_final if recorder is not None else None,
+            may_be_whole=may_be_whole,
         )
         try:
             # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
@@ -191,11 +211,12 @@ class Attempt:
 
     async def _read_body(self, reply: UpstreamReply, body: bytes, *, as_stream: bool) -> WholeReply:
         """Read a whole body with the plan: a large one in a thread, so that the loop serves the others meanwhile."""
-        plan = self.plan
+        plan, body = self.plan, without_bom(body)
         if as_stream:
             read = plan.write_stream
         else:
-            read = partial(plan.read_whole, is_stream=reply.content_type == EVENT_STREAM)
+            is_odd_stream = reply.content_type == EVENT_STREAM and not is_whole(body)
+            read = partial(plan.read_whole, is_stream=bool(looks_like(body)) or is_odd_stream)
         with ForeignBytes(self._log_bug):
             if len(body) <= LARGE_REPLY:
                 return read(body)

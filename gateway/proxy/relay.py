@@ -27,7 +27,7 @@ from gateway.proxy.exchange import Step
 from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.upstream.client import Deadline, UpstreamReply
 from gateway.wire.codec.bounds import check_reply
-from gateway.wire.codec.sse import MAX_FRAME_BYTES, FrameCutter
+from gateway.wire.codec.sse import MAX_FRAME_BYTES, FrameCutter, is_whole, looks_like
 from gateway.wire.lane import Lane
 
 # Seconds. After the finish reason only the usage and the end can follow (docs/wire/streaming.md#ending-a-stream).
@@ -43,6 +43,10 @@ LARGE_FRAME = 32 * 1024
 # Below this a write never waits (a transport's high-water mark is 64 KiB), so it needs no timer.
 LOW_WATER = 60_000
 Store = Callable[[bytes], Coroutine[Any, Any, bytes]]
+
+
+class NotAStream(Exception):
+    """The body that was labelled as a stream is whole JSON; it was put back, and can be read whole."""
 
 
 class Cutter(Protocol):
@@ -77,6 +81,8 @@ class Relay:
     on_content: Callable[[], None]
     reopen: Callable[[bytes], Coroutine[Any, Any, UpstreamReply]]
     store_final: Store | None = None
+    may_be_whole: bool = False  # whether the body may turn out to be JSON, whatever its label
+    _begin: bytearray = field(factory=bytearray, init=False)  # of the body, as long as it may
     _held: bytearray = field(factory=bytearray, init=False)
     _heard: float = field(default=0.0, init=False)  # loop time of the last chunk
     _silent_frames: int = field(default=0, init=False)  # before the first content
@@ -114,7 +120,8 @@ class Relay:
         was_finished = lane.is_finished
         send = client.send if client.exchange.is_spoken else None
         with self.reply.faults():
-            while chunk := await read():
+            chunk = self.reply.unread() or await read()
+            while chunk:
                 self._heard = heard = now()
                 if is_between and passes(chunk):
                     out = clean(chunk)
@@ -140,6 +147,7 @@ class Relay:
                 if lane.is_finished and not was_finished:
                     was_finished = True
                     timer.reschedule(self._next_look(self._heard))
+                chunk = await read()
         return True
 
     async def _read_end(self, read: Callable[[], Awaitable[bytes]]) -> bool:
@@ -163,6 +171,8 @@ class Relay:
     async def _feed(self, chunk: bytes) -> tuple[bytes, UpstreamFault | None]:
         """Return what a chunk's frames become for the client, up to the first frame that is a fault."""
         out: list[bytes] = []
+        if self.may_be_whole:
+            self._look_at(chunk)
         try:
             with self.reading:
                 frames = self.cutter.feed(chunk)
@@ -181,6 +191,15 @@ class Relay:
         except UpstreamFault as fault:
             return b"".join(out), fault
         return b"".join(out), None
+
+    def _look_at(self, chunk: bytes) -> None:
+        """Look at the beginning of the body. Raises NotAStream if it is JSON; nothing was sent of it then."""
+        self._begin += chunk
+        begin = bytes(self._begin)
+        if is_whole(begin):
+            self.reply.put_back(begin)
+            raise NotAStream
+        self.may_be_whole = looks_like(begin) is None
 
     def _count_silence(self, frames: int, size: int) -> None:
         """Count what came before the first content. Raises Unreadable if it is too much for a reply's beginning."""

@@ -90,6 +90,7 @@ class UpstreamReply:
     _unpacker: StreamUnpacker | None = None
     _pieces: Iterator[bytes] = field(factory=lambda: iter(()), init=False)  # of the last chunk, unpacked
     _is_closed: bool = False
+    _unread: bytes = field(default=b"", init=False)  # of the body, looked at and put back
 
     @property
     def status(self) -> int:
@@ -112,6 +113,29 @@ class UpstreamReply:
         is the stream's own method where possible: a stream reads thousands of chunks.
         """
         return self._reply.content.readany if self._unpacker is None else self._unpacked
+
+    def put_back(self, data: bytes) -> None:
+        """Put bytes back that were read to look at them: `unread` or `read` returns them next."""
+        self._unread = data
+
+    def unread(self) -> bytes:
+        """Return what was put back, once."""
+        data, self._unread = self._unread, b""
+        return data
+
+    async def begin(self, is_enough: Callable[[bytes], bool], deadline: Deadline) -> bytes:
+        """Read until `is_enough` of the body is here or it ends, and put it back; return it."""
+        loop = asyncio.get_running_loop()
+        begin, read = self.unread(), self.chunk
+        try:
+            with self.faults():
+                async with asyncio.timeout_at(min(deadline.at, loop.time() + self.timeouts.idle)):
+                    while not is_enough(begin) and (piece := await read()):
+                        begin += piece
+        except TimeoutError:
+            raise deadline.passed() if loop.time() >= deadline.at else self.silence() from None
+        self.put_back(begin)
+        return begin
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -146,8 +170,8 @@ class UpstreamReply:
     async def _read_slowly(self, limit: int, deadline: Deadline) -> bytes:
         loop = asyncio.get_running_loop()
         idle, until = self.timeouts.idle, deadline.at
-        parts: list[bytes] = []
-        size = 0
+        parts = [begun] if (begun := self.unread()) else []
+        size = len(begun)
         read = self.chunk
         try:
             async with asyncio.timeout_at(min(until, loop.time() + idle)) as timer:
@@ -159,12 +183,14 @@ class UpstreamReply:
                     timer.reschedule(min(until, loop.time() + idle))
         except TimeoutError:
             raise deadline.passed() if loop.time() >= until else self.silence() from None
+        if size > limit:
+            raise _too_large(limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _ready(self) -> bytes | None:
         """Return the whole body if it has arrived and needs no unpacking, else None."""
         content = self._reply.content
-        if self._unpacker is not None or not content.is_eof() or content.exception() is not None:
+        if self._unread or self._unpacker is not None or not content.is_eof() or content.exception() is not None:
             return None
         return content.read_nowait()
 

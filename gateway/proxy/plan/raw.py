@@ -46,6 +46,12 @@ class RawPlan:
         return dialect.normalise(asked) if self.profile.normalize else dialect.watch(asked)
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
+        """A server of the same dialect may answer with a stream that was not requested: it is put together."""
+        client, upstream = self.source.dialect.client, self.source.dialect.upstream
+        if is_stream and client is not None and upstream is not None:
+            memo = self.source.memo(client, self.profile, self.provider)
+            reply = read_whole(upstream, body, is_stream=True, memo=memo)
+            return WholeReply(client.write_reply(reply, memo), reply.usage, says_nothing(reply))
         glance = self.source.dialect.glance(body)
         return WholeReply(body, glance.usage, glance.is_empty)
 

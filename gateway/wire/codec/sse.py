@@ -16,10 +16,35 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_LINES = 10_000  # of one frame: a provider that indents its JSON has some hundred
 DONE = b"data: [DONE]\n\n"
 _BOM = b"\xef\xbb\xbf"
+# How a stream begins: a comment, or a field that the standard or a server knows.
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
+_HEAD = 4096  # bytes in which a body must show what it is
 # The end of a frame: two line ends in a row. A "\r" that is the last byte so far does not count as a line end,
 # because the next chunk may begin with the "\n" of a "\r\n".
 _GAP = re.compile(rb"(?:\r\n|\n|\r(?!\n|\Z))(?:\r\n|\n|\r(?!\Z))")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def looks_like(begin: bytes) -> bool | None:
+    """Whether a body that begins so is a stream of events; None if too little has come to tell.
+
+    Servers label streams as JSON or plain text, and JSON as a stream: only the bytes say what a body is.
+    """
+    head = begin[:_HEAD].removeprefix(_BOM).lstrip()
+    if any(head.startswith(field) for field in _FIELDS):
+        return True
+    is_short = len(begin) < _HEAD and any(field.startswith(head) for field in _FIELDS)
+    return None if is_short or _BOM.startswith(begin) else False
+
+
+def is_whole(begin: bytes) -> bool:
+    """Whether a body that begins so is JSON."""
+    return begin[:_HEAD].removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
+
+
+def without_bom(body: bytes) -> bytes:
+    """Return a body without a byte order mark."""
+    return body.removeprefix(_BOM)
 
 
 class FrameCutter:
