@@ -219,6 +219,7 @@ class Fault(StrEnum):
     CREDENTIALS = "credentials"  # 401, or a 403 about the key
     REFUSED = "refused"  # 403 about the model or the content
     MISSING = "missing"  # 404: no such model or deployment
+    ADDRESS = "address"  # 404: no API at the configured address
     CALLER = "caller"  # the request itself is wrong
     TOO_LONG = "too_long"  # the conversation does not fit
     TOO_LARGE = "too_large"  # the server's own limit: a 413, or a page in place of an error

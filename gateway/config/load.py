@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 from cattrs.errors import BaseValidationError
 
-from gateway.config.checks import check
+from gateway.config.checks import check, split_url
 from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
@@ -21,6 +21,7 @@ from gateway.wire import DIALECTS
 
 # Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
 _JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
+_VERSION = "/v1"
 # Each round removes the wrong values. A mapping that has lost a required key so is wrong in the next round, and so on
 # up through the nesting: the schema is less than eight levels deep.
 MAX_ROUNDS = 8
@@ -138,18 +139,28 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
             own[key] = preset[key] | own[key]
     merged = preset | own
     if "speaks" in merged:
-        merged["speaks"] = _speaks(merged["speaks"], (*path, "speaks"), found)
+        merged["speaks"] = _speaks(merged["speaks"], merged.get("base_url"), (*path, "speaks"), found)
     return merged
 
 
-def _speaks(given: Any, path: tuple[str, ...], found: Text) -> Any:
-    """Turn a list of dialects into {dialect: path}, with each dialect's usual path. A mapping stays as it is."""
+def _speaks(given: Any, base: Any, path: tuple[str, ...], found: Text) -> Any:
+    """Turn a list of dialects into {dialect: path}, with each dialect's usual path. A mapping stays as it is.
+
+    Anthropic's SDK is given its `base` without /v1, OpenAI's with it: both are understood, for a mapping too.
+    """
     if not isinstance(given, list | dict):
         return given
     known = [name for name in given if isinstance(name, str) and name in DIALECTS]
     for name in given:
         if name not in known:
             found.complain(path, f"unknown dialect {name!r}: one of {', '.join(DIALECTS)}")
-    if isinstance(given, dict):
-        return {name: given[name] for name in known}
-    return {name: DIALECTS[name].path for name in known}
+    paths = {name: given[name] if isinstance(given, dict) else DIALECTS[name].path for name in known}
+    if (url := split_url(base) if isinstance(base, str) else None) is None or url.scheme not in ("http", "https"):
+        return paths
+    has_version, is_bare = url.path.rstrip("/").endswith(_VERSION), not url.path.strip("/")
+    for name, one in paths.items():
+        if has_version and isinstance(one, str) and one.startswith(f"{_VERSION}/"):
+            paths[name] = one.removeprefix(_VERSION)
+        elif is_bare and isinstance(given, list) and DIALECTS[name].is_anthropic:
+            paths[name] = _VERSION + one
+    return paths

@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Iterator
 
 from gateway.config.checks import is_loopback, password_in, split_url
-from gateway.config.schema import Config
+from gateway.config.schema import Config, Provider
 from gateway.store.schemes import split_scheme
+from gateway.wire import DIALECTS
 
+_WITHOUT_VERSION = frozenset({"api.deepseek.com", "api.perplexity.ai"})  # their APIs begin at the root
 MIN_KEY = 16  # letters of a client key; shorter ones can be guessed
 
 
@@ -30,12 +32,28 @@ def warnings_of(config: Config, text: str) -> Iterator[str]:
         url = split_url(provider.base_url)
         if url is not None and url.scheme == "http" and provider.auth.secrets and not _is_here(url.hostname or ""):
             yield f"providers.{name}: its credential is sent over http, for everybody on the way to read: use https"
+        if (
+            url is not None
+            and provider.base_url in text
+            and (doubt := _doubt(url.path.rstrip("/"), url.hostname, provider))
+        ):
+            yield f"providers.{name}.base_url: {doubt}"
         if not provider.is_live:
             origins = ", ".join(secret.origin for secret in provider.auth.secrets)
             yield f"providers.{name}: disabled, its credential is missing ({origins})"
     for alias, route in config.routes.items():
         if not any(config.providers[target.provider].is_live for target in route.targets):
             yield f"routes.{alias}: no live target; requests for it are answered 503"
+
+
+def _doubt(path: str, host: str | None, provider: Provider) -> str:
+    """Say why a base URL is probably not where the API begins; empty if nothing speaks against it."""
+    for name, usual in provider.speaks.items():
+        if path.endswith(DIALECTS[name].path):
+            return f"it ends with the path of {name}: leave {DIALECTS[name].path} out"
+        if not path and usual == DIALECTS[name].path and host not in _WITHOUT_VERSION:
+            return "it has no path, and most APIs begin at /v1: does it lack it?"
+    return ""
 
 
 def _is_here(host: str) -> bool:

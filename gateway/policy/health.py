@@ -58,6 +58,7 @@ CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.CREDENTIALS: Consequence(scope=Scope.CREDENTIAL, rest=300),
     Fault.REFUSED: Consequence(),
     Fault.MISSING: Consequence(),
+    Fault.ADDRESS: Consequence(),
     Fault.CALLER: Consequence(may_move=False),
     Fault.TOO_LONG: Consequence(may_move=False),
     Fault.TOO_LARGE: Consequence(),

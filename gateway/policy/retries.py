@@ -20,12 +20,21 @@ MAX_PAUSE = 5.0
 # Faults of our account, configuration or connection, and empty replies: `verdict` prefers any other fault, which
 # helps the client more.
 UNINFORMATIVE = frozenset(
-    {Fault.CREDENTIALS, Fault.QUOTA, Fault.CONNECT, Fault.MISSING, Fault.REFUSED, Fault.BUSY, Fault.EMPTY}
+    {
+        Fault.CREDENTIALS,
+        Fault.QUOTA,
+        Fault.CONNECT,
+        Fault.MISSING,
+        Fault.ADDRESS,
+        Fault.REFUSED,
+        Fault.BUSY,
+        Fault.EMPTY,
+    }
 )
 # Faults that come again if the client repeats the request: the account, the request or the policy must change first.
 POINTLESS = frozenset(
-    {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE,
-     Fault.FILTERED}
+    {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.ADDRESS, Fault.CALLER, Fault.TOO_LONG,
+     Fault.TOO_LARGE, Fault.FILTERED}
 )  # fmt: skip
 
 

@@ -285,7 +285,13 @@ class Attempt:
         sent = b"\n".join([self.plan.body, *(value.encode("utf-8", "replace") for value in self.plan.headers.values())])
         now = self.call.gateway.clock.time()
         with ForeignBytes(self._log_bug):
-            return dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
+            fault = dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
+        if fault.fault is Fault.ADDRESS:
+            has_version = "/v1" in self.call.context.snapshot.base_urls[self._provider.name]
+            doubt = "is it the right one?" if has_version else "does it lack /v1?"
+            fault.message = f"There is no API at the base_url of '{self._provider.name}': {doubt}"
+            fault.args = (fault.message,)
+        return fault
 
     def _write_request(self) -> UpstreamRequest:
         target, plan, provider = self.target, self.plan, self._provider

@@ -6,6 +6,7 @@ The only place that knows aiohttp's client exceptions. Decides nothing about oth
 import asyncio
 import math
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,8 @@ from gateway.wire.codec.text import media_type
 from gateway.wire.codec.unpack import StreamUnpacker
 
 MAX_ERROR_BYTES = 1024 * 1024  # of a body that is no reply: an error, or a token endpoint's answer
+# What OpenSSL says of a server that answers its hello in plain text.
+_PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 CLOCK_S = 0.002  # the resolution of the loop's timers
 TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how many at the same time
 
@@ -307,6 +310,11 @@ def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> Upst
             return TimedOut("connect", connect, f"providers.{provider}.timeouts.connect")
         case aiohttp.ClientConnectorCertificateError():
             return CannotConnect("its certificate cannot be verified")
+        case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=str(reason))):
+            plain = reason in _PLAIN
+            return CannotConnect("its port does not speak TLS: http in base_url?" if plain else "TLS failed")
+        case aiohttp.ClientConnectorSSLError():
+            return CannotConnect("TLS failed")
         case aiohttp.ClientConnectorDNSError():
             return CannotConnect("its name cannot be resolved")
         case aiohttp.ClientConnectorError():

@@ -76,6 +76,14 @@ _TYPES: dict[str, int] = {
     "service_unavailable": 503,
     "insufficient_system_resource": 503,
 }
+# How servers say that a path does not exist: OpenAI, Groq, Anthropic and FastAPI, LM Studio, llama.cpp, Go, Express.
+_NO_PATH = re.compile(
+    r"(?:404:? )?(?:(?:page|file|path|route|url|endpoint|resource) )?not[_ ]found\.?|invalid url .{0,300}"
+    r"|unknown (?:request )?(?:url|path).{0,300}|unexpected endpoint.{0,300}"
+    r"|(?:cannot|no route (?:for|to)|no handler for) .{0,300}",
+    re.IGNORECASE,
+)
+_OF_MODEL = re.compile(r"model|deployment", re.IGNORECASE)
 # The statuses whose message may say how long to wait.
 _WAITING = frozenset({429, 503, 529})
 _ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
@@ -236,6 +244,8 @@ def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
         return Fault.LIMITED
     if status == 400 and is_page:
         return Fault.TOO_LARGE
+    if status == 404 and _is_of_path(payload, is_page=is_page):
+        return Fault.ADDRESS
     if status in _STATUSES:
         return _STATUSES[status]
     return Fault.CALLER if 400 <= status < 500 else Fault.TRANSIENT
@@ -246,6 +256,14 @@ def _is_of_conversation(payload: Said) -> bool:
     found = _PLACE_IN_WORDS.search(payload.message)
     place = payload.param or (found[1] if found else "")
     return _OF_CONVERSATION.fullmatch(place) is not None
+
+
+def _is_of_path(payload: Said, *, is_page: bool) -> bool:
+    """Whether a 404 is about the path, and not about a model or something else that the request names."""
+    if _OF_MODEL.search(f"{payload.code} {payload.type}"):
+        return False
+    message = payload.message.strip()
+    return _NO_PATH.fullmatch(message) is not None or (is_page and not _OF_MODEL.search(message))
 
 
 def _stands_in(words: str, request: bytes) -> bool:

@@ -68,7 +68,7 @@ def with_defs(schema: Any) -> Any:
     for name, value in schema.items():
         if name in _MAPS and isinstance(value, dict):
             inner = {key: with_defs(one) for key, one in value.items()}
-            newer = _NEW_NAMES.get(name) or name
+            newer = _NEW_NAMES.get(str(name)) or name
             known = out.get(newer, {})
             out[newer] = known | inner if newer == name else inner | known
         elif name == "$ref" and isinstance(value, str):
