@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from gateway import __version__
+from gateway.clock import Clock
 from gateway.config.checks import split_address
 from gateway.config.files import CONTROL, find_state_dir, packaged, read_config
 from gateway.config.keys import mint
@@ -22,6 +23,7 @@ from gateway.proxy.snapshot import make_snapshot
 from gateway.server.control import NoGateway, ask
 from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
 from gateway.server.report import write_route, write_routes
+from gateway.upstream.oauth import token_warnings
 
 DEFAULT_CONFIG = "providers.yaml"
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
@@ -87,7 +89,7 @@ def _check(arguments: argparse.Namespace) -> int:
     config = _read(arguments.config)
     if config is None:
         return EXIT_CONFIG
-    for warning in config.warnings:
+    for warning in (*config.warnings, *token_warnings(config, Clock())):
         print(f"{arguments.config}: warning: {warning}")
     print(f"{arguments.config}: good ({len(config.providers)} providers, {len(config.routes)} routes)")
     return EXIT_OK

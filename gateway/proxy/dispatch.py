@@ -231,7 +231,8 @@ class Dispatch:
             credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
             call.context.key_id = credential.id.rpartition("#")[2][:KEY_ID]
             return credential, health.wait(target.name, "", now)
-        if (pool := snapshot.credential_pools.get(target.provider)) is None:
+        pool = snapshot.credential_pools.get(target.provider)
+        if pool is None or not call.gateway.is_live(provider):
             self._reasons.append(f"{target.provider} has no credential")
             return None
         affinity = call.source.history.affinity

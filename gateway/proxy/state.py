@@ -10,7 +10,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from gateway.clock import Clock
-from gateway.config.schema import OAuth
+from gateway.config.schema import OAuth, Provider
 from gateway.policy.health import Health
 from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
@@ -139,6 +139,11 @@ class Gateway:
             post_form = partial(self.upstream.post_form, f"{provider} token")
             self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
         return self._token_files[oauth]
+
+    def is_live(self, provider: Provider) -> bool:
+        """Whether requests can be sent to a provider now: it has a credential, and its token file is in order."""
+        oauth = provider.auth.oauth
+        return provider.is_live and (oauth is None or not self.token_file(provider.name, oauth).problem)
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.aiohttp_internals import has_compiled_parser
+from gateway.clock import Clock
 from gateway.config.checks import open_to_all
 from gateway.config.files import CONTROL, own_secret, packaged, read_config, state_dir
 from gateway.config.problems import ConfigError, Problem
@@ -26,6 +27,7 @@ from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
 from gateway.telemetry.logs import Logs, make_logs
 from gateway.telemetry.redact import Redactor
+from gateway.upstream.oauth import token_warnings
 
 try:
     import uvloop
@@ -119,7 +121,7 @@ class Daemon:
 
     def _announce(self, sockets: Sequence[Any]) -> None:
         places = [place_of(sock) for sock in sockets]
-        for warning in self.config.warnings:
+        for warning in (*self.config.warnings, *token_warnings(self.config, Clock())):
             self.logs.log.warning("config", detail=warning)
         self.logs.log.info("listening", on=places, keys=len(self.config.keys), routes=len(self.config.routes))
         notify("READY=1", f"STATUS=listening on {', '.join(places)}")
@@ -141,7 +143,7 @@ class Daemon:
             if config.store.url != self.config.store.url:
                 self.logs.log.warning("store.url changes with a restart only")
             reload_parts(gateway, config)
-            for warning in config.warnings:
+            for warning in (*config.warnings, *token_warnings(config, Clock())):
                 self.logs.log.warning("config", detail=warning)
             self.logs.log.info("reloaded", routes=len(config.routes), providers=len(config.providers))
         notify("READY=1")

@@ -6,7 +6,7 @@ refresh the same file, so the file is read again before each refresh.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.clock import Clock
-from gateway.config.schema import OAuth
+from gateway.config.schema import Config, OAuth
 from gateway.errors import Fault, UpstreamFault
 from gateway.store.private_file import replace_private
 
@@ -24,6 +24,7 @@ _ACCESS, _REFRESH, _EXPIRES = ("access_token", "accessToken"), ("refresh_token",
 _EXPIRES_MS = "expiresAt"
 # Seconds: the life of a token whose `expires_in` is missing, or not in (0, _MAX_LIFE).
 _FALLBACK_LIFE, _MAX_LIFE = 3600.0, 1e9
+_UNUSABLE = "The gateway's token cannot be used"
 # (URL, form) -> the JSON object of the token endpoint's reply; raises UpstreamFault.
 PostForm = Callable[[str, dict[str, str]], Awaitable[dict[str, Any]]]
 
@@ -45,6 +46,18 @@ class TokenFile:
     warn: Callable[[str], object]
     _token: _Token | None = field(default=None, init=False, repr=False)
     _refreshing: asyncio.Task[_Token] | None = field(default=None, init=False)
+
+    @property
+    def problem(self) -> str:
+        """Why there is no token to send, empty if there is one: a provider without one is disabled until it is back."""
+        if self._token is not None:
+            return ""
+        try:
+            token = self._read()
+        except UpstreamFault as fault:
+            return fault.message
+        has_ended = token.expires is not None and token.expires <= self.clock.time() and token.refresh is None
+        return f"{_UNUSABLE}: the token has ended, and there is no refresh token" if has_ended else ""
 
     async def token(self) -> str:
         """Return the token to send. Raises UpstreamFault if the file has no token, or a refresh fails."""
@@ -138,4 +151,17 @@ class TokenFile:
             raise self._fault(f"the credentials file cannot be written: {error.strerror}") from None
 
     def _fault(self, reason: str) -> UpstreamFault:
-        return UpstreamFault(f"The gateway's token cannot be used: {reason}", Fault.CREDENTIALS)
+        return UpstreamFault(f"{_UNUSABLE}: {reason}", Fault.CREDENTIALS)
+
+
+def token_warnings(config: Config, clock: Clock) -> Iterator[str]:
+    """Describe every provider that is disabled because its credentials file is missing or has no good token."""
+    for name, provider in config.providers.items():
+        if provider.auth.oauth is not None:
+            file = TokenFile(provider.auth.oauth, clock, _no_endpoint, str)
+            if file.problem:
+                yield f"providers.{name}: disabled. {file.problem} ({file.config.credentials_file})"
+
+
+async def _no_endpoint(url: str, form: dict[str, str]) -> dict[str, Any]:
+    raise NotImplementedError

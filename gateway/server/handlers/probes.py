@@ -40,7 +40,7 @@ async def root(request: web.Request) -> web.Response:
                 "client_api_key_validation": bool(config.keys),
                 "default_provider": config.default_provider,
                 "aliases": len(config.routes),
-                "providers": sum(provider.is_live for provider in config.providers.values()),
+                "providers": sum(map(gateway.is_live, config.providers.values())),
                 "max_body": config.server.max_body,
             },
             "endpoints": request.app[SHOWN],
@@ -60,7 +60,7 @@ async def readyz(request: web.Request) -> web.Response:
         return web.Response(status=503, text="starting\n")
     if gateway.lifecycle.is_draining:
         return web.Response(status=503, text="draining\n")
-    if not _has_live_target(gateway.snapshot):
+    if not _has_live_target(gateway):
         return web.Response(status=503, text="no target has a credential\n")
     return web.Response(text="ready\n")
 
@@ -86,7 +86,7 @@ async def health(request: web.Request) -> web.Response:
             report["reload_problems"] = gateway.reload_problems
     else:  # counts only: targets may have names that clients made up
         providers = context.snapshot.config.providers.values()
-        report["providers"] = {"configured": len(providers), "live": sum(one.is_live for one in providers)}
+        report["providers"] = {"configured": len(providers), "live": sum(map(gateway.is_live, providers))}
         report["resting"] = len(resting)
         if gateway.reload_problems:
             report["reload_problems"] = len(gateway.reload_problems)
@@ -114,20 +114,20 @@ def health_status(gateway: Gateway) -> str:
     snapshot, now = gateway.snapshot, gateway.clock.monotonic()
     if gateway.lifecycle.is_draining:
         return "draining"
-    if not _has_live_target(snapshot):
+    if not _has_live_target(gateway):
         return "unhealthy"
     routes, providers = snapshot.config.routes.values(), snapshot.config.providers
-    all_live = all(any(providers[target.provider].is_live for target in route.targets) for route in routes)
+    all_live = all(any(gateway.is_live(providers[target.provider]) for target in route.targets) for route in routes)
     rests = gateway.selection.rests(snapshot, now)
     resting = any(target.name in rests for route in routes for target in route.targets)
     is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
     return "healthy" if all_live and not resting and is_whole else "degraded"
 
 
-def _has_live_target(snapshot: Snapshot) -> bool:
-    config = snapshot.config
+def _has_live_target(gateway: Gateway) -> bool:
+    config = gateway.snapshot.config
     named = {target.provider for route in config.routes.values() for target in route.targets}
-    return any(config.providers[name].is_live for name in named or config.providers)
+    return any(gateway.is_live(config.providers[name]) for name in named or config.providers)
 
 
 def _most_output(snapshot: Snapshot) -> int:
@@ -148,7 +148,7 @@ def _providers(gateway: Gateway) -> dict[str, Any]:
         out[name] = {
             "api_format": "anthropic" if all(DIALECTS[one].is_anthropic for one in provider.speaks) else "openai",
             "dialects": list(provider.speaks),
-            "live": provider.is_live,
+            "live": gateway.is_live(provider),
             "api_key_valid": _key_valid(gateway, name),
             "base_url": provider.base_url,
             "api_key_hash": hashes[0] if len(hashes) == 1 else hashes or None,
