@@ -115,7 +115,7 @@ async def test_the_clients_own_deadline_is_kept(start: Start, provider: Callable
             return status
 
     async with asyncio.timeout(2):
-        assert await asyncio.gather(ask(False), ask(True)) == [504, 504]
+        assert list(await asyncio.gather(ask(False), ask(True))) == [504, 504]
 
 
 async def test_a_provider_that_lingers_after_the_finish_is_not_waited_for(
