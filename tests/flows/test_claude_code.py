@@ -114,7 +114,9 @@ async def test_a_refused_effort_leaves_the_schema_alone(running: Running, provid
     provider("ant").will(status=400, error=error, times=1)
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     more: dict[str, Any] = {"reasoning_effort": "high", "response_format": schema}
-    async with running.post("/v1/chat/completions", {"model": "claude", "messages": [], **more}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "claude", "messages": [{"role": "user", "content": "Hi"}], **more}
+    ) as answer:
         assert answer.status == 200 and answer.headers["x-gateway-dropped"] == "output_config.effort"
     first, second = (seen.json["output_config"] for seen in provider("ant").seen)
     assert set(first) == {"effort", "format"} and set(second) == {"format"}
@@ -129,7 +131,9 @@ async def test_anthropics_errors_are_openais_for_openais_clients(
     """A chat client gets Anthropic's error in OpenAI's envelope, although Anthropic's has an `error` member too."""
     refusal = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}, "request_id": "r"}
     provider("ant").will(status=status, body=refusal, times=9)
-    async with running.post("/v1/chat/completions", {"model": "claude", "messages": []}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "claude", "messages": [{"role": "user", "content": "Hi"}]}
+    ) as answer:
         said = await answer.json()
     assert set(said) == {"error"} and {"message", "type", "param", "code"} <= set(said["error"])
     assert said["error"]["message"] == "no"

@@ -73,7 +73,9 @@ async def test_without_a_second_target_the_error_is_honest(
     behaviour, expected = WHOLE[name]
     provider("one").will(**behaviour)
     started = time.monotonic()
-    async with running.post("/v1/chat/completions", {"model": "single", "messages": []}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "single", "messages": [{"role": "user", "content": "Hi"}]}
+    ) as answer:
         said = await answer.json()
         assert answer.status == expected, said
         assert set(said["error"]) >= {"message", "type", "param", "code"}
@@ -103,7 +105,9 @@ async def test_without_a_second_target_a_stream_is_refused_with_a_status(
     """Until content has been sent, a stream's error is an HTTP error. (EC-230)"""
     behaviour, expected = STREAM[name]
     provider("one").will(**behaviour)
-    async with running.post("/v1/chat/completions", {"model": "single", "messages": [], "stream": True}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "single", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    ) as answer:
         said = await answer.json()
         assert answer.status == expected, said
         assert said["error"]["message"]
@@ -143,7 +147,9 @@ async def test_a_client_error_is_not_retried_and_told_word_for_word(
     """A 400 about the request comes back byte for byte after exactly one attempt."""
     body = '{"error": {"message":"Invalid value: temperature","type":"invalid_request_error","param":"temperature","code":"x"}}'
     provider("one").will(status=400, body=body)
-    async with running.post("/v1/chat/completions", {"model": "both", "messages": []}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "both", "messages": [{"role": "user", "content": "Hi"}]}
+    ) as answer:
         assert answer.status == 400
         assert (await answer.read()).decode() == body
         assert answer.headers["x-should-retry"] == "false"
@@ -192,7 +198,9 @@ async def test_the_smallest_retry_after_is_forwarded(running: Running, provider:
     """If all targets are limited, Retry-After is the wait until the first of them is free."""
     provider("one").will(status=429, headers={"retry-after": "40"})
     provider("two").will(status=429, headers={"retry-after-ms": "20500", "retry-after": "99"})
-    async with running.post("/v1/chat/completions", {"model": "both", "messages": []}) as answer:
+    async with running.post(
+        "/v1/chat/completions", {"model": "both", "messages": [{"role": "user", "content": "Hi"}]}
+    ) as answer:
         assert answer.status == 429
         assert answer.headers["Retry-After"] == "21"
         assert (await answer.json())["error"]["code"] == "rate_limit_exceeded"

@@ -79,7 +79,9 @@ async def test_a_passed_through_key_is_shown_as_the_upstream_wants_it(start: Sta
     await ask(running, "claude", headers={"x-api-key": "theirs"})
     await ask(running, "claude", headers={"Authorization": "Bearer theirs"})
     async with running.post(
-        "/v1/chat/completions", {"model": "claude", "messages": []}, headers={"Authorization": "Bearer theirs"}
+        "/v1/chat/completions",
+        {"model": "claude", "messages": [{"role": "user", "content": "Hi"}]},
+        headers={"Authorization": "Bearer theirs"},
     ) as answer:
         assert answer.status == 200
     native, bearer, crossed = (seen.headers for seen in provider("ant").seen)

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
-from gateway.errors import BadRequest
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Block,
@@ -36,8 +35,7 @@ def read_system(body: Node) -> list[Text]:
 
 def read_messages(body: Node) -> list[Turn]:
     """Read `messages`. Raises BadRequest with the place."""
-    if not body.has("messages"):
-        raise BadRequest("'messages' is missing", param="messages", code="missing_required_parameter")
+    body.check_filled("messages")
     return [_read_turn(node) for node in body.nodes("messages")]
 
 
@@ -45,6 +43,8 @@ def _read_turn(message: Node) -> Turn:
     role = message.needed_text("role")
     if role not in ("user", "assistant", "system"):
         raise message.refuse("role", f"'{message.at('role')}' must be user, assistant or system, not '{role[:50]}'")
+    if role != "assistant" or message.kind("content") == "null":
+        message.check_filled("content")
     return Turn(Role(role), tuple(_content(message)))
 
 

@@ -107,6 +107,14 @@ class Node:
         for item, path in self.items(name):
             yield Node.read(item, path)
 
+    def check_filled(self, name: str) -> None:
+        """Raise BadRequest if a member is absent, null or an array without items; an empty text passes."""
+        raw = self.raw(name)
+        if raw is None:
+            raise BadRequest(f"'{self.at(name)}' is missing", param=self.at(name), code="missing_required_parameter")
+        if kind_of(raw) == "an array" and next(self.items(name), None) is None:
+            raise self.refuse(name, f"'{self.at(name)}' must have at least one item")
+
     def at(self, name: str) -> str:
         """Return the path of a member."""
         return f"{self.path}.{name}" if self.path else name

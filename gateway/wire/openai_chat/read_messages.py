@@ -42,6 +42,8 @@ class _Conversation:
         """Take the next message."""
         role = message.needed_text("role")
         name = message.text("name")
+        if role in ("system", "developer", "user"):
+            message.check_filled("content")
         match role:
             case "system" | "developer" if not self.turns and not name:
                 self._read_system(Role(role), tuple(_content(message)))
@@ -50,7 +52,10 @@ class _Conversation:
             case "user":
                 self.turns.append(Turn(Role.USER, tuple(_content(message)), name))
             case "assistant":
-                self.turns.append(Turn(Role.ASSISTANT, tuple(self._assistant(message)), name))
+                blocks = tuple(self._assistant(message))
+                if not blocks:
+                    message.check_filled("content")
+                self.turns.append(Turn(Role.ASSISTANT, blocks, name))
             case "tool":
                 call_id = message.needed_text("tool_call_id")
                 self.turns.append(Turn(Role.USER, (_result(call_id, _content(message)),)))
@@ -82,8 +87,7 @@ class _Conversation:
 
 def read_messages(body: Node) -> tuple[list[Text], list[Turn]]:
     """Read `messages`: the leading system texts, and the turns. Raises BadRequest with the place."""
-    if not body.has("messages"):
-        raise BadRequest("'messages' is missing", param="messages", code="missing_required_parameter")
+    body.check_filled("messages")
     conversation = _Conversation()
     for message in body.nodes("messages"):
         conversation.read(message)

@@ -95,6 +95,8 @@ class Conversation:
         name = item.needed_text("role")
         if name not in _ROLES:
             raise item.refuse("role", f"'{item.at('role')}' must be a known role, not '{name[:50]}'")
+        if name != "assistant" or item.kind("content") == "null":
+            item.check_filled("content")
         blocks = list(_content(item, "content", item.text("phase")))
         role = _ROLES[name]
         is_leading = role in (Role.SYSTEM, Role.DEVELOPER) and not self._sides
@@ -119,8 +121,8 @@ def read_input(body: Node) -> Conversation:
     if body.kind("input") == "a string":
         found.add(Role.USER, Text(body.needed_text("input")))
         return found
-    if not body.has("input"):
-        raise BadRequest("'input' is missing", param="input", code="missing_required_parameter")
+    if body.flag("generate") is not False:  # a request that only warms a cache may have nothing to say yet
+        body.check_filled("input")
     for raw, path in body.items("input"):
         found.read(Node.read(raw, path), raw)
     return found
