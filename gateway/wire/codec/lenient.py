@@ -80,3 +80,10 @@ def count(value: Any) -> int | None:
     if isinstance(value, int | float) and 0 <= value < 1e15:
         return int(value)
     return None
+
+
+def is_filled(value: object) -> bool:
+    """Return whether a value says something: an object or array of nothing but empty values does not."""
+    if isinstance(value, dict):
+        return any(map(bool, value.values()))
+    return any(map(bool, value)) if isinstance(value, list) else bool(value)

@@ -6,6 +6,7 @@ import msgspec
 from attrs import define, field
 
 from gateway.errors import BadRequest, CannotSay
+from gateway.wire.codec.lenient import is_filled
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import (
     Audio,
@@ -72,7 +73,7 @@ class _Conversation:
             self.turns.append(Turn(role, blocks))
 
     def _assistant(self, message: Node) -> Iterator[Block]:
-        if message.has("audio"):
+        if message.has("audio") and is_filled(message.value("audio")):
             raise CannotSay("Sound in the history cannot be sent to this model", param=message.at("audio"))
         yield from _reasoning(message)
         yield from _content(message)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.errors import CannotSay
 from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.codec.lenient import is_filled
 from gateway.wire.codec.node import Node, decode
 from gateway.wire.neutral import Format, Request, Sampling, Thinking
 from gateway.wire.openai_chat.read_messages import read_messages
@@ -35,7 +36,7 @@ def read_request(body: JsonBody) -> Request:
     """Read a Chat request. Raises BadRequest with the place, CannotSay for what no other dialect has."""
     node = Node(body.members)
     modalities = node.value("modalities")
-    if node.has("audio") or (isinstance(modalities, list) and "audio" in modalities):
+    if is_filled(node.value("audio")) or (isinstance(modalities, list) and "audio" in modalities):
         raise CannotSay("This model cannot answer with sound", param="modalities")
     system, turns = read_messages(node)
     options = node.node("stream_options")

@@ -148,10 +148,10 @@ class _Writer:
             self.messages.append({"role": "user", "content": self._content(rest, "\n")})
 
     def _result_text(self, result: ToolResult, attached: list[Block]) -> str:
-        """Return the text of a tool result; append its pictures and files to `attached`.
+        """Return the text of a tool result; append its pictures, sounds and files to `attached`.
 
         Chat's tool messages take text only. `attached` goes into the user message behind the results, and a line
-        in the text points to each picture or file.
+        in the text points to each picture, sound or file.
         """
         lines: list[str] = []
         for block in result.blocks:
@@ -161,6 +161,9 @@ class _Writer:
                 case Image():
                     attached.append(block)
                     lines.append(f"[image #{len(attached)} attached below]")
+                case Audio():
+                    attached.append(block)
+                    lines.append(f"[sound #{len(attached)} attached below]")
                 case Document() if media.text_in(block.source) is None:
                     attached.append(block)
                     lines.append(f"[file #{len(attached)} attached below]")

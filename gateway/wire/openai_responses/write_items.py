@@ -147,8 +147,8 @@ class _Writer:
                 yield self._mark(self._image(block), block.cache)
             case Document():
                 yield self._mark(self._file(block), block.cache)
-            case Audio():
-                yield {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
+            case Audio():  # no content part of this API (SDK type ResponseInputContent)
+                raise CannotSay("This model takes no sound", param="input")
             case Opaque():
                 self._drop(block)
                 yield {"type": "input_text", "text": f"[{block.kind}]"}

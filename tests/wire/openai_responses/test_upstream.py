@@ -165,14 +165,13 @@ def test_content_parts() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "https://x.example/a.png", "detail": "low"}},
         {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
         {"type": "hologram"},
     ]
     out, drops = sent(messages=[{"role": "user", "content": parts}])
     content = out["input"][0]["content"]
     assert content[0] == {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "low"}
-    assert content[1]["filename"] == "a.pdf" and content[2]["type"] == "input_audio"
-    assert content[3]["text"] == "[hologram]" and drops == ["messages.hologram"]
+    assert content[1]["filename"] == "a.pdf"
+    assert content[2]["text"] == "[hologram]" and drops == ["messages.hologram"]
     text = {"type": "document", "title": "t", "source": {"type": "text", "data": "body"}}
     url = {"type": "document", "source": {"type": "url", "url": "https://x.example/a.pdf"}}
     mark = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
