@@ -42,6 +42,7 @@ from gateway.wire.openai_error import write_stream_error
 from gateway.wire.translation import media
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import mint
+from gateway.wire.translation.options import openai_tier
 
 _FINISH = {
     StopReason.END: "stop",
@@ -51,8 +52,6 @@ _FINISH = {
     StopReason.FILTERED: "content_filter",
     StopReason.PAUSED: "stop",
 }
-# Anthropic's tiers in OpenAI's words.
-_TIERS = {"standard": "default", "batch": "default"}
 _json = msgspec.json.Encoder().encode
 # Put between two texts if a tool that the provider ran stands between them
 # (docs/wire/streaming.md#reading-a-messages-stream).
@@ -77,8 +76,8 @@ def write_reply(reply: Reply, memo: Memo) -> bytes:
         "usage": write_usage(reply.usage or Usage()),
         "system_fingerprint": None,
     }
-    if reply.tier is not None:
-        payload["service_tier"] = _TIERS.get(reply.tier, reply.tier)
+    if reply.tier is not None and (tier := openai_tier(reply.tier)) is not None:
+        payload["service_tier"] = tier
     return _json(payload)
 
 

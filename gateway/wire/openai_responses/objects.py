@@ -11,7 +11,6 @@ from gateway.wire.openai_responses.read_items import EMULATED
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
 
-TIERS = {"standard": "default", "batch": "default"}  # service tiers of other dialects -> OpenAI's name
 # Letters of `instructions` or of `metadata`. Each of three events of a stream repeats them, and so does what is stored.
 MAX_ECHO = 256 * 1024
 # What a response says of a number that the request has left to the model. Clients' types take no null here.

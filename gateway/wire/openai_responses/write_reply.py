@@ -40,11 +40,12 @@ from gateway.wire.neutral import (
     Usage,
 )
 from gateway.wire.openai_responses.errors import write_stream_error
-from gateway.wire.openai_responses.objects import TIERS, builtin_item, hosted_item, is_builtin, make_id, new_response
+from gateway.wire.openai_responses.objects import builtin_item, hosted_item, is_builtin, make_id, new_response
 from gateway.wire.openai_responses.usage import write_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.media import describe_picture
 from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.options import openai_tier
 from gateway.wire.translation.sequence import BlockSequencer
 
 _json = msgspec.json.Encoder().encode
@@ -106,7 +107,7 @@ class ResponsesWriter:
                 self._usage = merge(self._usage, event.usage)
             case Started():
                 if event.tier is not None:
-                    self.response["service_tier"] = TIERS.get(event.tier, event.tier)
+                    self.response["service_tier"] = openai_tier(event.tier) or "default"
                 return self._event("response.created", response=self.response) + self._event(
                     "response.in_progress", response=self.response
                 )

@@ -16,6 +16,13 @@ from gateway.wire.translation.names import shorten
 # The effort for a thinking budget of at most so many tokens (`xhigh` beyond the last), and the budget for an effort.
 _EFFORT_BY_BUDGET = ((1024, "low"), (4096, "low"), (12_000, "medium"), (28_000, "high"))
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 60_000}
+# Service tiers in OpenAI's words (SDK type: Literal["auto", "default", "flex", "scale", "priority"]). Groq, Bedrock and
+# others have words of their own, which no other provider's client knows.
+_TIER_WORDS = {word: word for word in ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")} | {
+    "standard": "default",
+    "standard_only": "default",
+    "batch": "default",
+}
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\+?[\d\s().-]{7,}")
 _MAX_IDENTIFIER = 128  # SDK type: safety_identifier
 _SESSION = re.compile(r"session_?(?:id)?[\"':=_\s]*([0-9a-fA-F-]{32,36})")
@@ -82,7 +89,9 @@ def write_identity(request: Request, memo: Memo, profile: Profile) -> dict[str, 
             memo.drops.add("user")
     if profile.cache_key and (key := request.cache_key or _session_in(user)):
         members["prompt_cache_key"] = shorten(key)
-    tier = {"standard_only": "default"}.get(request.tier or "", request.tier)
+    tier = openai_tier(request.tier) if request.tier is not None else None
+    if tier is None and request.tier is not None:
+        memo.drops.add("service_tier")
     if request.speed == "fast":
         tier = "priority"
     if tier is not None and profile.tiers:
@@ -97,6 +106,11 @@ def opaque_user(user: str) -> str:
     if len(user) > 256 or _PERSONAL.fullmatch(user.strip()):
         return hashlib.sha256(user.encode()).hexdigest()
     return user
+
+
+def openai_tier(tier: str) -> str | None:
+    """Return a provider's service tier in OpenAI's words; None for a word that only this provider has."""
+    return _TIER_WORDS.get(tier)
 
 
 def check_single(request: Request) -> None:
