@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from attrs import evolve
+
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
@@ -130,7 +132,9 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
             return [Tool(name, "custom", described, grammar=grammar or None, namespace=namespace)]
         case "namespace":
             inside = node.needed_text("name")
-            return [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
+            tools = [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
+            about = node.text("description") if node.kind("description") == "a string" else None
+            return _described(inside, about, tools) if about and tools else tools
         case _ if kind in _BUILTIN:
             description, properties, required = _BUILTIN[kind]
             schema = {"type": "object", "properties": properties, "required": required}
@@ -139,6 +143,13 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
             family = "web_search" if kind.startswith("web_search") else kind
             raw = {name: node.value(name) for name in node.members}
             return [Tool(node.text("name") or kind, family, origin=NAME, raw=raw)]
+
+
+def _described(namespace: str, about: str, tools: list[Tool]) -> list[Tool]:
+    """Put a namespace's description behind that of its first tool: no other dialect has a place for it."""
+    first, *more = tools
+    own = f"{first.description}\n\n" if first.description else ""
+    return [evolve(first, description=f"{own}About all tools of {namespace}: {about}"), *more]
 
 
 def _read_choice(node: Node) -> ToolChoice | None:
