@@ -197,11 +197,15 @@ class Tool:
 
 @frozen
 class ToolChoice:
-    """`mode` is auto, none, required or named; `allowed` narrows the tools without forcing one."""
+    """`mode` is auto, none, required or named; `allowed` narrows the tools without forcing one.
+
+    `is_hosted` says whether a named tool is one that the provider runs, None if the client did not.
+    """
 
     mode: str
     name: str | None = None
     allowed: tuple[str, ...] | None = None
+    is_hosted: bool | None = None
 
 
 @frozen

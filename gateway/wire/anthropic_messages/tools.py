@@ -21,7 +21,16 @@ from gateway.wire.translation.schema import (
     without_root_ref,
     without_unions,
 )
-from gateway.wire.translation.tools import MODES, check_forced, chosen_name, distinct, is_named, is_offered, offered
+from gateway.wire.translation.tools import (
+    CLIENT_KINDS,
+    MODES,
+    check_forced,
+    chosen,
+    distinct,
+    is_chosen,
+    is_offered,
+    offered,
+)
 
 MAX_NAME = 128
 # Tools that Anthropic runs: the beginning of the dated type -> the kind in the neutral model.
@@ -84,13 +93,16 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     in the history is written, without its parameters.
     """
     memo.names.longest = MAX_NAME
+    for tool in request.tools:  # names are unique here: a function of the same name gets another
+        if tool.kind in profile.hosted_tools:
+            memo.names.reserve(_hosted_name(tool))
     tools: Sequence[Tool] = [*offered(request, memo)]
     choice = request.choice
     if choice is not None and choice.mode == "none" and "none" not in profile.tool_choice:
         tools, choice = [], None
         memo.drops.add("tool_choice")
     if choice is not None and choice.mode == "named" and "named" not in profile.tool_choice:
-        tools = [tool for tool in tools if is_named(tool, choice.name)]
+        tools = [tool for tool in tools if is_chosen(tool, choice)]
     written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
     check_forced(request, bool(written))
     written = written or [{"name": name, "input_schema": {"type": "object"}} for name in _called(request, memo)]
@@ -105,7 +117,7 @@ def _called(request: Request, memo: Memo) -> Sequence[str]:
 
 
 def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> dict[str, Any] | None:
-    name = memo.names.safe(tool.name, tool.namespace)
+    name = memo.names.safe(tool.name, tool.namespace) if tool.kind in CLIENT_KINDS else ""
     match tool.kind:
         case "function":
             return _write_function(tool, name, memo, profile)
@@ -159,6 +171,10 @@ def _write_search(tool: Tool, memo: Memo) -> dict[str, Any]:
     return written
 
 
+def _hosted_name(tool: Tool) -> str:
+    return tool.name if tool.origin == NAME else tool.kind
+
+
 def write_cache(ttl: str | None) -> dict[str, Any]:
     """Write a cache breakpoint. OpenAI's times become the nearest that Anthropic has.
 
@@ -182,7 +198,10 @@ def _write_choice(request: Request, choice: ToolChoice | None, memo: Memo, profi
         case "required":
             written = {"type": "any"}
         case "named":
-            written = {"type": "tool", "name": chosen_name(request, memo)}
+            tool = chosen(request)
+            is_ours = tool.kind in CLIENT_KINDS
+            name = memo.names.safe(tool.name, tool.namespace) if is_ours else _hosted_name(tool)
+            written = {"type": "tool", "name": name}
         case _:
             written = {"type": "auto"}
     if is_single:

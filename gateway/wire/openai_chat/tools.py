@@ -9,7 +9,16 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.arguments import FREEFORM_PARAMETERS, describe_freeform
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
-from gateway.wire.translation.tools import MODES, check_forced, check_number, chosen_name, distinct, is_offered, offered
+from gateway.wire.translation.tools import (
+    CLIENT_KINDS,
+    MODES,
+    check_forced,
+    check_number,
+    chosen_name,
+    distinct,
+    is_offered,
+    offered,
+)
 
 NAME = "openai_chat"
 # In Chat the provider runs no tools, even if the model's profile lists some: those are for Responses.
@@ -76,7 +85,7 @@ def read_choice(body: Node) -> ToolChoice | None:
     called = inner.text("name") if kind in ("function", "custom", "tool", None) else kind
     if not called:
         raise inner.refuse("name", f"'{inner.at('name')}' is missing", "missing_required_parameter")
-    return ToolChoice("named", called)
+    return ToolChoice("named", called, is_hosted=kind not in ("function", "custom", "tool", None))
 
 
 def _read_allowed(choice: Node) -> ToolChoice:
@@ -107,7 +116,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
 
 
 def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> dict[str, Any] | None:
-    name = memo.names.safe(tool.name, tool.namespace)
+    name = memo.names.safe(tool.name, tool.namespace) if tool.kind in CLIENT_KINDS else ""
     match tool.kind:
         case "function":
             return {"type": "function", "function": _write_function(tool, name, memo, profile)}

@@ -9,7 +9,7 @@ from gateway.wire.codec.node import Node
 from gateway.wire.neutral import Format, Request, Sampling, Thinking, Tool, ToolChoice
 from gateway.wire.openai_responses.read_items import no_storage, read_input
 from gateway.wire.openai_responses.write_items import NAME
-from gateway.wire.translation.tools import MODES, distinct
+from gateway.wire.translation.tools import CLIENT_KINDS, MODES, distinct
 
 _READ = frozenset(
     {
@@ -170,7 +170,7 @@ def _read_choice(node: Node) -> ToolChoice | None:
         return ToolChoice("required" if MODES.get(choice.text("mode") or "") == "required" else "auto", allowed=names)
     if kind in MODES:
         return ToolChoice(MODES[kind])
-    return ToolChoice("named", choice.text("name") or kind)
+    return ToolChoice("named", choice.text("name") or kind, is_hosted=kind not in CLIENT_KINDS and kind not in _BUILTIN)
 
 
 def _read_format(text: Node | None) -> Format:

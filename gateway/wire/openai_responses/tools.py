@@ -11,7 +11,7 @@ from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
-from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen_name, is_offered, learn
+from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen, is_offered, learn
 
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
 
 
 def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> dict[str, Any] | None:
-    name = memo.names.safe(tool.name, tool.namespace)
+    name = memo.names.safe(tool.name, tool.namespace) if tool.kind in CLIENT_KINDS else ""
     described = {"description": tool.description} if tool.description else {}
     match tool.kind:
         case "function":
@@ -84,8 +84,8 @@ def _write_choice(request: Request, memo: Memo) -> Any:
         return {"type": "allowed_tools", "mode": mode, "tools": named}
     if choice.mode != "named":
         return choice.mode
-    name = chosen_name(request, memo)
-    return _named(memo.names.original(name).kind, name)
+    tool = chosen(request)
+    return _named(tool.kind, memo.names.safe(tool.name, tool.namespace) if tool.kind in CLIENT_KINDS else "")
 
 
 def _named(kind: str, name: str) -> dict[str, str]:

@@ -38,6 +38,10 @@ class ToolNames:
     _back: dict[str, Named] = field(factory=dict, init=False)
     _next: dict[str, int] = field(factory=dict, init=False)  # the suffix to try next for a tidied name
 
+    def reserve(self, name: str) -> None:
+        """Keep a name for a tool that the provider runs, so that no function is sent under it."""
+        self._back.setdefault(name, Named(name))
+
     def learn(self, tools: Iterable[Named]) -> None:
         """Give each tool a safe name. Names that are safe already are kept, and therefore assigned first."""
         fresh = [tool for tool in dict.fromkeys(tools) if (tool.name, tool.namespace) not in self._to]

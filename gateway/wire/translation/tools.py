@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest, CannotSay
-from gateway.wire.neutral import Request, Tool, ToolCall
+from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import Named
@@ -41,7 +41,7 @@ def offered(request: Request, memo: Memo) -> Sequence[Tool]:
 def learn(request: Request, memo: Memo) -> None:
     """Make the names of all tools, and of all calls in the history, known to the memo."""
     calls = (block for turn in request.turns for block in turn.blocks if isinstance(block, ToolCall))
-    memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools)
+    memo.names.learn(Named(tool.name, tool.namespace, tool.kind) for tool in request.tools if tool.kind in CLIENT_KINDS)
     memo.names.learn(Named(call.name, call.namespace, call.kind) for call in calls)
 
 
@@ -53,20 +53,32 @@ def is_offered(tool: Tool, request: Request, memo: Memo, profile: Profile) -> bo
     if tool.kind in profile.hosted_tools:
         return True
     choice = request.choice
-    if choice is not None and choice.mode == "named" and is_named(tool, choice.name):
+    if choice is not None and choice.mode == "named" and is_chosen(tool, choice):
         raise CannotSay(f"The tool '{tool.name}' cannot be offered to this model", param="tool_choice")
     memo.drops.add(f"tools.{tool.kind}")
     return False
 
 
-def chosen_name(request: Request, memo: Memo) -> str:
-    """Return the name, as sent upstream, of the tool that the choice names. Raises BadRequest if there is none."""
+def chosen(request: Request) -> Tool:
+    """Return the tool that the choice names. Raises BadRequest if there is none."""
     assert request.choice is not None
     wanted = request.choice.name or ""
-    found = next((tool for tool in request.tools if is_named(tool, wanted)), None)
+    found = next((tool for tool in request.tools if is_chosen(tool, request.choice)), None)
     if found is None:
         raise BadRequest(f"'tool_choice' names no tool of the request: '{wanted[:100]}'", param="tool_choice")
+    return found
+
+
+def chosen_name(request: Request, memo: Memo) -> str:
+    """Return the name, as sent upstream, of the client's tool that the choice names. Raises BadRequest if none."""
+    found = chosen(request)
     return memo.names.safe(found.name, found.namespace)
+
+
+def is_chosen(tool: Tool, choice: ToolChoice) -> bool:
+    """Return whether a choice means this tool, and not one of the same name that is run elsewhere."""
+    is_hosted = tool.kind not in CLIENT_KINDS
+    return is_named(tool, choice.name) and choice.is_hosted in (None, is_hosted)
 
 
 def is_named(tool: Tool, wanted: str | None) -> bool:
