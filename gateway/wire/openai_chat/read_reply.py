@@ -132,8 +132,9 @@ class ChatReader:
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish not in ("", "null"):
             self._note_finish(finish)
-            if isinstance(sequence := choice.get("stop_reason"), str):  # vLLM and SGLang put the stop sequence here
-                self._sequence = sequence
+            for name in ("stop_reason", "matched_stop"):  # of vLLM, of SGLang; a number is a token's
+                if isinstance(sequence := choice.get(name), str):
+                    self._sequence = sequence
         self.is_finished = self._has_finished and not self._goes_on
 
     def _note_finish(self, word: str) -> None:

@@ -134,7 +134,7 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
             inside = node.needed_text("name")
             tools = [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
             about = node.text("description") if node.kind("description") == "a string" else None
-            return _described(inside, about, tools) if about and tools else tools
+            return _described(inside, about, tools) if about else tools
         case _ if kind in _BUILTIN:
             description, properties, required = _BUILTIN[kind]
             schema = {"type": "object", "properties": properties, "required": required}
@@ -147,9 +147,12 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
 
 def _described(namespace: str, about: str, tools: list[Tool]) -> list[Tool]:
     """Put a namespace's description behind that of its first tool: no other dialect has a place for it."""
-    first, *more = tools
-    own = f"{first.description}\n\n" if first.description else ""
-    return [evolve(first, description=f"{own}About all tools of {namespace}: {about}"), *more]
+    place = next((number for number, tool in enumerate(tools) if tool.kind in CLIENT_KINDS), None)
+    if place is None:
+        return tools
+    own = f"{tools[place].description}\n\n" if tools[place].description else ""
+    tools[place] = evolve(tools[place], description=f"{own}About all tools of {namespace}: {about}")
+    return tools
 
 
 def _read_choice(node: Node) -> ToolChoice | None:
