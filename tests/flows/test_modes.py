@@ -28,7 +28,7 @@ async def test_every_path_stands_behind_every_prefix(running: Running, prefix: s
 
 
 async def test_the_modes(start: Start, provider: Providers) -> None:
-    """/min adds nothing of the gateway's; /pt changes only the model's name and never translates."""
+    """/min adds nothing of the gateway's; /pt changes only the model's name."""
     config = PAIRS.replace(
         "speaks: [anthropic", 'system_prefix: "You are ours."\n    set: {speed: fast}\n    speaks: [anthropic'
     )
@@ -46,7 +46,7 @@ async def test_the_modes(start: Start, provider: Providers) -> None:
     assert least.headers["anthropic-version"] == "2026-10-21"
     assert through.json == messages_request(model="m", system="Be brief.")
     assert through.headers["anthropic-beta"] == "b-1"
-    assert (await ask(running, "chat", "/pt/v1/messages"))[0] == 404
+    assert (await ask(running, "chat", "/pt/v1/messages"))[0] == 200
     assert (await ask(running, "chat", "/min/v1/messages"))[0] == 200
 
 

@@ -4,7 +4,6 @@ from collections.abc import Set
 
 from gateway.config.schema import Provider
 from gateway.errors import BadRequest
-from gateway.proxy.plan.mode import FULL, Mode
 from gateway.proxy.plan.raw import make_raw_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.source_request import SourceRequest
@@ -17,11 +16,11 @@ from gateway.wire.profile import Profile
 _LEFT_FOR = {"openai_chat": "openai_responses"}
 
 
-def upstream_dialect(client: Dialect, provider: Provider, mode: Mode = FULL) -> Dialect | None:
+def upstream_dialect(client: Dialect, provider: Provider) -> Dialect | None:
     """Return the dialect to speak with a provider: the client's own, else one that it can be translated into."""
     if client.name in provider.speaks:
         return client
-    if not mode.translates or client.client is None:
+    if client.client is None:
         return None
     others = (DIALECTS[name] for name in provider.speaks)
     return next((one for one in others if one.upstream is not None and one.generates == client.generates), None)
@@ -35,7 +34,7 @@ def make_plan(
     `without` are optional members that the model has refused before. Raises BadRequest, or CannotSay for what
     the upstream's dialect has no words for.
     """
-    upstream = upstream_dialect(source.dialect, provider, source.mode)
+    upstream = upstream_dialect(source.dialect, provider)
     if upstream is None:
         return None
     if upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
@@ -50,7 +49,7 @@ def make_plan(
 
 def _needs_other(source: SourceRequest, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
     """Whether a model refuses in Chat what it takes in Responses (docs/wire/pitfalls.md, docs/wire/http.md)."""
-    is_fixed = not source.mode.translates or source.dialect.client is None
+    is_fixed = not source.mode.chooses or source.dialect.client is None
     if is_fixed or _LEFT_FOR[upstream.name] not in provider.speaks:
         return False
     if profile.responses_only:

@@ -1,4 +1,4 @@
-"""What a path's prefix leaves undone: nothing (`/`, `/full`), additions (`/min`), all but the model's name (`/pt`)."""
+"""What a path's prefix leaves undone: nothing (`/`, `/full`), additions (`/min`), all but name and format (`/pt`)."""
 
 from attrs import frozen
 
@@ -7,7 +7,7 @@ from attrs import frozen
 class Mode:
     """How far a request may differ from what its client sent (docs/endpoints.md#modes).
 
-    `translates`: into another dialect where the provider does not speak the client's.
+    `chooses`: another dialect of the provider than the client's, for a model that wants it.
     `edits`: the members that the gateway or the provider's settings change.
     `injects`: what the gateway adds of its own: system prefix, cache marks, beta headers of a translation.
     `has_memory`: stored responses are joined and made.
@@ -16,7 +16,7 @@ class Mode:
     """
 
     name: str
-    translates: bool = True
+    chooses: bool = True
     edits: bool = True
     injects: bool = True
     has_memory: bool = True
@@ -26,4 +26,4 @@ class Mode:
 
 FULL = Mode("full")
 MINIMAL = Mode("min", injects=False, forwards_betas=False, takes_subscriptions=False)
-PASS_THROUGH = Mode("pt", translates=False, edits=False, injects=False, has_memory=False, takes_subscriptions=False)
+PASS_THROUGH = Mode("pt", chooses=False, edits=False, injects=False, has_memory=False, takes_subscriptions=False)

@@ -97,13 +97,24 @@ def make_raw_plan(
         asks_stream=source.is_stream,
         profile=profile,
         provider=provider.name,
-        body=body.edited(put, drop, rename),
+        body=_written(source, body, put, drop, rename),
         headers=upstream_headers(
             source.dialect, provider, source.forwarded, wants_long_context=source.wants_long_context
         ),
         drops=drops.names,
         optional=optional,
     )
+
+
+def _written(
+    source: SourceRequest, body: Body, put: Mapping[str, bytes], drop: Collection[str], rename: Mapping[str, str]
+) -> bytes:
+    """Write the body; where nothing but the model's name is changed, every other byte is kept."""
+    if not source.mode.edits and not drop and isinstance(body, JsonBody):
+        spliced = body.with_value("model", put["model"])
+        if spliced is not None:
+            return spliced
+    return body.edited(put, drop, rename)
 
 
 def provider_members(dialect: Dialect, provider: Provider) -> Mapping[str, bytes]:

@@ -170,7 +170,8 @@ def make_translated_plan(
         memo.drops.add(name)
     if source.refuses_losses:
         _refuse_losses(memo)
-    members = _edited(members, provider, upstream)
+    if source.mode.edits:
+        members = _edited(members, provider, upstream)
     return TranslatedPlan(
         source=source,
         upstream=upstream,

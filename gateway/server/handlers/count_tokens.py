@@ -47,7 +47,7 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
     route = wanted.resolved.route
     first = route.targets[0]
     provider = context.snapshot.config.providers[first.provider]
-    if upstream_dialect(dialect, provider, context.endpoint.mode) is not None:
+    if upstream_dialect(dialect, provider) is not None:
         alone = evolve(wanted.resolved, route=evolve(route, targets=(first,), context_fallback=()))
         if (answer := await _forward(request, dialect, prepared, evolve(wanted, resolved=alone))) is not None:
             return answer

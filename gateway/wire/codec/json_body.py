@@ -18,6 +18,8 @@ Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRITE = msgspec.json.Encoder()
 NULL = b"null"
+_KEY = re.compile(rb'[\s{,]*("(?:[^"\\]|\\.)*")\s*:\s*')
+_END = re.compile(rb"\s*}\s*")
 _HALF = re.compile(rb"\\u[dD][89abAB]")
 # What error messages call each kind of JSON value, by the first byte of the value.
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean"}
@@ -95,6 +97,7 @@ class JsonBody:
 
     members: dict[str, msgspec.Raw]
     size: int = 0  # bytes of the body as it came
+    raw: bytes = field(default=b"", eq=False, repr=False)  # the body as it came; its members may have changed since
     content_type: str = field(default="application/json", init=False)
 
     @classmethod
@@ -102,7 +105,7 @@ class JsonBody:
         """Read a JSON object. Raises BadRequest with the code `invalid_json` for anything else."""
         try:
             check_utf8(data)
-            return cls(_MEMBERS.decode(data), len(data))
+            return cls(_MEMBERS.decode(data), len(data), data)
         except UnicodeDecodeError as error:
             raise BadRequest(f"The body is not UTF-8 (byte {error.start})", code="invalid_json") from None
         except RecursionError:
@@ -145,6 +148,23 @@ class JsonBody:
 
     def flag(self, name: str) -> bool:
         return bool(self.get(name, bool, "a boolean"))
+
+    def with_value(self, name: str, value: bytes) -> bytes | None:
+        """Return the body as it came, with another value for one member; None if that cannot be done for sure.
+
+        It cannot if the member is not there, or twice, or if members have changed since the body was read.
+        """
+        found, at = None, 0
+        for member, old in self.members.items():
+            key = _KEY.match(self.raw, at)
+            if key is None or msgspec.json.decode(key[1]) != member or not self.raw.startswith(bytes(old), key.end()):
+                return None
+            at = key.end() + len(old)
+            if member == name:
+                found = key.end(), at
+        if found is None or _END.fullmatch(self.raw, at) is None:
+            return None
+        return self.raw[: found[0]] + value + self.raw[found[1] :]
 
     def without(self, names: Collection[str]) -> Self:
         """Return the body without `names`."""

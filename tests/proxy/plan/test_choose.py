@@ -33,11 +33,11 @@ def test_the_clients_own_dialect_comes_first(client: str, speaks: tuple[str, ...
     assert (found and found.name) == spoken
 
 
-@pytest.mark.parametrize(("mode", "translates"), [(FULL, True), (MINIMAL, True), (PASS_THROUGH, False)])
-def test_pass_through_never_translates(mode: Mode, translates: bool) -> None:
-    """Under `/pt` a provider that does not speak the client's dialect gets no plan."""
+@pytest.mark.parametrize("mode", [FULL, MINIMAL, PASS_THROUGH])
+def test_every_mode_translates(mode: Mode) -> None:
+    """Under every prefix a provider that does not speak the client's dialect is asked in its own."""
     plan = make_plan(source("anthropic_messages", mode=mode), provider("openai_chat"), "m", Profile())
-    assert (plan is not None) is translates
+    assert plan is not None and not plan.is_raw
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
     [
         (FULL, "full", set()),
         (MINIMAL, "min", {"injects", "forwards_betas", "takes_subscriptions"}),
-        (PASS_THROUGH, "pt", {"translates", "edits", "injects", "has_memory", "takes_subscriptions"}),
+        (PASS_THROUGH, "pt", {"chooses", "edits", "injects", "has_memory", "takes_subscriptions"}),
     ],
 )
 def test_what_a_mode_leaves_undone(mode: Mode, name: str, undone: set[str]) -> None:
