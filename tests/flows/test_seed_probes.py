@@ -68,3 +68,13 @@ async def test_timestamps_have_milliseconds(start: Start, path: str) -> None:
     assert STAMP.fullmatch((await get(running, path))["timestamp"])
     async with running.session.get(f"{running.url}/chat") as answer:
         assert STAMP.fullmatch((await answer.json())["timestamp"])
+
+
+async def test_models_say_what_they_can(start: Start) -> None:
+    """Items of /v1/models have context_length and capabilities, aliases those of their first target."""
+    running = await start(MIXED)
+    async with running.session.get(f"{running.url}/v1/models") as answer:
+        items = {item["id"]: item for item in (await answer.json())["data"]}
+    assert items["b"]["context_length"] == 200000
+    assert items["b"]["capabilities"] == ["chat", "reasoning", "vision", "tools"]
+    assert items["a"]["context_length"] is None and items["a"]["capabilities"] == []
