@@ -7,8 +7,7 @@ import openai
 import pytest
 
 from tests.conftest import Provider, Running
-from tests.wire.odd_streams import chat
-from tests.wire.openai_chat.test_repeats import TEXT, final
+from tests.wire.odd_streams import TEXT, chat, final
 
 pytestmark = pytest.mark.sdk
 

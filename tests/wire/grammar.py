@@ -125,7 +125,7 @@ def _read_delta(delta: dict[str, Any], told: Told, arguments: list[list[str]]) -
 
 
 _DELTAS = {"text": {"text_delta", "citations_delta"}, "thinking": {"thinking_delta", "signature_delta"}}
-_DELTAS |= {"tool_use": {"input_json_delta"}}
+_DELTAS |= {"tool_use": {"input_json_delta"}, "server_tool_use": {"input_json_delta"}}
 
 
 def read_messages(stream: bytes) -> Told:

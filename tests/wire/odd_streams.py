@@ -12,6 +12,16 @@ from tests.wire.grammar import Told, read_chat, read_messages, read_responses
 
 NAMES = ("openai_chat", "anthropic_messages", "openai_responses")
 ZERO = {"input_tokens": 1, "output_tokens": 2}
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+TEXT = chunk(role="assistant", content="Hel") + chunk(content="lo")
+
+
+def final(finish: str | None = "stop", delta: Any = None, **message: Any) -> bytes:
+    """Write the frame that repeats the message."""
+    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    choice |= {} if delta is None else {"delta": delta}
+    said = {"id": "c1", "object": "chat.completion", "model": "up", "choices": [choice], "usage": USAGE}
+    return b"data: " + json.dumps(said).encode() + b"\n\n"
 
 
 def chat(*texts: str) -> bytes:

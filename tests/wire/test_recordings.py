@@ -30,12 +30,16 @@ def told(recording: Recording, stream: bytes) -> Told:
     return read_messages(stream) if recording.dialect == "openai_chat" else read_chat(stream, wants_usage=True)
 
 
+# Servers that number their calls from 1, or not at all: SDKs could not put them together.
+ODDLY_NUMBERED = ("mistral-tool-call", "anthropic-fallback-tool-call")
+
+
 @pytest.mark.parametrize("recording", GOOD, ids=str)
 def test_the_same_dialect_goes_through_byte_for_byte(recording: Recording) -> None:
     """The raw lane keeps every byte of a recording; it adds only an end that the provider left out."""
     if any(word in recording.name for word in UNFINISHED):
         pytest.skip("never finishes")
-    if REPEATED in recording.name:
+    if REPEATED in recording.name or any(word in recording.name for word in ODDLY_NUMBERED):
         pytest.skip("is put right")
     lane = DIALECTS[recording.dialect].watch(Asked())
     out = b"".join([*(lane.feed(frame) for frame in frames([recording.stream])), lane.end()])

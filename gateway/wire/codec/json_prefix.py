@@ -10,6 +10,8 @@ from enum import Enum
 
 import msgspec
 
+from gateway.wire.codec.odd_json import LoneHalves
+
 _SPACE = " \t\r\n"
 _DIGITS = "0123456789"
 _HEX = "0123456789abcdefABCDEF"
@@ -101,9 +103,14 @@ class JsonPrefix:
         """Whether nothing but white space has come."""
         return self._at is _At.VALUE and not self._open
 
-    def feed(self, text: str) -> int:
-        """Take characters, and return how many of them continue the object; fewer than all if one is bad."""
-        at, end = 0, len(text)
+    @property
+    def awaits_value(self) -> bool:
+        """Whether a value inside the object may come next."""
+        return self._at in (_At.VALUE, _At.FIRST_ITEM) and bool(self._open)
+
+    def feed(self, text: str, at: int = 0) -> int:
+        """Take the characters from `at` on. Return how far they continue the object: to the end, or to a bad one."""
+        end = len(text)
         while at < end:
             if (run := _RUNS.get(self._at)) is not None and (found := run.match(text, at)) is not None:
                 at = found.end()  # a long string, number or indentation costs one step
@@ -247,6 +254,10 @@ _NUMBER_STEPS: dict[_At, tuple[tuple[str, _At], ...]] = {
 }
 
 
+_ODD_LITERALS = ("NaN", "Infinity")
+_ODD_LITERAL = re.compile(r"NaN|Infinity|(?:Na?|I(?:n(?:f(?:i(?:n(?:it?)?)?)?)?)?)\Z")
+
+
 class Mender:
     """Makes arguments that SDKs can read of what the model wrote, while it is streamed.
 
@@ -254,11 +265,15 @@ class Mender:
     can tell: the SDKs read what has come of it. At a bad character the object is closed, and what the model wrote from
     there on becomes its last member. Text that begins otherwise is held back, and replaced at the end by the object
     that `wrapped` makes of it. `has_mended`: the result is not what the model wrote, apart from white space before it.
-    `is_half`: the arguments stop in the middle.
+    `is_half`: the arguments stop in the middle. NaN and Infinity, which Python's writer makes, become null, and a half
+    of a surrogate pair that stays alone U+FFFD.
     """
 
     def __init__(self) -> None:
         self._prefix = JsonPrefix()
+        self._halves = LoneHalves()
+        self._literal = ""  # the beginning of NaN or Infinity
+        self._has_nulls = False
         self._bad: list[str] = []  # the bad character, and all that came behind it
         self._other: list[str] | None = None
         self.has_mended = False
@@ -266,6 +281,9 @@ class Mender:
 
     def feed(self, text: str) -> str:
         """Take a fragment, return the text that may be sent."""
+        return self._take(self._halves.feed(text))
+
+    def _take(self, text: str) -> str:
         if self._other is None and self._prefix.is_empty:
             text = text.lstrip(_SPACE)  # white space alone would not be JSON
             if text and text[0] != "{":
@@ -276,20 +294,37 @@ class Mender:
         if self._bad:
             self._bad.append(text)
             return ""
-        good = self._prefix.feed(text)
-        if good < len(text):
-            self._bad.append(text[good:])
-        return text[:good]
+        text, self._literal = self._literal + text, ""
+        out, at = [], 0
+        while at < len(text):
+            good = self._prefix.feed(text, at)
+            out.append(text[at:good])
+            at = good
+            if at < len(text):
+                if not self._prefix.awaits_value or (found := _ODD_LITERAL.match(text, at)) is None:
+                    self._bad.append(text[at:])
+                    break
+                at = found.end()
+                if found[0] in _ODD_LITERALS:
+                    self._has_nulls = True
+                    self._prefix.feed("null")
+                    out.append("null")
+                else:
+                    self._literal = found[0]
+        return "".join(out)
 
     def end(self) -> str:
         """Return the text that ends the arguments, empty if nothing is to be mended.
 
         No text at all stays empty: SDKs read that as `{}`.
         """
+        return self._take(self._halves.end()) + self._end()
+
+    def _end(self) -> str:
         if self._other is not None:
             self.has_mended = True
             return wrapped("".join(self._other))
-        self.has_mended = bool(self._bad)
+        self.has_mended = bool(self._bad) or self._has_nulls
         if self._prefix.is_complete or not self._bad:
             self.is_half = not self._prefix.is_complete and not self._prefix.is_empty
             return ""
@@ -303,7 +338,8 @@ def is_half(text: str) -> bool:
         return False
     mender = Mender()
     mender.feed(text)
-    return not mender.end() and mender.is_half
+    mender.end()
+    return mender.is_half
 
 
 def mended(text: str) -> str:

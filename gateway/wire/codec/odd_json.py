@@ -57,6 +57,10 @@ def _repair_token(found: re.Match[str]) -> str:
     text = found[0]
     if not text.startswith('"'):
         return "null"
+    return _without_halves(text)
+
+
+def _without_halves(text: str) -> str:
     return _ESCAPE.sub(lambda one: "\\ufffd" if one[1] else one[0], text) if "\\u" in text else text
 
 
@@ -95,6 +99,34 @@ def _mended(value: Any) -> Any:
             return [_mended(one) for one in value]
         case _:
             return value
+
+
+# Of a JSON text: all that is whole. The first half of a surrogate pair is whole only if what follows is known.
+_WHOLE = re.compile(
+    r"(?:[^\\]++|\\[^u]|\\u(?![dD][89abAB]).{4}|\\u[dD][89abAB].{2}(?=[^\\]|\\[^u]|\\u.{4}))*+", re.DOTALL
+)
+
+
+@define
+class LoneHalves:
+    """Writes U+FFFD for each half that stays alone in a JSON text that comes in pieces: SDKs' readers refuse it."""
+
+    _rest: str = field(default="", init=False)  # an escape that is not whole yet
+
+    def feed(self, text: str) -> str:
+        """Take a piece, return what is whole."""
+        if not self._rest and "\\" not in text:
+            return text
+        text = self._rest + text
+        found = _WHOLE.match(text)
+        assert found is not None  # it matches nothing, too
+        self._rest = text[found.end() :]
+        return _without_halves(found[0])
+
+    def end(self) -> str:
+        """Return what was held back."""
+        text, self._rest = self._rest, ""
+        return _without_halves(text)
 
 
 @define

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.errors import Broke, Unreadable
-from gateway.wire.codec.lenient import Junk, read_object
+from gateway.wire.codec.lenient import Junk, is_filled, read_object
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.events import (
     BlockDelta,
@@ -192,6 +192,8 @@ class ChatReader:
 
     def _show(self, part: Any) -> Iterator[Event]:
         """A picture, in `images` or in the content. Some servers repeat it in a later chunk."""
+        if not is_filled(part):
+            return
         place = part.get("image_url") or part.get("b64_json") if isinstance(part, dict) else part
         url = place.get("url") if isinstance(place, dict) else place
         url = url if isinstance(url, str) else ""

@@ -8,27 +8,17 @@ import pytest
 from gateway.wire.codec.sse import DONE
 from tests.wire.crossings import chunk, usage_chunk
 from tests.wire.grammar import Told
-from tests.wire.odd_streams import NAMES, carried, told
+from tests.wire.odd_streams import NAMES, TEXT, USAGE, carried, final, told
 from tests.wire.streams import fragment, tools
 
-USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 OTHER = {"id": "c2", "type": "function", "function": {"name": "g", "arguments": "{}"}}
-
-
-def final(finish: str | None = "stop", delta: Any = None, **message: Any) -> bytes:
-    """Write the frame that repeats the message."""
-    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
-    choice |= {} if delta is None else {"delta": delta}
-    said = {"id": "c1", "object": "chat.completion", "model": "up", "choices": [choice], "usage": USAGE}
-    return b"data: " + json.dumps(said).encode() + b"\n\n"
 
 
 def content_of(found: Told) -> tuple[str, str, list[tuple[str, Any]]]:
     return found.text, found.reasoning, [(name, json.loads(arguments)) for _, name, arguments in found.calls]
 
 
-TEXT = chunk(role="assistant", content="Hel") + chunk(content="lo")
 THOUGHT = chunk(reasoning_content="hm")
 CALLED = tools(fragment('{"a":', index=0, id="c1", name="f")) + tools(fragment("1}", index=0))
 F: tuple[str, Any] = ("f", {"a": 1})
