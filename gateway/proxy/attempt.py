@@ -215,8 +215,9 @@ class Attempt:
         if as_stream:
             read = plan.write_stream
         else:
-            is_odd_stream = reply.content_type == EVENT_STREAM and not is_whole(body)
-            read = partial(plan.read_whole, is_stream=bool(looks_like(body)) or is_odd_stream)
+            is_labelled = reply.content_type == EVENT_STREAM
+            is_stream = not is_whole(body) and (is_labelled or bool(looks_like(body)))
+            read = partial(plan.read_whole, is_stream=is_stream)
         with ForeignBytes(self._log_bug):
             if len(body) <= LARGE_REPLY:
                 return read(body)

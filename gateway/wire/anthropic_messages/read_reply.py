@@ -33,6 +33,9 @@ from gateway.wire.translation.memo import Memo
 _GOES_ON = '"}'
 _Said = Mapping[str, Any]
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+MAX_DIGITS = 10  # of a block's number
+# The block that a delta without a beginning belongs to. A call without its beginning has no name.
+_UNBEGUN: dict[Any, dict[str, Any]] = {"text_delta": {"type": "text"}, "thinking_delta": {"type": "thinking"}}
 _TAKES = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}
 
 
@@ -134,9 +137,19 @@ class MessagesReader:
             yield from self._start(number, block)
             yield from self._end_block(number)
 
-    def _start(self, number: Any, block: Any) -> Iterator[Event]:
-        if not isinstance(block, dict) or not isinstance(number, int):
+    def _number(self, given: Any) -> int | None:
+        """Return the number of a block, which may be a text; without one that of the newest open block."""
+        if isinstance(given, str) and given.isdecimal() and len(given) < MAX_DIGITS:
+            return int(given)
+        return given if isinstance(given, int) else next(reversed(self._open), None)
+
+    def _start(self, given: Any, block: Any) -> Iterator[Event]:
+        if not isinstance(block, dict):
             return
+        number = self._number(given)
+        if number is None or not isinstance(given, int | str):
+            number = max(self._open, default=-1) + 1
+        yield from self._end_block(number)  # a server that numbers all blocks 0 may leave out their ends
         opened = self._open[number] = _Open(
             self._block(block), self._next, takes=_TAKES.get(str(block.get("type")), "")
         )
@@ -187,10 +200,16 @@ class MessagesReader:
                 return Opaque(NAME, str(kind), msgspec.Raw(msgspec.json.encode(payload)))
 
     def _delta(self, number: Any, delta: Any) -> Iterator[Event]:
-        opened = self._open.get(number) if isinstance(number, int) else None
-        if opened is None or not isinstance(delta, dict):
+        if not isinstance(delta, dict):
             return
-        match delta.get("type"):
+        kind, place = delta.get("type"), self._number(number)
+        if place not in self._open:
+            if kind not in _UNBEGUN:
+                return
+            place = 0 if place is None else place
+            yield from self._start(place, _UNBEGUN[kind])  # some servers send no beginning
+        opened = self._open[place]
+        match kind:
             case "text_delta":
                 yield from self._say_in(opened, "text_delta", self._continued(delta.get("text")))
             case "thinking_delta":
@@ -256,7 +275,8 @@ class MessagesReader:
             )
 
     def _end_block(self, number: Any) -> Iterator[Event]:
-        opened = self._open.pop(number, None) if isinstance(number, int) else None
+        place = self._number(number)
+        opened = self._open.pop(place, None) if place is not None else None
         if opened is None:
             return
         yield from map(BlockEnded, opened.stray.values())

@@ -342,7 +342,7 @@ class ChatWatch(Watch):
             {"index": index, "delta": {}, "finish_reason": "tool_calls" if index in self._calling else "stop"}
             for index in sorted(self._open - self._finished)
         ]
-        head = {name: value for name, value in msgspec.json.decode(self._head).items() if name in _CONSTANT}
+        head = {name: value for name, value in decode(self._head).items() if name in _CONSTANT}
         return write_data(msgspec.json.encode(head | {"choices": choices}))
 
     def end(self) -> bytes:

@@ -5,14 +5,15 @@ merged. `read_calls` tells calls apart for the other dialects; here the fragment
 and repeated arguments.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from attrs import define, field
 
 from gateway.wire.codec.json_prefix import is_object
-from gateway.wire.codec.odd_json import decode
+from gateway.wire.codec.odd_json import REFUSED
 from gateway.wire.openai_chat.read_calls import Slot, Slots, arguments_in, name_in
 
 MAX_KEPT = 4 * 1024 * 1024
@@ -63,7 +64,7 @@ class RawCalls:
 
 def mend(calls: dict[int, RawCalls], data: bytes) -> bytes | None:
     """Return a chunk whose calls are mended; None if it is good as it is. `calls` are those of each choice."""
-    payload: Mapping[str, Any] = decode(data)
+    payload, write = _read(data)
     is_mended = False
     for choice in payload["choices"]:
         delta = choice.get("delta") if isinstance(choice, dict) else None
@@ -73,4 +74,12 @@ def mend(calls: dict[int, RawCalls], data: bytes) -> bytes | None:
             found = known.mended(entries)
             is_mended |= any(one is not other for one, other in zip(found, entries, strict=True))
             delta["tool_calls"] = found
-    return msgspec.json.encode(payload) if is_mended else None
+    return write(payload) if is_mended else None
+
+
+def _read(data: bytes) -> tuple[dict[str, Any], Callable[[Any], bytes]]:
+    """Read a chunk; return it, and how it is written so that odd characters and numbers stay as they were."""
+    try:
+        return msgspec.json.decode(data), msgspec.json.encode
+    except REFUSED:
+        return json.loads(data), lambda payload: json.dumps(payload, separators=(",", ":")).encode()

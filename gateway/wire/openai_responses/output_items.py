@@ -39,6 +39,16 @@ class Item:
         """Remember a text that was emitted."""
         self.texts.setdefault(part, []).append(text)
 
+    def part_of(self, whole: str, place: int, count: int) -> int:
+        """Return the content index of a text that stands at `place` among `count` parts of the finished item.
+
+        Some servers count the parts from 1 in their deltas.
+        """
+        if place in self.parts:
+            return place
+        stray = (number for number in self.parts if number >= count and whole.startswith("".join(self.texts[number])))
+        return next(stray, place)
+
     def rest(self, whole: str, part: int = 0) -> str:
         """Return what of a whole text was not emitted yet; nothing if it does not go on from what was."""
         told = "".join(self.texts.get(part, ()))
@@ -104,7 +114,12 @@ class Items:
     def of_done(self, event: _Said, kind: str, payload: _Said) -> Item | None:
         """Return the item that is done."""
         item = self.of_payload(kind, payload) or self.of_event(event, frozenset({kind}))
-        return item if item is not None and item.agrees(kind, payload) else None
+        if item is not None and item.agrees(kind, payload):
+            return item
+        number = event.get("output_index")
+        closed = self._by_number.get(number) if isinstance(number, int) else None
+        is_repeat = closed is not None and closed.is_closed and closed.agrees(kind, payload) and closed.says(payload)
+        return closed if is_repeat else None
 
     def repeated(self, output: Sequence[Any], kind_of: Callable[[_Said], str]) -> Iterator[tuple[_Said, Item | None]]:
         """Yield each item of the finished response, with the item of the stream that it repeats."""

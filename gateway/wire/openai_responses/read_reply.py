@@ -41,6 +41,7 @@ from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.finish import Failed, meaning_of
 from gateway.wire.translation.memo import Memo
 
+_THOUGHTS = ("summary", "content")
 _MESSAGE, _REASONING = frozenset({"message"}), frozenset({"reasoning"})
 _PROVIDERS_OWN = "provider_call"  # the kind of a call that the provider has run itself: read as an Opaque block
 _STATUSES = {
@@ -91,6 +92,8 @@ class ResponsesReader:
         match kind:
             case "response.output_text.delta" | "response.refusal.delta" | "response.reasoning_text.delta":
                 yield from self._say(payload, kind.split(".")[1])
+            case "response.output_text.done" | "response.refusal.done":
+                yield from self._say_rest(payload, kind.split(".")[1])
             case "response.reasoning_summary_text.delta":
                 yield from self._think(payload, is_summary=True)
             case "response.reasoning_summary_part.added":
@@ -172,6 +175,17 @@ class ResponsesReader:
             yield from self._begin_part(item, number, is_refusal=kind == "refusal")
         item.note(text, number)
         yield BlockDelta(item.parts[number], text)
+
+    def _say_rest(self, payload: _Said, kind: str) -> Iterator[Event]:
+        """Emit the rest of a part from its whole text: some servers send it only when it is done."""
+        text, part = payload.get("text") or payload.get("refusal"), payload.get("content_index")
+        item = self._items.of_event(payload, _MESSAGE)
+        told = (
+            item.rest(text, part if isinstance(part, int) else 0)
+            if item is not None and isinstance(text, str)
+            else text
+        )
+        yield from self._say({**payload, "delta": told}, kind)
 
     def _begin_part(self, item: Item, number: int, *, is_refusal: bool) -> Iterator[Event]:
         item.parts[number] = self._take_index()
@@ -256,9 +270,13 @@ class ResponsesReader:
         """Emit the rest of every part. A part that has ended cannot go on: its rest becomes a block of its own."""
         content = payload.get("content")
         ending = [] if item.is_closed else list(item.parts.values())
-        for number, part in enumerate(content if isinstance(content, list) else ()):
+        content = content if isinstance(content, list) else []
+        for place, part in enumerate(content):
             text = part.get("text") or part.get("refusal") if isinstance(part, dict) else None
-            if not isinstance(text, str) or not (rest := item.rest(text, number)):
+            if not isinstance(text, str):
+                continue
+            number = item.part_of(text, place, len(content))
+            if not (rest := item.rest(text, number)):
                 continue
             is_new = number not in item.parts
             if is_new or item.is_closed:
@@ -277,6 +295,8 @@ class ResponsesReader:
         item.id = _text(payload.get("id")) or item.id
         if item.block is None:
             yield from self._read_thought(item, payload)
+        elif rest := next(filter(None, (item.rest("".join(texts_of(payload, name))) for name in _THOUGHTS)), ""):
+            yield from self._think_on(item, rest, is_summary=True)
         sealed = _text(payload.get("encrypted_content"))
         if sealed is not None:
             yield from self._begin_thought(item, is_summary=True)

@@ -12,6 +12,9 @@ from gateway.wire.codec.sse import FrameCutter, read_frame
 _ARGUMENTS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
+_SUMMARY = "reasoning_summary_text"
+
+
 class _Said(msgspec.Struct):
     type: str = ""
     delta: Any = None
@@ -20,14 +23,15 @@ class _Said(msgspec.Struct):
     arguments: Any = None
     input: Any = None
     content_index: int = 0
+    summary_index: int = 0
     item_id: Any = None
 
 
 def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[str, Any] | None:
     """Return an item as it was `added`, with what `payload` (whole frames) says of it; None if that is nothing.
 
-    Without `added` it is a message, as some servers send text only. A call is built only for a `completed` response
-    and only whole: half a call is of no use to anybody, and neither is reasoning that has not ended.
+    Without `added` it is a message, as some servers send text only. A call and reasoning are built only for a
+    `completed` response, a call only whole: half of them is of no use to anybody.
     """
     item: Any = msgspec.json.decode(added) if added is not None else {"type": "message", "role": "assistant"}
     if not isinstance(item, dict):
@@ -37,6 +41,11 @@ def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[s
     if kind == "message" and texts:
         named = {"id": name, **item} if name else item
         return named | {"status": status, "content": [_part(*place, texts[place]) for place in sorted(texts)]}
+    if kind == "reasoning" and texts and status == "completed":
+        parts: dict[str, list[dict[str, Any]]] = {"summary": [], "content": []}
+        for index, said in sorted(texts):
+            parts["summary" if said == _SUMMARY else "content"].append(_part(index, said, texts[index, said]))
+        return item | {member: found for member, found in parts.items() if found or member == "summary"}
     if kind in _ARGUMENTS and status == "completed" and item.get("name"):
         member = _ARGUMENTS[kind]
         told = arguments or str(item.get(member) or ("{}" if member == "arguments" else ""))
@@ -46,9 +55,13 @@ def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[s
 
 
 def _part(index: int, kind: str, text: str) -> dict[str, Any]:
-    if kind == "refusal":
-        return {"type": "refusal", "refusal": text}
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    match kind:
+        case "refusal":
+            return {"type": "refusal", "refusal": text}
+        case "output_text":
+            return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        case _:
+            return {"type": "summary_text" if kind == _SUMMARY else kind, "text": text}
 
 
 def _read(payload: bytes) -> tuple[dict[tuple[int, str], str], str, str]:
@@ -63,8 +76,10 @@ def _read(payload: bytes) -> tuple[dict[tuple[int, str], str], str, str]:
             continue
         name = said.item_id if isinstance(said.item_id, str) else name
         match said.type.removeprefix("response.").rpartition("."):
-            case ("output_text" | "refusal" as kind, _, "delta") if isinstance(said.delta, str):
-                place = said.content_index, kind
+            case ("output_text" | "refusal" | "reasoning_summary_text" | "reasoning_text" as kind, _, "delta") if (
+                isinstance(said.delta, str)
+            ):
+                place = (said.summary_index if kind == _SUMMARY else said.content_index), kind
                 texts[place] = texts.get(place, "") + said.delta
             case ("output_text" | "refusal" as kind, _, "done"):
                 whole = said.text if kind == "output_text" else said.refusal

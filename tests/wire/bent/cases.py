@@ -56,7 +56,8 @@ class Case:
 
     @property
     def told_end(self) -> str:
-        return "tools" if self.end == "end" and self.calls else self.end
+        end = "end" if self["finish"] == "absent" else self.end
+        return "tools" if end == "end" and self.calls else end
 
     @property
     def content(self) -> tuple[str, str, list[tuple[str, str]]]:

@@ -27,7 +27,9 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 
 def is_clear(case: Case) -> bool:
     """Whether anybody could tell the calls apart: by index, by id, or by new names, one after the other."""
-    if case["finish"] == "absent" and case["cut"] != PLAIN:
+    if case["finish"] in ("absent", "every") and case["cut"] != PLAIN:
+        return False
+    if case["names"] == "pieces" and case["order"] == "mixed":
         return False
     has_index = case["index"] not in ("zero", "missing")
     if has_index or len(case.calls) < 2:

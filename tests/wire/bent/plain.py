@@ -26,6 +26,7 @@ class Said:
     calls: list[list[str]] = field(factory=list)
     end: str = ""
     error: str = ""
+    open: str = ""  # the type of the open block of a Messages stream
 
     @property
     def content(self) -> tuple[str, str, list[tuple[str, str]]]:
@@ -84,7 +85,7 @@ def _chat(payload: dict[str, Any], said: Said) -> None:
                 said.calls.append([call["id"], inner["name"], ""])
             said.calls[call.get("index", number)][2] += inner.get("arguments") or inner.get("input") or ""
         if choice.get("finish_reason"):
-            said.end = ENDS[choice["finish_reason"]]
+            said.end = ENDS.get(choice["finish_reason"], choice["finish_reason"])
 
 
 def _block(block: dict[str, Any], said: Said) -> None:
@@ -98,11 +99,12 @@ def _messages(payload: dict[str, Any], said: Said) -> None:
     delta = payload.get("delta") or {}
     if payload["type"] == "content_block_start":
         _block(payload["content_block"], said)
+        said.open = payload["content_block"]["type"]
     elif payload["type"] == "error":
         said.error = str(payload["error"])
     said.text += delta.get("text", "")
     said.thought += delta.get("thinking", "")
-    if "partial_json" in delta:
+    if "partial_json" in delta and said.open == "tool_use":
         said.calls[-1][2] += delta["partial_json"]
     if delta.get("stop_reason"):
         said.end = ENDS[delta["stop_reason"]]

@@ -40,6 +40,10 @@ def is_clear(case: Case) -> bool:
         return False
     if not by_index and case["dones"] in ("no_items", "none", "only_items") and not by_id:
         return False
+    if case["call_ids"] == "same" and not by_id and len({call.name for call in case.calls}) < len(case.calls):
+        return False
+    if case.calls and case.end != "end" and case["dones"] in ("no_items", "none") and case["final"] != PLAIN:
+        return False  # of a reply that is not whole only finished calls are kept
     if case["finish"] in ("no_details", "wrong_event") and case.end != "length":
         return False
     has_final = case["final"] in (PLAIN, "in_front", "only", "reversed")
