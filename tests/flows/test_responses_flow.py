@@ -119,7 +119,7 @@ async def test_what_stands_around_it(running: Running) -> None:
 
 async def test_codex_on_a_chat_provider(running: Running, provider: Providers) -> None:
     """Codex's tools, members and headers work on a chat upstream; losses are reported. (EC-114, EC-115)"""
-    body = {
+    body: dict[str, Any] = {
         "model": "chat",
         "instructions": "You are Codex.",
         "input": [

@@ -43,7 +43,7 @@ from gateway.wire.translation.sequence import BlockSequencer
 from gateway.wire.translation.stops import StopFilter
 from gateway.wire.translation.think_tags import ThinkFilter
 from tests.wire.crossings import CHAT, MESSAGES, memo_of
-from tests.wire.grammar import read_chat, read_messages
+from tests.wire.grammar import Told, check_once, read_chat, read_messages
 
 WORDS = st.text(max_size=12)
 SAID = st.text(min_size=1, max_size=12)
@@ -120,10 +120,24 @@ def test_blocks_are_put_in_order_without_a_loss(blocks: list[Block], dice: "obje
     assert sorted(map(repr, fold(told).blocks)) == sorted(map(repr, wanted))
 
 
+def _says_once(reply: Reply) -> bool:
+    """Whether the model itself repeats nothing that the grammar would take for told twice."""
+    texts = [block.text for block in reply.blocks if isinstance(block, Text | Refusal)]
+    thoughts = ["".join(block.parts) for block in reply.blocks if isinstance(block, Reasoning)]
+    calls = [(block.id, block.name, block.arguments) for block in reply.blocks if isinstance(block, ToolCall)]
+    meant = Told("".join(texts), "".join(thoughts), calls=calls, texts=[*texts, *thoughts])
+    try:
+        check_once(meant)
+    except AssertionError:
+        return False
+    return True
+
+
 @given(REPLIES)
 def test_both_writers_stay_within_their_grammar(reply: Reply) -> None:
     """The strictest client can read the stream of any reply."""
     assume(not any(is_half(block.arguments) for block in reply.blocks if isinstance(block, ToolCall)))
+    assume(_says_once(reply))
     for dialect, read in ((CHAT, read_chat), (MESSAGES, read_messages)):
         assert dialect.client is not None
         memo = memo_of(dialect.name)
