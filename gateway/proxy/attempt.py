@@ -34,6 +34,8 @@ from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 
+MAX_WORD = 40  # letters of an unknown finish reason in the log
+
 
 @define
 class Attempt:
@@ -84,6 +86,10 @@ class Attempt:
         finally:
             if self.plan.odd_finish:
                 call.gateway.telemetry.metrics.odd_finishes.inc(self.target.provider)
+                word = printable(self.plan.odd_finish, MAX_WORD)
+                call.gateway.telemetry.logs.log.info(
+                    "odd finish", id=self._exchange.id, target=self.target.name, word=word
+                )
             for one in self._replies:
                 one.close()
 

@@ -308,6 +308,8 @@ class ChatReader:
         """
         if not self._has_finished and not (self._next and (is_complete or self.memo.profile.no_finish)):
             raise Broke("The provider's stream ended before the model had finished")
+        if not self._has_finished:
+            self.memo.odd_finish = "none"
         self.is_over = self.is_finished = True
         has_refused = self._refusal is not None
         if self._has_sound and self.memo.request.format.kind == "text":
