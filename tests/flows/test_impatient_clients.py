@@ -42,6 +42,7 @@ async def test_openais_sdk(slow: Running, provider: Providers, model: str, name:
             await client.responses.create(model=model, input="Hi", stream=is_stream)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize(("model", "name"), [("chat", "oai"), ("claude", "ant")])
 async def test_anthropics_sdk(slow: Running, provider: Providers, model: str, name: str, is_stream: bool) -> None:

@@ -73,6 +73,7 @@ def text_of(client: str, body: bytes) -> str:
 STREAM_LABELS = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", "text/html", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", STREAM_LABELS)
 @pytest.mark.parametrize("client", NAMES)
 @pytest.mark.parametrize("upstream", NAMES)
@@ -94,6 +95,7 @@ async def test_a_stream_that_nobody_asked_for(ask: Ask, client: str, upstream: s
     assert (status, text_of(client, out)) == (200, "ab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["text/event-stream", "text/event-stream; charset=utf-8", "text/html", "text/plain"])
 @pytest.mark.parametrize("begin", [b"", BOM, b"\r\n \n", BOM + b"\n"])
 @pytest.mark.parametrize("client", NAMES)
@@ -107,6 +109,7 @@ async def test_whole_json_under_another_label(ask: Ask, client: str, upstream: s
     assert (status, text_of(client, out)) == (200, "ab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["text/event-stream", "application/json", ""])
 @pytest.mark.parametrize("begin", [BOM, BOM + b"\n\n", b"\n", b": hello\n\n", b"retry: 5\n\n", BOM + b"event: ping\n"])
 async def test_what_stands_before_the_first_event(ask: Ask, label: str, begin: bytes) -> None:
@@ -120,6 +123,7 @@ async def test_what_stands_before_the_first_event(ask: Ask, label: str, begin: b
                 assert read(client, out).text == "ab"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["text/html", "application/json", "text/event-stream"])
 @pytest.mark.parametrize("body", [b"<!doctype html><p>data: x</p>", b"", b"\n\n", b"Bad gateway", b"d"])
 @pytest.mark.parametrize("is_stream", [True, False])

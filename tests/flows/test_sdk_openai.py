@@ -168,6 +168,7 @@ async def test_refusals_of_the_gateway_have_the_right_class(running: Running, cl
     assert missing.value.code == "model_not_found"
 
 
+@pytest.mark.slow
 async def test_the_sdks_own_retries_meet_retry_after(
     client: openai.AsyncOpenAI, provider: Callable[[str], Provider]
 ) -> None:

@@ -132,6 +132,7 @@ def test_latency_is_a_moving_average() -> None:
     assert health.latency("t") == pytest.approx(1.2)
 
 
+@pytest.mark.slow
 def test_a_flood_of_names_does_not_grow_without_bound() -> None:
     """Model names come from clients, so each table keeps at most MAX_NAMES of them."""
     health = make(failures=1)

@@ -22,6 +22,7 @@ def failures(dialect: str, seeds: range) -> str:
     return "\n".join([f"{len(bad)} of {len(seeds)}", *map(told, bad[:SHOWN])]) if bad else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "axis", "word"), ONE_BEND)
 def test_each_bend_alone(dialect: str, axis: str, word: str) -> None:
     """Small replies with one bend are told whole in all lanes: raw and crossed, whole and streamed."""

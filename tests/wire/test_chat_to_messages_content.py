@@ -279,6 +279,7 @@ def test_bad_input_is_named(said: dict[str, Any], place: str) -> None:
     assert raised.value.param == place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
 def test_the_same_conversation_gives_the_same_bytes(client: str) -> None:
     """The same conversation is the same bytes in another process with another hash seed. (EC-95)"""

@@ -102,6 +102,7 @@ LONG = MAX_TEXT + 1
         (b'{"a":"\xc3\xa9"}' + b" " * LONG, False),
     ],
 )
+@pytest.mark.slow
 def test_long_texts_are_plain(data: bytes, is_long: bool) -> None:
     """A picture may be as long as the body; a text of other characters costs four times as much to read."""
     assert has_long_text(data) is is_long

@@ -105,6 +105,11 @@ def test_what_the_final_object_says_is_kept() -> None:
 def test_a_reply_that_is_too_large_is_not_filled() -> None:
     """What was let go of, because it was too much to keep, is not put into the final object in part."""
     lane = RecordingLane(DIALECTS["openai_responses"].watch(Asked()), {}, limit=200)
-    for frame in (BEGIN, done(SAID), done(SAID | {"id": "msg_2"}, 1), event("response.completed", response={"output": []})):
+    for frame in (
+        BEGIN,
+        done(SAID),
+        done(SAID | {"id": "msg_2"}, 1),
+        event("response.completed", response={"output": []}),
+    ):
         lane.feed(frame)
     assert lane.is_too_large and b'"output":[]' in lane.end()

@@ -161,6 +161,7 @@ def test_white_space_before_the_text() -> None:
     assert decoded(["{", *[" "] * 100_000, '"input":"a"}']) == ("a", "")
 
 
+@pytest.mark.slow
 def test_long_texts_are_read_once() -> None:
     """Thousands of escapes, in one piece or letter by letter, is decoded in linear time."""
     text = 'é\n"😀' * 50_000
