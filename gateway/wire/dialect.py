@@ -93,6 +93,11 @@ def no_prefix(body: JsonBody, prefix: str, put: Mapping[str, bytes]) -> Mapping[
     return {}
 
 
+def unchanged(body: bytes) -> bytes:
+    """Return a whole raw reply as it is."""
+    return body
+
+
 def asked_nothing(body: Body) -> Asked:
     """Return the default: nothing in the request changes how its reply is watched."""
     return Asked()
@@ -108,7 +113,7 @@ class Dialect:
     `write_error` takes an error, the request id and the Unix time, and returns (status, body).
     `glance` looks at a whole raw reply; raises UpstreamFault for an error in a 200.
     `watch` makes the lane of a raw stream. `tidy` makes a lane that also corrects what servers with the
-    profile's `normalize` write wrongly.
+    profile's `normalize` write wrongly. `mend_whole` puts right what clients could not read of a whole raw reply.
     `add_members` returns members to put into a raw request: what the gateway needs upstream, and histories without
     the blocks that this upstream refuses. It notes in `drops` what the client's request loses.
     `unsealed` returns a body without sealed reasoning, for a provider whose account cannot decrypt it.
@@ -127,6 +132,7 @@ class Dialect:
     unsealed: Callable[[JsonBody], JsonBody] = nothing_sealed
     prefix: Callable[[JsonBody, str, Mapping[str, bytes]], Mapping[str, bytes]] = no_prefix
     tidy: Callable[[Asked], Lane] | None = None
+    mend_whole: Callable[[bytes], bytes] = unchanged
     ping: bytes = b": keep-alive\n\n"
     client: ClientSide | None = None
     upstream: UpstreamSide | None = None

@@ -3,6 +3,7 @@
 No I/O, no time. Also reads whole replies, and writes a whole reply as a stream.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -262,7 +263,7 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
     return evolve(
         found,
         input=found.input if found.input is not None else memo.prompt_estimate,
-        output=found.output if found.output is not None else round(characters / 4),
+        output=found.output if found.output is not None else math.ceil(characters / 4),
         is_estimated=True,
     )
 

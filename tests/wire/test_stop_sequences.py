@@ -8,7 +8,8 @@ import pytest
 from gateway.wire.neutral import StopReason
 from gateway.wire.profile import Profile
 from gateway.wire.translated_lane import read_whole
-from tests.wire.crossings import CHAT, chunk, cross, memo_of, messages_request, write
+from tests.wire.crossings import CHAT, chat_request, chunk, cross, memo_of, message, messages_request, write
+from tests.wire.grammar import read_chat
 from tests.wire.streams import DONE
 
 STOPS = ["X", "Y"]
@@ -37,3 +38,12 @@ def test_a_sequence_that_the_server_names(more: dict[str, Any], sequence: str | 
     said = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop", **more}]}
     memo = memo_of("anthropic_messages", messages_request(stop_sequences=STOPS))
     assert read_whole(CHAT.upstream, json.dumps(said).encode(), is_stream=False, memo=memo).stop.sequence == sequence
+
+
+def test_a_sequence_of_white_space_is_enforced_for_claude() -> None:
+    """Anthropic refuses it, so the gateway ends the reply there itself."""
+    memo = memo_of("openai_chat", chat_request(stop=["\n\n", "END"]))
+    assert write(memo, upstream="anthropic_messages")["stop_sequences"] == ["END"]
+    assert memo.stops == ("\n\n",) and memo.drops.names == []
+    out = cross("openai_chat", message({"type": "text", "text": "a\n\nb"}), memo)
+    assert read_chat(out).text == "a"

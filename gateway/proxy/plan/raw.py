@@ -49,9 +49,10 @@ class RawPlan:
         """A server of the same dialect may answer with a stream that was not requested: it is put together."""
         client, upstream = self.source.dialect.client, self.source.dialect.upstream
         if is_stream and client is not None and upstream is not None:
-            memo = self.source.memo(client, self.profile, self.provider)
+            memo = self.source.reply_memo(client, self.profile, self.provider)
             reply = read_whole(upstream, body, is_stream=True, memo=memo)
             return WholeReply(client.write_reply(reply, memo), reply.usage, says_nothing(reply))
+        body = self.source.dialect.mend_whole(body)
         glance = self.source.dialect.glance(body)
         return WholeReply(body, glance.usage, glance.is_empty)
 
@@ -60,7 +61,7 @@ class RawPlan:
         client, upstream = self.source.dialect.client, self.source.dialect.upstream
         assert client is not None
         assert upstream is not None
-        memo = self.source.memo(client, self.profile, self.provider)
+        memo = self.source.reply_memo(client, self.profile, self.provider)
         reply = read_whole(upstream, body, is_stream=False, memo=memo)
         return WholeReply(spread(client, reply, memo), reply.usage, says_nothing(reply))
 

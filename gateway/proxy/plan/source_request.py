@@ -5,6 +5,7 @@ from functools import cached_property
 
 from attrs import evolve, field, frozen
 
+from gateway.errors import BadRequest
 from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.plan.mode import FULL, Mode
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
@@ -88,7 +89,18 @@ class SourceRequest:
 
     def memo(self, client: ClientSide, profile: Profile, provider: str) -> Memo:
         """Make the memo of a translation for a provider. Raises BadRequest."""
-        request, has_lost_thoughts = self._read
+        return self._memo(client, profile, provider, *self._read)
+
+    def reply_memo(self, client: ClientSide, profile: Profile, provider: str) -> Memo:
+        """Make a memo for a reply in the client's own dialect, whose provider may take what our reader refuses."""
+        try:
+            return self.memo(client, profile, provider)
+        except BadRequest:
+            return self._memo(client, profile, provider, Request(self.dialect.name, self.model), False)
+
+    def _memo(
+        self, client: ClientSide, profile: Profile, provider: str, request: Request, has_lost_thoughts: bool
+    ) -> Memo:
         is_blind = provider in self.cannot_decrypt
         if is_blind:
             request = evolve(request, turns=[_unsealed(turn) for turn in request.turns])

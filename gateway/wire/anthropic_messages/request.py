@@ -215,13 +215,12 @@ def _is_taken_thinking(name: str, value: float) -> bool:
 
 
 def _write_stops(request: Request, memo: Memo) -> dict[str, Any]:
-    """Write the stop sequences, without those of white space only, which Anthropic refuses.
+    """Write the stop sequences. Those of white space only, which Anthropic refuses, the gateway enforces itself.
 
     See docs/wire/requests.md#stop-sequences.
     """
     stops = [stop for stop in request.stops if stop.strip()]
-    if len(stops) < len(request.stops):
-        memo.drops.add("stop")
+    memo.stops = tuple(stop for stop in request.stops if stop and not stop.strip())
     return {"stop_sequences": stops} if stops else {}
 
 

@@ -47,9 +47,9 @@ def decode_as(decoder: msgspec.json.Decoder[Decoded], data: bytes | msgspec.Raw)
 
 def repaired(data: bytes) -> bytes:
     """Return odd JSON as the standard has it: U+FFFD for each half, null for NaN and Infinity; all else as it came."""
-    if not _ODD.search(data):
+    text = _text(data)
+    if not _ODD.search(data) and LOST not in text:
         return data
-    text = data.decode("utf-8", "surrogatepass")
     return _paired(_TOKEN.sub(_repair_token, text)).encode()
 
 
@@ -65,14 +65,21 @@ def _without_halves(text: str) -> str:
 
 
 def _loads(data: bytes) -> Any:
-    if not _ODD.search(data):
+    text = _text(data)
+    if not _ODD.search(data) and LOST not in text:
         raise msgspec.DecodeError("JSON is malformed")
     try:
-        return json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_nothing, parse_float=_finite)
-    except UnicodeDecodeError:
-        raise
+        return json.loads(text, parse_constant=_nothing, parse_float=_finite)
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
+
+
+def _text(data: bytes) -> str:
+    """Decode UTF-8 as browsers and JavaScript's SDKs do: with U+FFFD for what is none, as half a character."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 def _nothing(_: str) -> None:

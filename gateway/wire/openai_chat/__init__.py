@@ -9,6 +9,7 @@ from attrs import evolve
 
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.openai_chat import raw
+from gateway.wire.openai_chat.raw_calls import mend_whole
 from gateway.wire.openai_chat.read_reply import ChatReader, read_reply
 from gateway.wire.openai_chat.request import read_request, write_request
 from gateway.wire.openai_chat.tidy import tidy
@@ -68,6 +69,7 @@ OPENAI_CHAT = Dialect(
     add_members=raw.add_members,
     prefix=raw.prefix,
     tidy=tidy,
+    mend_whole=mend_whole,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),
     upstream=UpstreamSide(write_request, read_reply, ChatReader, SHEDS, OPTIONAL),
     limit_class="chat",

@@ -6,6 +6,7 @@ and repeated arguments.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from attrs import define, field
 from gateway.wire.codec.json_prefix import is_object
 from gateway.wire.codec.odd_json import REFUSED
 from gateway.wire.openai_chat.read_calls import Slot, Slots, arguments_in, name_in
+from gateway.wire.translation.arguments import ArgumentsOnce
 
 MAX_KEPT = 4 * 1024 * 1024
 
@@ -75,6 +77,32 @@ def mend(calls: dict[int, RawCalls], data: bytes) -> bytes | None:
             is_mended |= any(one is not other for one, other in zip(found, entries, strict=True))
             delta["tool_calls"] = found
     return write(payload) if is_mended else None
+
+
+# Where two objects may stand side by side in arguments, which are JSON inside JSON.
+_TWO_OBJECTS = re.compile(rb"\}(?:\s|\\[nrt])*\{")
+
+
+def mend_whole(body: bytes) -> bytes:
+    """Return a whole reply without arguments that only repeat those before them."""
+    if b'"tool_calls"' not in body or _TWO_OBJECTS.search(body) is None:
+        return body
+    try:
+        payload, write = _read(body)
+    except ValueError:
+        return body  # `glance` says what is wrong
+    is_mended = False
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            inner = call.get("function") if isinstance(call, dict) else None
+            if isinstance(inner, dict) and isinstance(text := inner.get("arguments"), str):
+                once = ArgumentsOnce()
+                inner["arguments"] = once.feed(text) + once.end()
+                is_mended |= inner["arguments"] != text
+    return write(payload) if is_mended else body
 
 
 def _read(data: bytes) -> tuple[dict[str, Any], Callable[[Any], bytes]]:

@@ -8,7 +8,7 @@ import pytest
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_chat import raw
 from gateway.wire.openai_chat.tidy import tidy
-from tests.wire.crossings import chunk
+from tests.wire.crossings import CHAT, chunk
 from tests.wire.streams import DONE, fragment, tools
 
 LANES = pytest.mark.parametrize("make", [raw.watch, tidy], ids=["raw", "tidy"])
@@ -103,3 +103,19 @@ def test_choices_have_calls_of_their_own() -> None:
     frames = [frame(place, fragment(given, index=0, name=name)) for place, (name, given) in enumerate((ONE, TWO))]
     lane = raw.watch(Asked())
     assert [lane.feed(one) for one in frames] == frames
+
+
+@pytest.mark.parametrize("given", ['{"a":1}{"a":1}', '{"a":1}\n{"a": 1}', '{"a":1}{"a"'])
+def test_a_whole_reply_tells_arguments_once(given: str) -> None:
+    """What repeats the arguments is left out of a whole raw reply, too; all else stays."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": given}}
+    body = {"id": "x", "choices": [{"message": {"content": "}{", "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    call_once = call | {"function": {"name": "f", "arguments": '{"a":1}'}}
+    found = json.loads(CHAT.mend_whole(json.dumps(body).encode()).replace(b"\\n", b""))
+    assert found["choices"][0]["message"] == {"content": "}{", "tool_calls": [call_once]}
+
+
+@pytest.mark.parametrize("body", [b'{"tool_calls":"}{"}', b'"tool_calls" } {', b'["tool_calls","}{"]', b"{}", b""])
+def test_other_bodies_keep_their_bytes(body: bytes) -> None:
+    """Also those that are no reply."""
+    assert CHAT.mend_whole(body) == body
