@@ -125,9 +125,10 @@ def _says_once(reply: Reply) -> bool:
     texts = [block.text for block in reply.blocks if isinstance(block, Text | Refusal)]
     thoughts = ["".join(block.parts) for block in reply.blocks if isinstance(block, Reasoning)]
     calls = [(block.id, block.name, block.arguments) for block in reply.blocks if isinstance(block, ToolCall)]
-    meant = Told("".join(texts), "".join(thoughts), calls=calls, texts=[*texts, *thoughts])
+    plain = "".join(block.text for block in reply.blocks if isinstance(block, Text))
     try:
-        check_once(meant)
+        check_once(Told("".join(texts), "".join(thoughts), calls=calls, texts=[*texts, *thoughts]))
+        check_once(Told(plain))
     except AssertionError:
         return False
     return True

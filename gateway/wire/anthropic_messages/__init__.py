@@ -34,7 +34,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "n > 1": "refused: one answer at a time",
         "audio input and output": "refused",
         "presence_penalty, frequency_penalty, seed, logit_bias": "dropped",
-        "stop sequences of white space only": "dropped",
+        "stop sequences of white space only": "enforced by the gateway",
         "names of messages": "dropped",
         "prediction, store, moderation": "dropped",
     },
