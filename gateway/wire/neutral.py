@@ -68,6 +68,9 @@ class Text:
     citations: tuple[Citation, ...] = ()
     cache: CacheMark | None = None
     phase: str | None = None  # of a Responses message: commentary or final_answer
+    tools: tuple[
+        tuple[str, str | None], ...
+    ] = ()  # (name, namespace) of each tool that a search has found and this names
 
 
 @frozen
@@ -181,7 +184,11 @@ class Turn:
 
 @frozen
 class Tool:
-    """A tool that the model may call. Not every dialect has every kind; `raw` is its JSON in the dialect `origin`."""
+    """A tool that the model may call. Not every dialect has every kind; `raw` is its JSON in the dialect `origin`.
+
+    A function with `raw` stands for a built-in tool that the client runs. `is_deferred`: the model may not see it yet,
+    because no search has found it.
+    """
 
     name: str
     kind: str = "function"  # function, custom, or a built-in such as web_search, local_shell, namespace
@@ -193,6 +200,7 @@ class Tool:
     cache: CacheMark | None = None
     origin: str = ""
     raw: dict[str, Any] | None = field(default=None, repr=False)
+    is_deferred: bool = False
 
 
 @frozen

@@ -97,6 +97,9 @@ class Profile:
     strict_tools: bool = field(default=False, metadata=doc("takes strict on tools"))
     custom_tools: bool = field(default=False, metadata=doc("takes freeform tools"))
     parallel_flag: bool = field(default=True, metadata=doc("takes parallel_tool_calls"))
+    additional_tools: bool = field(
+        default=False, metadata=doc("Responses: takes the input item additional_tools (else its tools go into tools)")
+    )
     hosted_tools: tuple[str, ...] = field(default=(), metadata=doc("tools that its provider runs, such as web_search"))
     nine_character_ids: bool = field(default=False, metadata=doc("wants tool call ids of nine letters and digits"))
     tools_need_responses: bool = field(

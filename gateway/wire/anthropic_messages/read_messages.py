@@ -21,6 +21,7 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.translation import media
+from gateway.wire.translation.tool_search import NOTHING_FOUND
 
 NAME = "anthropic_messages"
 
@@ -80,8 +81,26 @@ def _block(node: Node, raw: msgspec.Raw) -> Block:
             return Reasoning((thought,) if thought else (), signature=node.text("signature") or None, origin=NAME)
         case "redacted_thinking":
             return Reasoning(sealed=node.needed_text("data"), origin=NAME)
+        case "tool_reference":
+            name = node.needed_text("tool_name")
+            return Text(name, cache=read_cache(node), tools=((name, None),))
+        case "tool_search_tool_result":
+            return _tools_found(node)
+        case "server_tool_use" if (node.text("name") or "").startswith("tool_search_tool"):
+            return Text("")  # its result follows, and says all that matters of it
         case _:
             return Opaque(NAME, kind, raw)
+
+
+def _tools_found(node: Node) -> Text:
+    """Read what Anthropic's own search for tools has found, or its error, as text."""
+    content = node.node("content")
+    if content is not None and (code := content.text("error_code")) is not None:
+        return Text(f"[tool search failed: {code}]", cache=read_cache(node))
+    references = content.nodes("tool_references") if content is not None else ()
+    found = [one.needed_text("tool_name") for one in references]
+    said = f"[tools found: {', '.join(found)}]" if found else NOTHING_FOUND
+    return Text(said, cache=read_cache(node), tools=tuple((name, None) for name in found))
 
 
 def _pictures_in(node: Node) -> Iterator[Block]:

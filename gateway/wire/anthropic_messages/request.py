@@ -25,6 +25,7 @@ from gateway.wire.translation.schema import (
     without_unions,
 )
 from gateway.wire.translation.stops import check_stops
+from gateway.wire.translation.tool_search import settled
 
 _READ = frozenset(
     {
@@ -56,13 +57,14 @@ def read_request(body: JsonBody) -> Request:
     if most < 0:
         raise node.refuse("max_tokens", "'max_tokens' must not be negative")
     choice, parallel = read_choice(node)
+    turns = read_messages(node)
     metadata = node.node("metadata")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
         system=read_system(node),
-        turns=read_messages(node),
-        tools=read_tools(node),
+        turns=turns,
+        tools=settled(read_tools(node), turns, choice),
         choice=choice,
         parallel=parallel,
         max_output=most,

@@ -21,6 +21,7 @@ from gateway.wire.translation.schema import (
     without_root_ref,
     without_unions,
 )
+from gateway.wire.translation.tool_search import SEARCH
 from gateway.wire.translation.tools import (
     CLIENT_KINDS,
     MODES,
@@ -34,8 +35,15 @@ from gateway.wire.translation.tools import (
 
 MAX_NAME = 128
 # Tools that Anthropic runs: the beginning of the dated type -> the kind in the neutral model.
-_HOSTED = {"web_search": "web_search", "code_execution": "code_execution", "web_fetch": "web_fetch"}
+_HOSTED = {
+    "web_search": "web_search",
+    "code_execution": "code_execution",
+    "web_fetch": "web_fetch",
+    "tool_search_tool": SEARCH,
+}
 WEB_SEARCH = "web_search_20250305"
+# Anthropic's search by words. Its other one takes regular expressions.
+_TOOL_SEARCH = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 # The members of OpenAI's web search that are read, and the values of the others that are no loss.
 _SEARCH = frozenset({"type", "name", "user_location", "filters"})
 _SEARCH_DEFAULTS = {"search_context_size": "medium", "external_web_access": True}
@@ -56,15 +64,19 @@ def _read_tool(node: Node) -> Iterator[Tool]:
             parameters=node.mapping("input_schema"),
             strict=node.flag("strict"),
             cache=read_cache(node),
+            is_deferred=bool(node.flag("defer_loading")),
         )
     elif (family := toolset(kind)) is not None:
         configs = node.mapping("configs") or {}
         for name, (description, schema) in members(family).items():
             config = configs.get(name)
-            if not isinstance(config, dict) or config.get("enabled", True):
-                yield Tool(name, description=description, parameters=schema, namespace=family)
+            config = config if isinstance(config, dict) else {}
+            if config.get("enabled", True):
+                is_deferred = config.get("defer_loading") is True
+                yield Tool(name, description=description, parameters=schema, namespace=family, is_deferred=is_deferred)
     elif (known := single(kind)) is not None:
-        yield Tool(node.needed_text("name"), description=known[0], parameters=known[1], cache=read_cache(node))
+        tool = Tool(node.needed_text("name"), description=known[0], parameters=known[1], cache=read_cache(node))
+        yield evolve(tool, is_deferred=bool(node.flag("defer_loading")))
     else:
         hosted = next((word for start, word in _HOSTED.items() if kind.startswith(start)), kind)
         raw = {name: node.value(name) for name in node.members}
@@ -96,7 +108,7 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     for tool in request.tools:  # names are unique here: a function of the same name gets another
         if tool.kind in profile.hosted_tools:
             memo.names.reserve(_hosted_name(tool))
-    tools: Sequence[Tool] = [*offered(request, memo)]
+    tools: Sequence[Tool] = [*offered(request, memo, profile)]
     choice = request.choice
     if choice is not None and choice.mode == "none" and "none" not in profile.tool_choice:
         tools, choice = [], None
@@ -123,11 +135,14 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
             return _write_function(tool, name, memo, profile)
         case "custom":
             memo.freeform.add(name)
-            return {"name": name, "description": describe_freeform(tool), "input_schema": FREEFORM_PARAMETERS}
+            stand_in = {"name": name, "description": describe_freeform(tool), "input_schema": FREEFORM_PARAMETERS}
+            return stand_in | _deferred(tool)
         case _ if not is_offered(tool, request, memo, profile):
             return None
         case "web_search":
             return _write_search(tool, memo)
+        case "tool_search":
+            return tool.raw if tool.origin == NAME else _TOOL_SEARCH
         case _:
             return tool.raw if tool.origin == NAME else None
 
@@ -146,7 +161,11 @@ def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict
         memo.drops.add("tools.strict")
     if tool.cache is not None:
         written["cache_control"] = write_cache(tool.cache.ttl)
-    return written
+    return written | _deferred(tool)
+
+
+def _deferred(tool: Tool) -> dict[str, Any]:
+    return {"defer_loading": True} if tool.is_deferred else {}
 
 
 def _write_search(tool: Tool, memo: Memo) -> dict[str, Any]:
@@ -172,6 +191,8 @@ def _write_search(tool: Tool, memo: Memo) -> dict[str, Any]:
 
 
 def _hosted_name(tool: Tool) -> str:
+    if tool.kind == SEARCH and tool.origin != NAME:
+        return _TOOL_SEARCH["name"]
     return tool.name if tool.origin == NAME else tool.kind
 
 

@@ -1,23 +1,24 @@
 """Makes objects that Responses clients receive: the response, ids of our own, calls of built-in tools."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.wire.neutral import Image, Opaque, ToolCall
+from gateway.wire.neutral import Image, Opaque, Tool, ToolCall
 from gateway.wire.openai_responses.read_items import EMULATED
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.memo import Memo
+from gateway.wire.translation.tool_search import SEARCH
 
 # Letters of `instructions` or of `metadata`. Each of three events of a stream repeats them, and so does what is stored.
 MAX_ECHO = 256 * 1024
 # What a response says of a number that the request has left to the model. Clients' types take no null here.
 _NUMBERS = {"temperature": 1.0, "top_p": 1.0, "top_logprobs": 0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 _PICTURES = frozenset({"png", "webp", "jpeg", "gif", "svg"})  # SDK type ImageGenerationCall
-_BUILTIN = {name: kind for kind, name in EMULATED.items()}
-_PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_"}
+_BUILTIN = {name: kind for kind, name in EMULATED.items()} | {SEARCH: "tool_search_call"}
+_PREFIXES = {"local_shell_call": "lsh_", "shell_call": "sh_", "apply_patch_call": "apc_", "tool_search_call": "tsc_"}
 
 
 def make_id(prefix: str, *parts: object) -> str:
@@ -116,6 +117,13 @@ def is_builtin(name: str) -> bool:
     return name in _BUILTIN
 
 
+def means_builtin(call: ToolCall, tools: Iterable[Tool]) -> bool:
+    """Whether a call means a built-in tool that its client runs: one of `tools`, and no function of the same name."""
+    if not is_builtin(call.name) or call.namespace is not None:
+        return False
+    return any(tool.name == call.name and tool.kind == "function" and tool.raw for tool in tools)
+
+
 def builtin_item(call: ToolCall, arguments: str) -> dict[str, Any] | None:
     """Return the item of a built-in tool's call, in progress; None if `arguments` is not valid for that tool."""
     kind = _BUILTIN[call.name]
@@ -140,6 +148,8 @@ def _action(kind: str, text: str) -> dict[str, Any] | None:
     if kind == "apply_patch_call":
         operation = given.get("operation", given)
         return {"operation": operation} if isinstance(operation, dict) else None
+    if kind == "tool_search_call":
+        return {"execution": "client", "arguments": given}
     name = "command" if kind == "local_shell_call" else "commands"
     commands = given.get(name)
     if isinstance(commands, str):

@@ -1,8 +1,8 @@
 """The raw lane of Responses: the client and the upstream both speak this dialect.
 
 Replies pass byte for byte, except for frames that are not JSON and frames behind the terminal event. The gateway only
-reads them: for the first content, errors, the end and the usage. Of a request only `input` and `instructions` are
-edited here, by `add_members`, `unsealed` and `prefix`.
+reads them: for the first content, errors, the end and the usage. Of a request only `input`, `instructions` and `tools`
+are edited here, by `add_members`, `unsealed` and `prefix`.
 """
 
 import re
@@ -19,6 +19,7 @@ from gateway.wire.codec.odd_json import REFUSED, decode, decode_as
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
+from gateway.wire.openai_responses.added_tools import MARK, lift
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
@@ -123,19 +124,25 @@ def glance(body: bytes) -> Glance:
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:
     """Remove what OpenAI refuses from `input`: reasoning in our envelopes, and item ids that other programs made up.
 
-    Long ids of calls are shortened, in the call and in its output alike.
+    Long ids of calls are shortened, in the call and in its output alike. Tools inside the input become the request's
+    `tools` where the server does not know their item.
 
-    Return the new `input`, or nothing if it stays as it is. Removed reasoning is noted in `drops`.
+    Return the new `input` and `tools`, or nothing if they stay as they are. Removed reasoning is noted in `drops`.
     """
     given = body.members.get("input")
     text = b"" if given is None else bytes(given)
-    if not text.startswith(b"[") or (all(text.rfind(word) < 0 for word in _FOREIGN) and not _LONG_ID.search(text)):
+    if not text.startswith(b"["):
+        return {}
+    has_tools = not profile.additional_tools and text.find(MARK) >= 0
+    if not has_tools and all(text.rfind(word) < 0 for word in _FOREIGN) and not _LONG_ID.search(text):
         return {}
     items = body.get("input", list[Any], "an array") or []
     kept = [_renamed(item) for item in items if not _is_reasoning(item, is_envelope)]
     if len(kept) < len(items):
         drops.add("reasoning")
-    return {"input": to_json(kept)} if kept != items else {}
+    rest, tools = lift(body, kept) if has_tools else (kept, [])
+    lifted = {"tools": to_json(tools)} if len(rest) < len(kept) else {}
+    return lifted | ({"input": to_json(rest)} if rest != items else {})
 
 
 def unsealed(body: JsonBody) -> JsonBody:

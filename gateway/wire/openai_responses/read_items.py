@@ -6,7 +6,7 @@ See docs/wire/conversation.md, docs/wire/tools.md#codex-built-ins, docs/wire/res
 from collections.abc import Iterator
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.errors import BadRequest, CannotSay
 from gateway.wire.codec.node import Node, decode
@@ -22,12 +22,17 @@ from gateway.wire.neutral import (
     Role,
     Source,
     Text,
+    Tool,
     ToolCall,
     ToolResult,
     Turn,
 )
+from gateway.wire.openai_responses.read_tools import read_tools
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation import media
+from gateway.wire.translation.names import Named
+from gateway.wire.translation.tool_search import NOTHING_FOUND, SEARCH
+from gateway.wire.translation.tools import CLIENT_KINDS
 from gateway.wire.translation.turn_order import ERROR_MARK
 
 # Sent in place of a compaction item: its content is encrypted for the provider that made it.
@@ -49,10 +54,14 @@ _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM,
 
 @define
 class Conversation:
-    """The items read so far, as system texts and turns; `lost` names what cannot be sent in another dialect."""
+    """The items read so far, as system texts, turns and the tools that they bring.
+
+    `lost` names what cannot be sent in another dialect.
+    """
 
     system: list[Text] = field(factory=list)
     lost: list[str] = field(factory=list)
+    tools: list[Tool] = field(factory=list)
     _sides: list[tuple[Role, list[Block]]] = field(factory=list, init=False)
 
     @property
@@ -70,6 +79,13 @@ class Conversation:
                 self.add(Role.ASSISTANT, _call(item, kind))
             case "reasoning":
                 self.add(Role.ASSISTANT, _thought(item))
+            case "additional_tools":
+                self.tools += read_tools(item)
+            case "tool_search_call":
+                if item.has("call_id"):  # without it OpenAI has run the search: its output says what it found
+                    self.add(Role.ASSISTANT, _search(item))
+            case "tool_search_output":
+                self._read_found(item)
             case "agent_message":
                 self.add(Role.ASSISTANT, *_content(item, "content"))
             case "item_reference":
@@ -104,6 +120,18 @@ class Conversation:
             self.system += [block for block in blocks if isinstance(block, Text) and block.text]
         else:
             self.add(role, *blocks)
+
+    def _read_found(self, item: Node) -> None:
+        """Take what a search for tools has found: the model gets the names, and the tools are offered from here on."""
+        found = read_tools(item)
+        self.tools += [evolve(tool, is_deferred=tool.kind in CLIENT_KINDS) for tool in found]
+        names = [Named(tool.name, tool.namespace).qualified for tool in found]
+        places = tuple((tool.name, tool.namespace) for tool in found)
+        if (call_id := item.text("call_id")) is not None:
+            said = Text("\n".join(names) or NOTHING_FOUND, tools=places)
+            self.add(Role.USER, ToolResult(call_id, (said,)))
+        elif found:
+            self.add(Role.ASSISTANT, Text(f"[tools found: {', '.join(names)}]", tools=places))
 
     def add(self, role: Role, *blocks: Block) -> None:
         """Add blocks: to the last turn if it has this role, otherwise as a new turn."""
@@ -180,6 +208,14 @@ def _call(item: Node, kind: str) -> ToolCall:
         "custom" if is_custom else "function",
         item.text("namespace"),
     )
+
+
+def _search(item: Node) -> ToolCall:
+    """Read the call of a search for tools that the client has run."""
+    given = item.raw("arguments")
+    is_text = item.kind("arguments") == "a string"
+    arguments = item.text("arguments") if is_text else bytes(given).decode() if given is not None else None
+    return ToolCall(item.needed_text("call_id"), SEARCH, arguments or "{}")
 
 
 def _emulated(item: Node, kind: str) -> ToolCall:

@@ -3,6 +3,7 @@
 See docs/wire/tools.md.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.errors import BadRequest
@@ -11,6 +12,7 @@ from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.schema import is_strict, may_be_object, tool_parameters
+from gateway.wire.translation.tool_search import at_hand
 from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen, is_offered, learn
 
 
@@ -20,14 +22,15 @@ def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any
     Raises CannotSay if a call is forced and no tool can be sent, BadRequest if the choice allows no tool.
     """
     learn(request, memo)
-    written = [one for tool in request.tools if (one := _write_tool(tool, request, memo, profile)) is not None]
+    tools = at_hand(request, profile)
+    written = [one for tool in tools if (one := _write_tool(tool, request, memo, profile)) is not None]
     check_forced(request, bool(written))
     if not written:
         return {}
-    check_number(written)
+    check_number([tool for tool in written if not tool.get("defer_loading")])
     members: dict[str, Any] = {"tools": written}
     if request.choice is not None:
-        members["tool_choice"] = _write_choice(request, memo)
+        members["tool_choice"] = _write_choice(request, tools, memo)
     if request.parallel is False:
         members["parallel_tool_calls"] = False
     return members
@@ -46,10 +49,12 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
                 memo.drops.add("tools.strict")
             # `strict` is always sent: without it OpenAI tries strict mode, and optional members become required
             # (docs/wire/tools.md#definitions).
-            return {"type": "function", "name": name, **described, "parameters": parameters, "strict": strict}
+            written = {"type": "function", "name": name, **described, "parameters": parameters, "strict": strict}
+            return written | ({"defer_loading": True} if tool.is_deferred else {})
         case "custom":
             form = {"format": {"type": "grammar", **tool.grammar}} if tool.grammar else {}
-            return {"type": "custom", "name": name, **described, **form}
+            deferred = {"defer_loading": True} if tool.is_deferred else {}
+            return {"type": "custom", "name": name, **described, **form, **deferred}
         case _ if not is_offered(tool, request, memo, profile):
             return None
         case _:
@@ -72,12 +77,12 @@ def _options(raw: dict[str, Any], memo: Memo) -> dict[str, Any]:
     return kept
 
 
-def _write_choice(request: Request, memo: Memo) -> Any:
+def _write_choice(request: Request, offered: Sequence[Tool], memo: Memo) -> Any:
     choice = request.choice
     assert choice is not None
     if choice.allowed is not None:
         mode = "required" if choice.mode == "required" else "auto"
-        tools = [tool for tool in request.tools if tool.name in choice.allowed]
+        tools = [tool for tool in offered if tool.name in choice.allowed]
         named = [_named(tool.kind, memo.names.safe(tool.name, tool.namespace)) for tool in tools]
         if not named:
             raise BadRequest("'tool_choice' allows no tool of the request", param="tool_choice")

@@ -40,7 +40,7 @@ from gateway.wire.neutral import (
     Usage,
 )
 from gateway.wire.openai_responses.errors import write_stream_error
-from gateway.wire.openai_responses.objects import builtin_item, hosted_item, is_builtin, make_id, new_response
+from gateway.wire.openai_responses.objects import builtin_item, hosted_item, make_id, means_builtin, new_response
 from gateway.wire.openai_responses.usage import write_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.media import describe_picture
@@ -171,17 +171,15 @@ class ResponsesWriter:
 
     def _new_call(self, call: ToolCall) -> dict[str, Any]:
         named: dict[str, Any] = {"call_id": call.id, "name": call.name, "status": "in_progress"}
+        named |= {"namespace": call.namespace} if call.namespace else {}
         if call.kind == "custom":
             self._kind_head(b"response.custom_tool_call_input.delta")
             return {"id": make_id("ctc_", call.id), "type": "custom_tool_call", **named, "input": ""}
         self._kind_head(b"response.function_call_arguments.delta")
-        namespace = {"namespace": call.namespace} if call.namespace else {}
-        return {"id": make_id("fc_", call.id), "type": "function_call", **named, **namespace, "arguments": ""}
+        return {"id": make_id("fc_", call.id), "type": "function_call", **named, "arguments": ""}
 
     def _is_builtin(self, call: ToolCall) -> bool:
-        tools = self.memo.request.echo.get("tools") or []
-        is_asked = any(isinstance(tool, dict) and tool.get("type") == call.name for tool in tools)
-        return is_asked and is_builtin(call.name) and call.namespace is None
+        return means_builtin(call, self.memo.request.tools)
 
     def _delta(self, text: str) -> bytes:
         if isinstance(self._block, Opaque | Image):

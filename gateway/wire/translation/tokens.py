@@ -74,6 +74,8 @@ def countable(request: Request) -> Countable:
     for turn in request.turns:
         other += _collect(turn.blocks, texts)
     for tool in request.tools:
+        if tool.is_deferred:
+            continue
         texts.append(_tool_text(tool))
         other += PER_TOOL
     return Countable(tuple(texts), other)

@@ -8,11 +8,13 @@ from gateway.wire.neutral import Request, Tool, ToolCall, ToolChoice
 from gateway.wire.profile import Profile
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import Named
+from gateway.wire.translation.tool_search import at_hand
 
 MAX_TOOLS = 128
 # The words of all dialects for how free the model is, as `mode` of a ToolChoice.
 MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 CLIENT_KINDS = frozenset({"function", "custom"})
+_NO_PROFILE = Profile()  # of a provider that runs no tools
 
 
 def distinct(tools: Iterable[Tool]) -> list[Tool]:
@@ -25,17 +27,17 @@ def distinct(tools: Iterable[Tool]) -> list[Tool]:
     return list({place(tool): tool for tool in tools}.values())
 
 
-def offered(request: Request, memo: Memo) -> Sequence[Tool]:
+def offered(request: Request, memo: Memo, profile: Profile = _NO_PROFILE) -> Sequence[Tool]:
     """Return the tools to offer. A tool choice that allows only some of them narrows the list, and is noted as a loss.
 
     The names of all tools become known to the memo.
     """
     learn(request, memo)
-    choice = request.choice
+    choice, tools = request.choice, at_hand(request, profile)
     if choice is None or choice.allowed is None:
-        return request.tools
+        return tools
     memo.drops.add("tool_choice.allowed_tools")
-    return [tool for tool in request.tools if tool.name in choice.allowed]
+    return [tool for tool in tools if tool.name in choice.allowed]
 
 
 def learn(request: Request, memo: Memo) -> None:
