@@ -33,6 +33,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "cache_control": "dropped, or turned into OpenAI's breakpoints where the model takes them",
         "is_error of a tool result": "told as a mark before its text",
         "tools that Anthropic runs": "dropped; refused when the choice forces one",
+        "deferred tools": "offered once a search has found them; references become names",
         "message threads": "refused: the SDK then sends the whole conversation",
         "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
     },
