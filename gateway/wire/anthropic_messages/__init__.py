@@ -41,7 +41,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     "openai_responses": {
         "truncation: auto, max_tool_calls, prompt_cache_retention": "dropped",
         "local_shell, shell, apply_patch": "offered as functions, and turned back",
-        "tool_search that the client runs": "offered as a function, and turned back; what it finds is offered from then on",
+        "tool_search that the client runs": "offered as a function, and turned back; what it finds is offered",
     },
 }
 

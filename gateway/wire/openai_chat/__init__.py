@@ -41,7 +41,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     },
     "openai_responses": {
         "hosted tools that the model does not have": "dropped; refused when the choice forces one",
-        "tool_search that the client runs": "offered as a function, and turned back; what it finds is offered from then on",
+        "tool_search that the client runs": "offered as a function, and turned back; what it finds is offered",
         "local_shell, shell, apply_patch": "offered as functions, and turned back",
         "custom tools": "offered as functions with one text argument where the server has none, and turned back",
         "truncation: auto, max_tool_calls, prompt_cache_retention, logprobs": "dropped",
