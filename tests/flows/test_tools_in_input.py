@@ -50,7 +50,6 @@ async def test_a_server_that_does_not_know_the_item(start: Start, provider: Prov
         assert (sent["input"], sent.get("tools")) == members
 
 
-@pytest.mark.sdk
 async def test_codexs_call_comes_back_to_its_namespace(start: Start, provider: Providers) -> None:
     """The SDK reads the freeform call with its namespace, and the next turn sends it back to the same tool."""
     running = await start(CONFIG)
@@ -67,7 +66,6 @@ async def test_codexs_call_comes_back_to_its_namespace(start: Start, provider: P
     assert (past["name"], json.loads(past["arguments"])) == ("functions__exec", {"input": "ls()"})
 
 
-@pytest.mark.sdk
 async def test_a_clients_search_finds_a_tool(start: Start, provider: Providers) -> None:
     """The model searches, the SDK's client answers with a tool, and the model can call it."""
     running = await start(CONFIG)
@@ -86,7 +84,6 @@ async def test_a_clients_search_finds_a_tool(start: Start, provider: Providers) 
     assert names == [["tool_search"], ["tool_search", "add"]]
 
 
-@pytest.mark.sdk
 @pytest.mark.parametrize(("route", "upstream"), [("chat", "oai"), ("native", "res")])
 async def test_claudes_deferred_tools_elsewhere(start: Start, provider: Providers, route: str, upstream: str) -> None:
     """A search that only Anthropic can run is named in the header; two hundred deferred tools are no error."""
