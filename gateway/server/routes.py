@@ -16,8 +16,8 @@ from gateway.server.bodies import hold_continue
 from gateway.server.handlers import models, probes, self_test
 from gateway.server.handlers.count_tokens import count_input, count_tokens
 from gateway.server.handlers.generate import create
+from gateway.server.responses import conversations, stored
 from gateway.server.responses import create as responses
-from gateway.server.responses import stored
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
@@ -54,6 +54,7 @@ MODELS = Endpoint(
     anthropic=Endpoint("catalogue", ANTHROPIC_MESSAGES, counts_for_capacity=False),
 )
 STORED = Endpoint("responses_stored", OPENAI_RESPONSES, counts_for_capacity=False)  # a cancel makes room
+CONVERSATIONS = Endpoint("conversations", OPENAI_RESPONSES)
 OPERATORS = Endpoint(
     "operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, counts_for_capacity=False
 )
@@ -122,6 +123,20 @@ def _versioned(prefix: str, mode: Mode) -> Iterator[Route]:
     yield Route("DELETE", one, stored.delete, STORED)
     yield Route("GET", f"{one}/input_items", stored.list_input, STORED)
     yield Route("POST", f"{one}/cancel", stored.cancel, STORED)
+    if mode.has_memory:
+        yield from _conversations(f"{base}/conversations")
     yield Route("GET", f"{base}/models", models.list_models, MODELS, "models")
     yield Route("GET", f"{base}/models/{{id:.+}}", models.show_model, MODELS)
     yield Route("GET", f"{base}/aliases", models.list_aliases, MODELS, "aliases")
+
+
+def _conversations(base: str) -> Iterator[Route]:
+    one, item = f"{base}/{{id}}", f"{base}/{{id}}/items/{{item}}"
+    yield Route("POST", base, conversations.create, CONVERSATIONS, "conversations")
+    yield Route("GET", one, conversations.show, CONVERSATIONS)
+    yield Route("POST", one, conversations.update, CONVERSATIONS)
+    yield Route("DELETE", one, conversations.delete, CONVERSATIONS)
+    yield Route("GET", f"{one}/items", conversations.list_items, CONVERSATIONS)
+    yield Route("POST", f"{one}/items", conversations.add_items, CONVERSATIONS)
+    yield Route("GET", item, conversations.show_item, CONVERSATIONS)
+    yield Route("DELETE", item, conversations.delete_item, CONVERSATIONS)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from gateway.store.protocol import MAX_LINKS, ChainTooLong, Link, StoredResponse
+from gateway.store.protocol import MAX_LINKS, ChainTooLong, Conversation, Link, StoredResponse
 
 MAX_BYTES = 256 * 1024 * 1024
+MAX_CONVERSATIONS = 20_000  # names; the turns count as responses do
 ResponseKey = tuple[str, str]  # owner, id
 
 
@@ -16,14 +17,17 @@ class MemoryResponses:
     """Responses in this process, at most `most_bytes` of them.
 
     Beyond that, the oldest response of the owner with the most bytes is dropped: one owner does not push out another.
+    Of `most_conversations` likewise, by their number.
     """
 
     most_bytes: int = MAX_BYTES
+    most_conversations: int = MAX_CONVERSATIONS
     _kept: dict[str, OrderedDict[str, StoredResponse]] = field(factory=dict, init=False)  # by owner, by last use
     _hidden: set[ResponseKey] = field(factory=set, init=False)  # deleted, kept for a later response
     _items: dict[ResponseKey, str] = field(factory=dict, init=False)
     _children: dict[ResponseKey, int] = field(factory=dict, init=False)
     _bytes: dict[str, int] = field(factory=dict, init=False)  # by owner
+    _named: dict[str, OrderedDict[str, Conversation]] = field(factory=dict, init=False)  # by owner, by last write
 
     @classmethod
     async def open(cls, url: str, file: Path | None) -> "MemoryResponses":
@@ -90,7 +94,32 @@ class MemoryResponses:
             self._drop(owner, name)
         return True
 
+    async def put_conversation(self, conversation: Conversation, now: float) -> bool:
+        owner, name = conversation.owner, conversation.id
+        before = self._named[owner].get(name) if owner in self._named else None
+        if (before.version if before is not None else 0) != conversation.version - 1:
+            return False
+        self._named.setdefault(owner, OrderedDict())[name] = conversation
+        self._named[owner].move_to_end(name)
+        while sum(map(len, self._named.values())) > self.most_conversations:
+            largest = max(self._named, key=lambda one: len(self._named[one]))
+            self._forget(largest, next(iter(self._named[largest])))
+        return True
+
+    async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
+        found = self._named[owner].get(name) if owner in self._named else None
+        return None if found is None or found.expires <= now else found
+
+    async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
+        is_there = await self.get_conversation(owner, name, now) is not None
+        if is_there:
+            self._forget(owner, name)
+        return is_there
+
     async def sweep(self, now: float) -> None:
+        for owner, named in list(self._named.items()):
+            for name in [name for name, one in named.items() if one.expires <= now]:
+                self._forget(owner, name)
         for owner, mine in list(self._kept.items()):
             for name in [name for name, one in mine.items() if one.expires <= now]:
                 if name in mine:
@@ -101,6 +130,11 @@ class MemoryResponses:
 
     async def close(self) -> None:
         """Do nothing: no file or connection is open."""
+
+    def _forget(self, owner: str, name: str) -> None:
+        del self._named[owner][name]
+        if not self._named[owner]:
+            del self._named[owner]
 
     def _find(self, owner: str, name: str, now: float) -> StoredResponse | None:
         found = self._kept[owner].get(name) if owner in self._kept else None

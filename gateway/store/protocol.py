@@ -3,6 +3,12 @@
 Responses form chains. A response of the Responses API may continue an earlier one (`previous`), and that one an
 earlier one still; to answer a request the gateway needs the whole chain. So a response that its owner deletes
 cannot go as long as a later one continues it: it is hidden, and deleted with the last response that needs it.
+
+A conversation is a name for a chain that grows: it names the newest link, its *head*. Its links are *turns*: rows like
+those of responses, with ids that begin with `turn_` and that no client is told. What one response was asked and has
+answered is a turn; what a client adds by itself is one too. A turn is added in two steps: it is written behind the
+head, and then the conversation is written with the new head. If another has moved the head meanwhile, the second
+step fails, and the turn is written again behind that one.
 """
 
 from enum import StrEnum
@@ -68,6 +74,24 @@ class Link:
     output: bytes
 
 
+@frozen
+class Conversation:
+    """A named chain.
+
+    `head` is the id of its newest turn, None while it has none. `gone` are the ids of the items that its owner has
+    deleted: a turn stays as it was written. `metadata` is a JSON object. `version` counts the writes, from 1 on.
+    """
+
+    owner: str
+    id: str
+    created: int
+    expires: float
+    metadata: bytes = b"{}"
+    head: str | None = None
+    gone: tuple[str, ...] = ()
+    version: int = 1
+
+
 class StoreState(StrEnum):
     """The state of a store, as the last request to it showed."""
 
@@ -129,8 +153,20 @@ class Responses(Protocol):
         If a later response continues it, it is hidden instead: only `chain` of the later one still returns it.
         """
 
+    async def put_conversation(self, conversation: Conversation, now: float) -> bool:
+        """Write a conversation over the version before its own; one of version 1 is new. Return whether it was written.
+
+        It is not if the stored one has another version, or is missing.
+        """
+
+    async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
+        """Return one conversation, None when it is missing or expired."""
+
+    async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
+        """Delete a conversation, but not its turns; return whether there was one."""
+
     async def sweep(self, now: float) -> None:
-        """Delete expired responses, if the store does not do so by itself."""
+        """Delete expired responses and conversations, if the store does not do so by itself."""
 
     async def check(self) -> None:
         """Raise StoreDown if the store cannot be used, StoreFull if it has no room."""

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from redis.exceptions import TimeoutError as Silent
 from gateway.store.protocol import (
     MAX_LINKS,
     ChainTooLong,
+    Conversation,
     Link,
     StoreBusy,
     StoreDown,
@@ -30,13 +32,14 @@ from gateway.store.protocol import (
 PREFIX = "gateway:"
 PATIENCE = 5.0  # seconds to wait for an answer, and for a free connection
 CONNECTIONS = 32
-# Three kinds of keys, each under the owner's prefix and each with a time to live:
+# Four kinds of keys, each under the owner's prefix and each with a time to live:
 #   r:ID    a hash, one response. Its fields: `data` (msgpack, all members but the two byte arrays), `input` and
 #           `output` (apart, so that HSTRLEN measures a chain without loading it), `previous` and `status` (copies
 #           that the scripts can read), `items` (the i: keys of its items, to extend them too), and `hidden`, once it
 #           has been deleted while a later response still needs it
 #   c:ID    a set, the ids of the responses that continue this one
 #   i:ITEM  a string, the id of the response that holds this item
+#   v:ID    a hash, one conversation: `data` (msgpack, all members) and `version` (a copy that the script can read)
 #
 # KEYS: a response; ARGV: data, input, output, previous, status, milliseconds to live, only_running, owner's prefix,
 # id, items …
@@ -124,7 +127,16 @@ while true do
     if redis.call('HEXISTS', key, 'hidden') == 0 or children(name) then return 1 end
 end
 """
-_SCRIPTS = {"put": _PUT, "get": _GET, "chain": _CHAIN, "holder": _HOLDER, "delete": _DELETE}
+# KEYS: a conversation; ARGV: data, version, milliseconds to live
+_NAME = """
+if redis.call('HGET', KEYS[1], 'data') == ARGV[1] then return 1 end  -- asked again: the answer was lost
+local version = redis.call('HGET', KEYS[1], 'version') or '0'
+if tonumber(version) ~= tonumber(ARGV[2]) - 1 then return 0 end
+redis.call('HSET', KEYS[1], 'data', ARGV[1], 'version', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+_SCRIPTS = {"name": _NAME, "put": _PUT, "get": _GET, "chain": _CHAIN, "holder": _HOLDER, "delete": _DELETE}
 _DECODER = msgspec.msgpack.Decoder(list[Any])
 
 
@@ -185,6 +197,22 @@ class RedisResponses:
 
     async def delete(self, owner: str, name: str, now: float) -> bool:
         return bool(await self._run("delete", (_owner(owner), name)))
+
+    async def put_conversation(self, conversation: Conversation, now: float) -> bool:
+        one = conversation
+        key, milliseconds = f"{_owner(one.owner)}v:{one.id}", int(max(1.0, one.expires - now) * 1000)
+        kept = [one.owner, one.id, one.created, one.expires, one.metadata, one.head, list(one.gone), one.version]
+        return bool(await self._run("name", (msgspec.msgpack.encode(kept), one.version, milliseconds), [key]))
+
+    async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
+        found = await self._ask(self._client.hget, name=f"{_owner(owner)}v:{name}", key="data")
+        if found is None:
+            return None
+        owner, name, created, expires, metadata, head, gone, version = _DECODER.decode(found)
+        return Conversation(owner, name, created, expires, metadata, head, tuple(gone), version)
+
+    async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
+        return bool(await self._ask(partial(self._client.delete, f"{_owner(owner)}v:{name}")))
 
     async def sweep(self, now: float) -> None:
         """Do nothing: the server deletes expired keys itself."""

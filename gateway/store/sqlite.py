@@ -32,6 +32,7 @@ from gateway.store.protocol import (
     MAX_LINKS,
     RUNNING,
     ChainTooLong,
+    Conversation,
     Link,
     StoreDown,
     StoredResponse,
@@ -72,6 +73,14 @@ _PREVIOUS = "SELECT previous FROM responses WHERE owner=? AND id=?"
 _DELETE_HIDDEN = """DELETE FROM responses WHERE owner=? AND id=? AND hidden
     AND NOT EXISTS (SELECT 1 FROM responses next WHERE next.owner=responses.owner AND next.previous=responses.id)"""
 _SWEEP = f"DELETE FROM responses WHERE rowid IN (SELECT rowid FROM responses WHERE expires<=? LIMIT {SWEPT_AT_ONCE})"
+_CONVERSATION = "owner, id, created, expires, metadata, head, gone, version"
+_NAME = f"INSERT OR IGNORE INTO conversations ({_CONVERSATION}) VALUES (?,?,?,?,?,?,?,?)"
+_RENAME = """UPDATE conversations SET expires=?, metadata=?, head=?, gone=?, version=?
+    WHERE owner=? AND id=? AND version=?"""
+_NAMED = f"SELECT {_CONVERSATION} FROM conversations WHERE owner=? AND id=? AND expires>?"
+_UNNAME = "DELETE FROM conversations WHERE owner=? AND id=? AND expires>?"
+_SWEEP_NAMES = f"""DELETE FROM conversations WHERE (owner, id) IN
+    (SELECT owner, id FROM conversations WHERE expires<=? LIMIT {SWEPT_AT_ONCE})"""
 Answered = TypeVar("Answered")
 Waiting = tuple[_Row, asyncio.Future[bool]]
 
@@ -129,11 +138,26 @@ class SqliteResponses:
     async def delete(self, owner: str, name: str, now: float) -> bool:
         return await self._write(self._delete, owner, name, now)
 
+    async def put_conversation(self, conversation: Conversation, now: float) -> bool:
+        one = conversation
+        end = (one.expires, one.metadata, one.head, msgspec.json.encode(one.gone).decode(), one.version)
+        if one.version == 1:
+            return await self._write(self._put_name, _NAME, (one.owner, one.id, one.created, *end))
+        return await self._write(self._put_name, _RENAME, (*end, one.owner, one.id, one.version - 1))
+
+    async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
+        rows = await self._read(_NAMED, (owner, name, now))
+        return _conversation(rows[0]) if rows else None
+
+    async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
+        return await self._write(self._change, _UNNAME, (owner, name, now)) > 0
+
     async def sweep(self, now: float) -> None:
-        """Delete expired responses, SWEPT_AT_ONCE at a time; then cut the WAL file to size."""
+        """Delete what has expired, SWEPT_AT_ONCE at a time; then cut the WAL file to size."""
         swept = False
-        while await self._write(self._change, _SWEEP, (now,)):
-            swept = True  # between two statements the writer thread serves others
+        for statement in (_SWEEP, _SWEEP_NAMES):
+            while await self._write(self._change, statement, (now,)):
+                swept = True  # between two statements the writer thread serves others
         if swept:
             await self._write(self._change, "PRAGMA wal_checkpoint(TRUNCATE)", ())
 
@@ -222,6 +246,10 @@ class SqliteResponses:
         self._check_room()
         return self._change(_REPLACE, row) > 0
 
+    def _put_name(self, statement: str, row: _Row) -> bool:
+        self._check_room()
+        return self._change(statement, row) > 0
+
     def _check_room(self) -> None:
         """Raise StoreFull when less than RESERVE is left on the disk, StoreDown when the file was moved or deleted.
 
@@ -287,6 +315,11 @@ def _stored(row: Any) -> StoredResponse:
 def _link(row: Any) -> Link:
     name, previous, status, maker, items, given, output = row
     return Link(name, previous, status, maker, _ids(items), given, output)
+
+
+def _conversation(row: Any) -> Conversation:
+    owner, name, created, expires, metadata, head, gone, version = row
+    return Conversation(owner, name, created, expires, metadata, head, _ids(gone), version)
 
 
 def _ids(items: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from gateway.store.protocol import RUNNING, StoreUnusable
 # ruff: noqa: S608 - statements are put together from constants of this file only
 
 APPLICATION = 0x4C4C4D67  # "LLMg" in ASCII; SQLite keeps it in the file's header
-VERSION = 1  # of the schema
+VERSION = 2  # of the schema; a file of an earlier one gets what it lacks
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -41,6 +41,11 @@ END;
 CREATE TRIGGER IF NOT EXISTS items_go AFTER DELETE ON responses BEGIN
     DELETE FROM items WHERE owner = old.owner AND response = old.id;
 END;
+CREATE TABLE IF NOT EXISTS conversations (
+    owner TEXT NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, expires REAL NOT NULL, metadata BLOB NOT NULL,
+    head TEXT, gone TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (owner, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conversations_expires ON conversations (expires);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
@@ -91,11 +96,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise sqlite3.DatabaseError if another program or another version of the schema made the file."""
+    """Raise sqlite3.DatabaseError if another program or a later version of the schema made the file."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application == APPLICATION and version != VERSION:
+    if application == APPLICATION and version > VERSION:
         raise sqlite3.DatabaseError(f"it was made by another version of the gateway (schema {version}, not {VERSION})")
     if tables and application != APPLICATION:
         raise sqlite3.DatabaseError("it belongs to another program")

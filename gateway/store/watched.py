@@ -11,7 +11,16 @@ from typing import Any
 from attrs import define, field
 
 from gateway.clock import Clock
-from gateway.store.protocol import Link, Responses, StoreBusy, StoreDown, StoredResponse, StoreFull, StoreState
+from gateway.store.protocol import (
+    Conversation,
+    Link,
+    Responses,
+    StoreBusy,
+    StoreDown,
+    StoredResponse,
+    StoreFull,
+    StoreState,
+)
 
 REST_S = 1.0  # rest of a store that has failed
 MAX_BUSY = 3  # timeouts in a row until the store is taken for down; fewer may be slow requests
@@ -64,6 +73,19 @@ class WatchedResponses:
     async def delete(self, owner: str, name: str, now: float) -> bool:
         with self._watching():
             return await self.store.delete(owner, name, now)
+
+    async def put_conversation(self, conversation: Conversation, now: float) -> bool:
+        self.check_room()
+        with self._watching(writes=True):
+            return await self.store.put_conversation(conversation, now)
+
+    async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
+        with self._watching():
+            return await self.store.get_conversation(owner, name, now)
+
+    async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
+        with self._watching():
+            return await self.store.delete_conversation(owner, name, now)
 
     async def sweep(self, now: float) -> None:
         with self._watching():

@@ -174,14 +174,6 @@ async def test_cancel_is_for_the_background(running: Running) -> None:
     assert status == 400 and "background=true" in error["error"]["message"]
 
 
-async def test_a_conversation_id_is_refused(running: Running) -> None:
-    """A `conversation` is a 400, alone or beside a previous id: such conversations live at OpenAI. (EC-259)"""
-    _, said = await ask(running)
-    for more in ({"conversation": "conv_1"}, {"conversation": "conv_1", "previous_response_id": said["id"]}):
-        status, error = await ask(running, **more)
-        assert status == 400 and error["error"]["param"] == "conversation"
-
-
 async def test_responses_are_kept_as_long_as_they_are_used(start: Start, tmp_path: Path) -> None:
     """Continuing a chain renews all its links; a response that nobody continues expires after `ttl`."""
     for url in ("memory:", "sqlite:state.db"):

@@ -9,20 +9,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.config.schema import ANONYMOUS
 from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
-from gateway.policy.affinity import NO_AFFINITY, Affinity
 from gateway.proxy.context import RequestContext
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.source_request import NO_HISTORY, History
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
-from gateway.store.protocol import MAX_LINKS, RUNNING, ChainTooLong, Link, StoreDown, StoreState
+from gateway.server.responses.named import check_turns, find_conversation, last_maker, past, turns_of
+from gateway.store.protocol import MAX_LINKS, RUNNING, ChainTooLong, Conversation, Link, StoreDown, StoreState
+from gateway.store.turns import RESPONSE, TURN
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.text import printable
-from gateway.wire.openai_responses.joined_input import Joined, Needs, PastResponse, join, read_needs, refers, too_long
+from gateway.wire.openai_responses.joined_input import (
+    Joined,
+    Needs,
+    items_of,
+    join,
+    read_needs,
+    refers,
+    too_long,
+    without,
+)
 from gateway.wire.openai_responses.stored_items import Item, listed, response_of
 
 MAX_ID = 200
@@ -46,10 +56,26 @@ class Prepared:
 
 @frozen
 class _Found:
-    """What the store had: the chain, its first response first, and stored items by the id that the request names."""
+    """What the store had: the chain, its first response first, and stored items by the id that the request names.
+
+    `conversation` is the name of the chain, if the request gave one.
+    """
 
     links: Sequence[Link]
     items: Mapping[str, Item]
+    conversation: Conversation | None = None
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """The ids of the chain's items that its owner has deleted."""
+        return self.conversation.gone if self.conversation is not None else ()
+
+    @property
+    def held(self) -> set[str]:
+        """The ids of the chain's items that its owner has not deleted."""
+        if self.conversation is None:
+            return {name for link in self.links for name in link.items}
+        return set(items_of(past(self.links), self.conversation.gone))
 
 
 def owner_of(context: RequestContext) -> str:
@@ -65,15 +91,18 @@ async def prepare(gateway: Gateway, context: RequestContext, body: JsonBody, *, 
     limit = context.snapshot.config.server.max_body
     needs = await off_loop(body.size, partial(read_needs, body, may_store=may_store))
     if needs.is_demanded or needs.is_background:
-        await _check_room(gateway, is_background=needs.is_background)
+        await _check_room(gateway, may_skip=not needs.is_background and needs.conversation is None)
     found = await _fetch(gateway, context, needs, limit)
-    held = {name for link in found.links for name in link.items}
-    past = [PastResponse(Affinity.decode(link.maker).provider, link.input, link.output) for link in found.links]
-    size = body.size + sum(len(one.input) + len(one.output) for one in past)
-    joined = await off_loop(size, join, body, needs, past, held, found.items, limit)
-    affinity = Affinity.decode(found.links[-1].maker) if found.links else NO_AFFINITY
-    recorder = _recorder(gateway, context, needs, joined) if needs.wants_store else None
-    return Prepared(joined.body, recorder, History(affinity, joined.readable, joined.plain_include))
+    before = past(found.links)
+    size = body.size + sum(len(one.input) + len(one.output) for one in before)
+
+    def joined_input() -> Joined:
+        kept = without(before, found.gone)
+        return join(body, needs, kept, found.held, found.items, limit)
+
+    joined = await off_loop(size, joined_input)
+    recorder = _recorder(gateway, context, needs, joined, found) if needs.is_kept else None
+    return Prepared(joined.body, recorder, History(last_maker(found.links), joined.readable, joined.plain_include))
 
 
 async def prepare_or_pass(
@@ -109,18 +138,29 @@ def reached() -> Iterator[None]:
         raise StoreUnavailable from None
 
 
+@contextmanager
+def needing_room() -> Iterator[None]:
+    """Turn StoreDown into StorageFull, around a write without which the request means nothing."""
+    try:
+        yield
+    except StoreDown:  # the store has logged it
+        raise StorageFull(is_background=True) from None
+
+
 def unknown(name: str) -> UnknownResponse:
     """Make the error for a response that this owner does not have, in the real API's words."""
     return UnknownResponse(f"Response with id '{printable(name)}' not found.")
 
 
-def _recorder(gateway: Gateway, context: RequestContext, needs: Needs, joined: Joined) -> ResponseRecorder:
+def _recorder(
+    gateway: Gateway, context: RequestContext, needs: Needs, joined: Joined, found: _Found
+) -> ResponseRecorder:
     recorder = ResponseRecorder(
         store=gateway.responses,
         clock=gateway.clock,
         owner=owner_of(context),
-        id=f"resp_{secrets.token_hex(20)}",  # on an open gateway only this secret keeps others out
-        previous=needs.previous,
+        id=f"{RESPONSE}{secrets.token_hex(20)}",  # on an open gateway only this secret keeps others out
+        previous=needs.previous if found.conversation is None else found.conversation.head,
         ttl=context.snapshot.config.store.ttl,
         input=joined.input,
         joined=joined.joined,
@@ -128,50 +168,78 @@ def _recorder(gateway: Gateway, context: RequestContext, needs: Needs, joined: J
         given=joined.given,
         is_demanded=needs.is_demanded,
         is_background=needs.is_background,
+        conversation=found.conversation,
+        keeps_response=needs.wants_store,
         limit=context.snapshot.config.server.max_reply,
     )
     context.exchange.name_response(recorder.id)
     return recorder
 
 
-async def _check_room(gateway: Gateway, *, is_background: bool) -> None:
-    """Refuse a response that must be stored and cannot be, before a provider charges for it. Raises StorageFull."""
+async def _check_room(gateway: Gateway, *, may_skip: bool) -> None:
+    """Refuse a response that must be stored and cannot be, before a provider charges for it. Raises StorageFull.
+
+    `may_skip`: the client can ask again without storage.
+    """
     try:
         gateway.responses.check_room()
         if gateway.responses.state is not StoreState.OK:
             await gateway.responses.check()
     except StoreDown:
-        raise StorageFull(is_background=is_background) from None
+        raise StorageFull(is_background=not may_skip) from None
 
 
 async def _fetch(gateway: Gateway, context: RequestContext, needs: Needs, limit: int) -> _Found:
     """Look up the chain and the items that a request needs. Raises StoreUnavailable, TooLarge, BadRequest."""
-    if needs.previous is None and not needs.references:
+    if needs.previous is None and needs.conversation is None and not needs.references:
         return _Found((), {})
     with reached():
-        links = await _links(gateway, context, needs.previous) if needs.previous is not None else []
-        wanted = needs.references.difference(*(link.items for link in links))
-        items: dict[str, Item] = {}
-        size = 0
-        for name in wanted:
-            if name not in items:
-                found = await _look_up(gateway, owner_of(context), name, wanted)
-                size += sum(len(item.raw) for item in found.values())
-                items |= found
-            if size > limit:
-                raise too_long(limit)
-    return _Found(links, items)
+        if needs.conversation is not None:
+            found = await _turns(gateway, context, needs.conversation)
+        else:
+            found = _Found(await _links(gateway, context, needs.previous) if needs.previous is not None else [], {})
+        if not needs.references:
+            return found
+        wanted = needs.references - found.held
+        return evolve(found, items=await look_up(gateway, owner_of(context), wanted, limit))
+
+
+async def look_up(gateway: Gateway, owner: str, wanted: frozenset[str], limit: int) -> dict[str, Item]:
+    """Return the stored items with these ids, by id; what is not there is missing. Raises TooLarge, StoreDown."""
+    items: dict[str, Item] = {}
+    size = 0
+    for name in wanted:
+        if name not in items:
+            found = await _look_up(gateway, owner, name, wanted)
+            size += sum(len(item.raw) for item in found.values())
+            items |= found
+        if size > limit:
+            raise too_long(limit)
+    return items
+
+
+def kept_until(gateway: Gateway, context: RequestContext) -> float:
+    """Return until when a chain is kept that is read now: it must outlive the response that continues it."""
+    config = context.snapshot.config
+    return gateway.clock.time() + config.server.timeouts.total + config.store.ttl
+
+
+async def _turns(gateway: Gateway, context: RequestContext, name: str) -> _Found:
+    """Return the conversation of this name. Reading it renews it, as it does a chain."""
+    conversation = await find_conversation(gateway, owner_of(context), name)
+    most = context.snapshot.config.server.max_body
+    links = await turns_of(gateway, conversation, most=most, expires=kept_until(gateway, context))
+    check_turns(links)
+    return _Found(links, {}, conversation)
 
 
 async def _links(gateway: Gateway, context: RequestContext, previous: str) -> list[Link]:
     """Return the chain that ends in `previous`."""
-    config, now = context.snapshot.config, gateway.clock.time()
-    # Reading the chain renews it: it must outlive the response that continues it, however long that one takes.
-    expires = now + config.server.timeouts.total + config.store.ttl
+    most, expires = context.snapshot.config.server.max_body, kept_until(gateway, context)
     try:
-        links = await gateway.responses.chain(owner_of(context), previous, now, expires, config.server.max_body)
+        links = await gateway.responses.chain(owner_of(context), previous, gateway.clock.time(), expires, most)
     except ChainTooLong:
-        raise too_long(config.server.max_body) from None
+        raise too_long(most) from None
     if not links:
         raise BadRequest(
             f"Previous response with id '{printable(previous)}' not found.",
@@ -198,6 +266,8 @@ async def _look_up(gateway: Gateway, owner: str, name: str, wanted: frozenset[st
     now = gateway.clock.time()
     if (response := response_of(name)) is not None:
         stored = await gateway.responses.get(owner, response, now)
+        if stored is None:
+            stored = await gateway.responses.get(owner, TURN + response.removeprefix(RESPONSE), now)
         holder = None if stored is None else stored.link
     else:
         holder = await gateway.responses.holder(owner, name[:MAX_ID], now)

@@ -17,12 +17,14 @@ from gateway.proxy.relay import end_with_error
 from gateway.proxy.state import GATEWAY
 from gateway.server.responses.background import RENEW_S, RUNS, Run
 from gateway.server.responses.conversation import owner_of, reached, unknown
+from gateway.server.responses.queries import flag_in, number_in, read_page
 from gateway.store.protocol import ChainTooLong, StoredResponse
+from gateway.store.turns import TURN
 from gateway.wire.dialect import Asked
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.recording_lane import marked
 from gateway.wire.openai_responses.replay import replay
-from gateway.wire.openai_responses.stored_items import MAX_LISTED, USUALLY_LISTED, listed, page, unrepeated
+from gateway.wire.openai_responses.stored_items import listed, unrepeated
 
 POLL_S = 1.0  # how often the row of another gateway's run is read
 # The error of a run whose gateway has died.
@@ -32,7 +34,7 @@ INTERRUPTED = msgspec.json.encode({"code": "server_error", "message": "The gatew
 async def show(request: web.Request) -> web.StreamResponse:
     """GET: the response object, or with `stream=true` the events that build it."""
     found = await _find(request)
-    is_stream, after = _flag(request, "stream"), _number(request, "starting_after", -1)
+    is_stream, after = flag_in(request, "stream"), number_in(request, "starting_after", -1)
     if not is_stream:
         request[CONTEXT].exchange.step(Step.ANSWER)
         return _json(whole_of(found))
@@ -94,7 +96,7 @@ async def _replayed(request: web.Request, found: StoredResponse, after: int) -> 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE: remove the response for its owner. The store keeps it for later responses that continue it."""
-    gateway, name = request.app[GATEWAY], request.match_info["id"]
+    gateway, name = request.app[GATEWAY], _name(request)
     with reached():
         is_gone = await gateway.responses.delete(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if not is_gone:
@@ -109,19 +111,13 @@ async def list_input(request: web.Request) -> web.Response:
     """GET …/input_items: the input and the conversation before it, newest first (SDK type InputItemListParams)."""
     found = await _find(request)
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    limit = _number(request, "limit", USUALLY_LISTED)
-    if not 1 <= limit <= MAX_LISTED:
-        raise BadRequest(f"'limit' must be from 1 to {MAX_LISTED}, not {limit}", param="limit", code="invalid_value")
-    order = request.query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise BadRequest("'order' must be asc or desc", param="order", code="invalid_value")
+    wanted = read_page(request)
     most = context.snapshot.config.server.max_body
     with reached():
         try:
             links = await gateway.responses.chain(found.owner, found.id, gateway.clock.time(), 0.0, most)
         except ChainTooLong:
             links = []
-    after, before = request.query.get("after"), request.query.get("before")
 
     def list_page() -> bytes:
         items = unrepeated(
@@ -129,7 +125,7 @@ async def list_input(request: web.Request) -> web.Response:
             for link in links or [found.link]
             for pair in listed(link.id, link.input, b"[]" if link.id == found.id else link.output)
         )
-        return page(items, limit, is_rising=order == "asc", after=after, before=before)
+        return wanted.of(items)
 
     answer = await off_loop(sum(len(link.input) + len(link.output) for link in links or [found.link]), list_page)
     context.exchange.step(Step.ANSWER)
@@ -161,7 +157,7 @@ async def _end(request: web.Request, found: StoredResponse, status: str, error: 
 
 
 async def _find(request: web.Request) -> StoredResponse:
-    gateway, name = request.app[GATEWAY], request.match_info["id"]
+    gateway, name = request.app[GATEWAY], _name(request)
     with reached():
         found = await gateway.responses.get(owner_of(request[CONTEXT]), name, gateway.clock.time())
     if found is None:
@@ -177,6 +173,14 @@ async def _find(request: web.Request) -> StoredResponse:
     return found
 
 
+def _name(request: web.Request) -> str:
+    """Return the id in the path. Raises UnknownResponse if it is that of a turn, which is no response."""
+    name = request.match_info["id"]
+    if name.startswith(TURN):
+        raise unknown(name)
+    return name
+
+
 def whole_of(stored: StoredResponse) -> bytes:
     """Return the whole response object, as it was sent to the client."""
     return marked(stored.body, {"output": stored.output})
@@ -184,19 +188,3 @@ def whole_of(stored: StoredResponse) -> bytes:
 
 def _json(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false").lower()
-    if text not in ("true", "false", "1", "0"):
-        raise BadRequest(f"'{name}' must be true or false", param=name, code="invalid_value")
-    return text in ("true", "1")
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not text.removeprefix("-").isdecimal() or len(text) > 15:
-        raise BadRequest(f"'{name}' must be a whole number", param=name, code="invalid_value")
-    return int(text)

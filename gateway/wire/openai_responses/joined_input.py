@@ -1,8 +1,9 @@
 """Joins what is stored of a conversation with what a Responses request adds. Decides only: the caller fetches.
 
 A request may rest on the past in two ways: `previous_response_id` names a stored response, whose whole chain
-comes before the new input, and an `item_reference` stands for one stored item. So the work has three steps.
-`read_needs` says what has to be looked up, somebody who may wait looks it up, and `join` puts the input together.
+comes before the new input (or `conversation`, a chain that grows), and an `item_reference` stands for one stored item.
+So the work has three steps. `read_needs` says what has to be looked up, somebody who may wait looks it up, and `join`
+puts the input together.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,21 +13,24 @@ import msgspec
 from attrs import evolve, frozen
 
 from gateway.errors import BadRequest, TooLarge
-from gateway.wire.codec.json_body import JsonBody, to_json
+from gateway.wire.codec.json_body import JsonBody, kind_of, to_json
+from gateway.wire.codec.node import Node
 from gateway.wire.codec.text import printable
 from gateway.wire.openai_responses.stored_items import (
     REFERENCE,
     Item,
     anonymous,
     check_answered,
+    listed,
     read_items,
     stored_items,
+    unrepeated,
     write_items,
 )
 
 SEALED = "reasoning.encrypted_content"
 MAX_REFERENCES = 1000
-_OURS = ("previous_response_id", "background")
+_OURS = ("previous_response_id", "conversation", "background")
 
 
 @frozen
@@ -34,7 +38,8 @@ class Needs:
     """What a request wants of the store.
 
     `is_demanded`: the client itself has sent `store: true`. `items` are those of the input, None if nothing of it
-    has to be looked at; `references` the ids of stored items that stand in it.
+    has to be looked at; `references` the ids of stored items that stand in it. `is_kept`: the response or its turn is
+    to be written.
     """
 
     previous: str | None
@@ -43,15 +48,21 @@ class Needs:
     is_demanded: bool
     items: Sequence[Item] | None
     references: frozenset[str]
+    conversation: str | None = None
+    is_kept: bool = False
 
 
 @frozen
 class PastResponse:
-    """A stored response of the chain: the provider that made it, and the JSON arrays of its items."""
+    """A stored response of the chain: the provider that made it, and the JSON arrays of its items.
+
+    The provider is empty for a turn that a client has added by itself. `id` is needed only where items are named.
+    """
 
     provider: str
     input: bytes
     output: bytes
+    id: str = ""
 
 
 @frozen
@@ -73,7 +84,7 @@ class Joined:
 
 def read_needs(body: JsonBody, *, may_store: bool) -> Needs:
     """Say what a request wants of the store. Raises BadRequest in the words of the real API."""
-    previous = _previous(body)
+    previous, conversation = _previous(body), read_conversation(body)
     is_background = may_store and body.flag("background")
     wants_store = may_store and body.get("store", bool, "a boolean") is not False
     if is_background and not wants_store:
@@ -81,11 +92,54 @@ def read_needs(body: JsonBody, *, may_store: bool) -> Needs:
     is_demanded = wants_store and body.has("store")
     given = read_items(body)
     references = frozenset(item.id or "" for item in given if item.kind == REFERENCE)
-    items = given if wants_store or previous is not None or references else None
+    is_kept = wants_store or (may_store and conversation is not None)
+    items = given if is_kept or previous is not None or conversation is not None or references else None
     if len(references) > MAX_REFERENCES:
         words = f"'input' refers to {len(references)} items: at most {MAX_REFERENCES} are looked up"
         raise BadRequest(words, param="input")
-    return Needs(previous, is_background, wants_store, is_demanded, items, references)
+    is_demanded = is_demanded or (is_kept and conversation is not None)
+    return Needs(previous, is_background, wants_store, is_demanded, items, references, conversation, is_kept)
+
+
+def read_conversation(body: JsonBody) -> str | None:
+    """Return the id of the conversation that a request names: a string, or an object with it. Raises BadRequest."""
+    if not body.has("conversation"):
+        return None
+    if body.has("previous_response_id"):
+        words = "Ensure you are only providing one of: 'previous_response_id' or 'conversation'."
+        words = f"Mutually exclusive parameters. {words}"
+        raise BadRequest(words, param="conversation", code="mutually_exclusive_parameters")
+    raw = body.members["conversation"]
+    if kind_of(raw) == "an object":
+        return checked_conversation(Node.read(raw, "conversation").needed_text("id"), "conversation.id")
+    return checked_conversation(body.text("conversation") or "", "conversation")
+
+
+def checked_conversation(name: str, param: str) -> str:
+    """Return the id of a conversation. Raises BadRequest, in the words of the real API, if it is not one."""
+    if not name.startswith("conv"):
+        words = f"Invalid '{param}': '{printable(name)}'. Expected an ID that begins with 'conv'."
+        raise BadRequest(words, param=param, code="invalid_value")
+    return name
+
+
+def items_of(turns: Sequence[PastResponse], gone: Collection[str]) -> dict[str, Item]:
+    """Return the items of a conversation by their ids, in order, but for those in `gone`."""
+    named = unrepeated(pair for turn in turns for pair in listed(turn.id, turn.input, turn.output))
+    return {name: item for name, item in named.items() if name not in gone}
+
+
+def without(turns: Sequence[PastResponse], gone: Collection[str]) -> list[PastResponse]:
+    """Return the turns of a conversation without the items in `gone`."""
+    if not gone:
+        return list(turns)
+    names = iter(unrepeated(pair for turn in turns for pair in listed(turn.id, turn.input, turn.output)))
+    left = []
+    for turn in turns:
+        items = [*stored_items(turn.input), *stored_items(turn.output)]
+        kept = [item for item in items if next(names) not in gone]
+        left.append(evolve(turn, input=write_items(kept), output=b"[]"))
+    return left
 
 
 def refers(body: JsonBody) -> bool:
@@ -113,7 +167,7 @@ def join(
     if needs.items is None:
         return Joined(evolve(body, members=members), b"[]", b"[]", (), None, plain_include)
     own = needs.items
-    given = _resolved(own, held, found, limit) if needs.references else own
+    given = resolved(own, held, found, limit) if needs.references else own
     before = [
         (item, one.provider)
         for one in past
@@ -127,7 +181,7 @@ def join(
     whole = _put_input(body, members, everything, limit)
 
     def readable(provider: str) -> JsonBody:
-        kept = [item for item, maker in before if maker == provider or not item.is_sealed]
+        kept = [item for item, maker in before if maker in (provider, "") or not item.is_sealed]
         return whole if len(kept) == len(before) else _put_input(body, members, [*kept, *given], limit)
 
     joined = bytes(whole.members["input"]) if before else added
@@ -147,7 +201,7 @@ def _upstream_members(body: JsonBody, needs: Needs) -> tuple[dict[str, msgspec.R
     members = {name: value for name, value in body.members.items() if name not in _OURS}
     more: dict[str, bytes] = {"stream": to_json(True)} if needs.is_background else {}
     plain = None
-    if needs.wants_store:
+    if needs.is_kept:
         wanted = body.get("include", list[Any], "an array") or []
         more["store"] = to_json(False)
         if SEALED not in wanted:
@@ -157,12 +211,6 @@ def _upstream_members(body: JsonBody, needs: Needs) -> tuple[dict[str, msgspec.R
 
 def _previous(body: JsonBody) -> str | None:
     previous = body.text("previous_response_id")
-    if body.has("conversation"):
-        if previous is not None:
-            raise BadRequest(
-                "Mutually exclusive parameters: 'previous_response_id' and 'conversation'", param="conversation"
-            )
-        raise BadRequest("Conversations are not kept here: use previous_response_id", param="conversation")
     if previous is not None and not previous.startswith("resp"):
         raise BadRequest(
             f"Invalid 'previous_response_id': '{printable(previous)}'. Expected an ID that begins with 'resp'.",
@@ -172,7 +220,9 @@ def _previous(body: JsonBody) -> str | None:
     return previous
 
 
-def _resolved(own: Sequence[Item], held: Collection[str], found: Mapping[str, Item], limit: int) -> Sequence[Item]:
+def resolved(
+    own: Sequence[Item], held: Collection[str], found: Mapping[str, Item], limit: int, member: str = "input"
+) -> Sequence[Item]:
     """Replace references by what they refer to; an item that the chain holds already is not repeated."""
     out: list[Item] = []
     size = 0
@@ -186,7 +236,7 @@ def _resolved(own: Sequence[Item], held: Collection[str], found: Mapping[str, It
         if name not in found:
             raise BadRequest(
                 f"Item with id '{printable(name)}' not found. Items are not persisted when store is set to false.",
-                param=f"input[{index}].id",
+                param=f"{member}[{index}].id",
             )
         out.append(found[name])
         size += len(found[name].raw)

@@ -270,7 +270,7 @@ def no_storage(body: Node) -> None:
             code="previous_response_not_found",
         )
     if body.has("conversation"):
-        raise BadRequest("Conversations are not kept here: send the items", param="conversation")
+        raise BadRequest("Conversations are not kept on this path: send the items", param="conversation")
     if body.flag("background"):
         raise BadRequest("Background responses need storage", param="background", code="background_not_supported")
     if body.has("prompt"):

@@ -35,6 +35,7 @@ class _Head(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 # Ids that `listed` makes for items without one: the digits of the response's id, `i`nput or `o`utput, and the index.
 _LISTED = re.compile(r"[a-z]+_([0-9a-f]{40})_[io][0-9]{1,5}")
+_OWNERS = re.compile("^(?:resp|turn)_")
 
 
 @frozen
@@ -123,9 +124,9 @@ def check_answered(items: Sequence[Item]) -> None:
 def listed(response: str, given: bytes, output: bytes) -> Iterator[tuple[str, Item]]:
     """Yield (id, item) of every item in a response's input and output; an item without an id gets one of ours.
 
-    `response` is the id of the response, `given` and `output` are JSON arrays.
+    `response` is the id of the response, or of the turn of a conversation, `given` and `output` are JSON arrays.
     """
-    name = response.removeprefix("resp_")
+    name = _OWNERS.sub("", response)
     for kind, array in (("i", given), ("o", output)):
         for index, item in enumerate(stored_items(array)):
             yield item.id or f"{_PREFIXES.get(item.kind, 'item_')}{name}_{kind}{index}", item
