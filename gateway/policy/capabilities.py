@@ -42,6 +42,15 @@ class Capabilities:
         return profile
 
 
+# The path where a provider of a dialect makes compactions, which shows that it makes them everywhere in that dialect.
+_COMPACTS = {"openai_responses": "openai_compact", "openai_compact": "openai_compact"}
+
+
+def makes_compactions(dialect: str, provider: Provider, profile: Profile) -> bool:
+    """Return whether a provider makes compactions itself for clients of its own `dialect`, and reads them back."""
+    return profile.compaction or _COMPACTS.get(dialect) in provider.speaks
+
+
 def _build(settings: Mapping[str, Any]) -> Profile:
     price = settings.get("price")
     values = {name: value for name, value in settings.items() if name in _KNOWN}

@@ -84,6 +84,8 @@ class Attempt:
                 raise await self._read_refusal(reply)
             return await self._relay(reply)
         finally:
+            if self.plan.sealed:
+                call.gateway.compaction_homes.remember(call.source.owner, self.plan.sealed, self._affinity)
             if self.plan.odd_finish:
                 call.gateway.telemetry.metrics.odd_finishes.inc(self.target.provider)
                 word = printable(self.plan.odd_finish, MAX_WORD)
@@ -139,7 +141,7 @@ class Attempt:
         is_event_stream = kind == EVENT_STREAM
         if kind == "text/html" or (is_json and is_stream and not is_event_stream):
             is_event_stream = await self._looks_like_stream(reply)
-        if is_stream and is_event_stream:
+        if is_stream and is_event_stream and not self.plan.is_held:
             try:
                 return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS, may_be_whole=is_json)
             except NotAStream:
@@ -206,6 +208,9 @@ class Attempt:
         body = self._clean(await self.call.keep_alive_during(reply.read(limit, self.call.deadline)))
         self._exchange.wait(now() - waiting)
         whole = await self._read_body(reply, body, as_stream=as_stream)
+        if whole.follow is not None:
+            self.plan = whole.follow
+            return await self._relay(await self.call.keep_alive_during(self._reopen(self.plan.body)))
         while whole.resume is not None:
             reply = await self._reopen(whole.resume)
             body = self._clean(await reply.read(limit, self.call.deadline))

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence, Set
+from functools import cached_property
 
 from aiohttp import web
 from attrs import define, evolve, field
@@ -23,6 +24,8 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
+from gateway.policy.affinity import NO_AFFINITY, Affinity
+from gateway.policy.capabilities import makes_compactions
 from gateway.policy.retries import NextAttempt, Schedule, verdict
 from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
@@ -120,7 +123,7 @@ class Dispatch:
         if provider.auth.oauth is not None and not source.mode.takes_subscriptions:
             raise BadRequest(WRONG_MODE)
         if self._cannot_decrypt:
-            source = evolve(source, cannot_decrypt=self._cannot_decrypt)
+            source = evolve(source, cannot_decrypt=self._cannot_decrypt, home=self._compaction_home.provider)
         members, profile = call.gateway.refused_members, snapshot.capabilities.profile(provider, model)
         refused = members.of(source.owner, provider.name, model, source.monotonic)
         refused |= self._refused_schemas
@@ -131,14 +134,34 @@ class Dispatch:
     def _ordered(self) -> Sequence[Target]:
         """Return the targets in the policy's order; the one that the conversation must go back to comes first."""
         call, selection = self.call, self.call.gateway.selection
-        route, affinity = call.resolved.route, call.source.history.affinity
+        route = call.resolved.route
         if len(route.targets) == 1:
             return route.targets
+        affinity = self._home
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
         if affinity:
             ordered = sorted(ordered, key=lambda target: target.name != affinity.target)
+        elif call.source.sealed_compactions:
+            ordered = sorted(ordered, key=lambda target: not self._reads_compactions(target))
         return ordered
+
+    @cached_property
+    def _home(self) -> Affinity:
+        """Return where the conversation must go back to: where its compaction was made, else its last reply."""
+        return self._compaction_home or self.call.source.history.affinity
+
+    @cached_property
+    def _compaction_home(self) -> Affinity:
+        source = self.call.source
+        return self.call.gateway.compaction_homes.find(source.owner, source.sealed_compactions)
+
+    def _reads_compactions(self, target: Target) -> bool:
+        """Whether a target may have made a compaction that it alone can read."""
+        snapshot, dialect = self.call.context.snapshot, self.call.dialect
+        provider = snapshot.config.providers[target.provider]
+        profile = snapshot.capabilities.profile(provider, target.model or "")
+        return dialect.name in provider.speaks and makes_compactions(dialect.name, provider, profile)
 
     async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None if it failed and the client has seen nothing of it."""
@@ -235,7 +258,7 @@ class Dispatch:
         if pool is None or not call.gateway.is_live(provider):
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        affinity = call.source.history.affinity
+        affinity = self._home if len(pool.credentials) > 1 else NO_AFFINITY
         return pool.pick(target.name, health, now, affinity.credential if target.name == affinity.target else "")
 
     def _note_start(self, target: Target, now: float) -> None:

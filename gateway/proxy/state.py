@@ -15,6 +15,7 @@ from gateway.policy.health import Health
 from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
 from gateway.policy.shares import Shared
+from gateway.proxy.plan.compaction_homes import CompactionHomes
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers
 from gateway.proxy.snapshot import Snapshot
@@ -123,6 +124,7 @@ class Gateway:
     tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
     buckets: Buckets = field(factory=Buckets)
     reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
+    compaction_homes: CompactionHomes = field(factory=CompactionHomes)
     refused_members: RefusedMembers = field(factory=RefusedMembers)
     reload_problems: list[str] = field(factory=list)
     _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)

@@ -7,15 +7,16 @@ and reads replies. A dialect without the two sides is forwarded and never transl
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
 from gateway.errors import Declined, GatewayError
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.lane import Lane, StreamReader, StreamWriter
-from gateway.wire.neutral import Block, Reply, Request, Usage
+from gateway.wire.neutral import Block, Opaque, Reply, Request, Usage
 from gateway.wire.profile import Profile
+from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.memo import Drops, Memo, Setting, Written
 
 
@@ -103,6 +104,39 @@ def asked_nothing(body: Body) -> Asked:
     return Asked()
 
 
+class WriteSummary(Protocol):
+    """Writes a summary of the earlier conversation as the block of a reply; `is_whole`: it holds all before it."""
+
+    def __call__(self, summary: str, memo: Memo, *, is_whole: bool) -> Opaque: ...
+
+
+class Readable(Protocol):
+    """Returns a body whose compactions are texts: those of the gateway, and unless it `keeps` them, all others."""
+
+    def __call__(self, body: JsonBody, sealer: Sealer, drops: Drops, *, keeps: bool) -> JsonBody: ...
+
+
+def none_sealed(found: JsonBody | bytes) -> Sequence[str]:
+    """Return nothing: the compactions of this dialect can be read by everybody."""
+    return ()
+
+
+@frozen
+class Compactions:
+    """How a dialect asks for compactions, and how they stand in its histories (docs/wire/compaction.md).
+
+    `is_asked` looks whether a request asks for one, `without` returns it without asking. `sealed` returns those of a
+    history that only their provider can read, `made` those of a frame or a whole reply.
+    """
+
+    is_asked: Callable[[JsonBody], bool]
+    without: Callable[[JsonBody], JsonBody]
+    readable: Readable
+    write: WriteSummary
+    sealed: Callable[[JsonBody], Sequence[str]] = none_sealed
+    made: Callable[[bytes], Sequence[str]] = none_sealed
+
+
 @frozen
 class Dialect:
     """One wire format.
@@ -116,7 +150,7 @@ class Dialect:
     profile's `normalize` write wrongly. `mend_whole` puts right what clients could not read of a whole raw reply.
     `add_members` returns members to put into a raw request: what the gateway needs upstream, and histories without
     the blocks that this upstream refuses. It notes in `drops` what the client's request loses.
-    `unsealed` returns a body without sealed reasoning, for a provider whose account cannot decrypt it.
+    `unsealed` returns a body without what another account has sealed, for a provider that cannot decrypt it.
     `prefix` returns members in which a text stands before the system prompt. It takes the body, the text, and the
     members that already replace some of the body's.
     """
@@ -136,6 +170,8 @@ class Dialect:
     ping: bytes = b": keep-alive\n\n"
     client: ClientSide | None = None
     upstream: UpstreamSide | None = None
+    compactions: Compactions | None = None
+    compacts: bool = False  # its reply is a compaction, which is made of a summary where no provider has its path
     write_count: Callable[[int], bytes] | None = None  # the answer to a count of tokens, for a dialect of counts
     limit_class: str = "default"  # the class of `limits` that its requests are charged to
     generates: bool = False  # a model writes the reply, so a provider's `set` applies

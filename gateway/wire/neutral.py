@@ -29,6 +29,7 @@ class StopReason(StrEnum):
     TOOLS = "tools"
     LENGTH = "length"
     FILTERED = "filtered"  # a refusal, or the provider's policy
+    COMPACTED = "compacted"  # the reply is a summary of the conversation, and nothing else
     PAUSED = "paused"  # a tool that the provider runs has not finished: the request must be continued
 
 
@@ -170,7 +171,19 @@ class Opaque:
     raw: msgspec.Raw = field(repr=False)
 
 
-Block = Text | Image | Audio | Document | ToolCall | ToolResult | Reasoning | Refusal | Opaque
+@frozen
+class Compacted:
+    """What stands in a history for the turns before it: their `summary`, None while an envelope (`sealed`) holds it.
+
+    `is_whole`: the summary holds everything before it, also what the client still sends.
+    """
+
+    summary: str | None = field(default=None, repr=False)
+    sealed: str | None = field(default=None, repr=False)
+    is_whole: bool = False
+
+
+Block = Text | Image | Audio | Document | ToolCall | ToolResult | Reasoning | Refusal | Opaque | Compacted
 
 
 @frozen
@@ -257,6 +270,21 @@ class Thinking:
     display: str | None = None
 
 
+@frozen
+class Compaction:
+    """A request for a summary that stands for the conversation from then on.
+
+    `threshold`: the tokens from which the conversation is summarised before the reply; None asks for the summary at
+    once, in place of a reply. `instructions` say how to summarise, added to the gateway's own or, if `replaces`, in
+    their place. `pauses`: the summary is all that the client wants, even at a threshold.
+    """
+
+    threshold: int | None = None
+    instructions: str = ""
+    replaces: bool = False
+    pauses: bool = False
+
+
 @define
 class Request:
     """A request in no dialect. `extra` holds the members that only the dialect `origin` knows, by name."""
@@ -274,6 +302,7 @@ class Request:
     stops: list[str] = field(factory=list)
     format: Format = Format()
     thinking: Thinking = Thinking()
+    compaction: Compaction | None = None
     is_stream: bool = False
     wants_usage: bool = True
     n: int = 1

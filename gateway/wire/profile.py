@@ -126,6 +126,10 @@ class Profile:
         validator=one_of("required", "allowed", "details", "ignored", "forbidden"),
         metadata=doc("what happens to reasoning_content in history"),
     )
+    compaction: bool = field(
+        default=False,
+        metadata=doc("Messages, Responses: makes compactions itself (else the gateway asks it for a summary)"),
+    )
     reasoning_summary: bool = field(default=True, metadata=doc("Responses: takes reasoning.summary"))
     refused_blocks: tuple[str, ...] = field(
         default=(), metadata=doc("Messages: blocks of the history that its server refuses, taken out on the way")

@@ -47,6 +47,7 @@ def counting(
     def write_count(tokens: int) -> bytes:
         return msgspec.json.encode({**payload, "input_tokens": tokens})
 
+    compactions = evolve(base.compactions, is_asked=lambda body: False) if base.compactions is not None else None
     return evolve(
         base,
         name=name,
@@ -54,6 +55,7 @@ def counting(
         glance=partial(_glance, base.name),
         client=evolve(client, read_request=read or client.read_request, write_reply=write_reply),
         upstream=UpstreamSide(write_request, read_reply, upstream.stream_reader, upstream.losses),
+        compactions=compactions,
         write_count=write_count,
         limit_class="default",
         generates=False,

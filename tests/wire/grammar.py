@@ -125,7 +125,11 @@ def _read_delta(delta: dict[str, Any], told: Told, arguments: list[list[str]]) -
 
 
 _DELTAS = {"text": {"text_delta", "citations_delta"}, "thinking": {"thinking_delta", "signature_delta"}}
-_DELTAS |= {"tool_use": {"input_json_delta"}, "server_tool_use": {"input_json_delta"}}
+_DELTAS |= {
+    "tool_use": {"input_json_delta"},
+    "server_tool_use": {"input_json_delta"},
+    "compaction": {"compaction_delta"},
+}
 
 
 def read_messages(stream: bytes) -> Told:
@@ -174,7 +178,7 @@ def read_messages(stream: bytes) -> Told:
             case kind:
                 assert kind in ("ping", "message_stop", "error")
     check_once(told)
-    assert not told.halves or told.error or told.stop in ("max_tokens", "refusal", "pause_turn")
+    assert not told.halves or told.error or told.stop in ("max_tokens", "refusal", "pause_turn", "compaction")
     return told
 
 
@@ -194,6 +198,8 @@ def _read_block_delta(delta: dict[str, Any], opened: dict[str, Any], told: Told)
             assert delta["signature"]
             opened["signed"] += 1
             told.signatures.append(delta["signature"])
+        case "compaction_delta":
+            assert set(delta) == {"type", "content", "encrypted_content"}
         case _:
             told.citations.append(delta["citation"])
 

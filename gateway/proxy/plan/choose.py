@@ -4,6 +4,8 @@ from collections.abc import Set
 
 from gateway.config.schema import Provider
 from gateway.errors import BadRequest
+from gateway.policy.capabilities import makes_compactions
+from gateway.proxy.plan.compaction import make_compaction_plan
 from gateway.proxy.plan.raw import make_raw_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.source_request import SourceRequest
@@ -23,7 +25,8 @@ def upstream_dialect(client: Dialect, provider: Provider) -> Dialect | None:
     if client.client is None:
         return None
     others = (DIALECTS[name] for name in provider.speaks)
-    return next((one for one in others if one.upstream is not None and one.generates == client.generates), None)
+    generates = client.generates or client.compacts
+    return next((one for one in others if one.upstream is not None and one.generates == generates), None)
 
 
 def make_plan(
@@ -39,12 +42,20 @@ def make_plan(
         return None
     if upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
         upstream = DIALECTS[_LEFT_FOR[upstream.name]]
-    if upstream is source.dialect or source.dialect.name == upstream.name:
-        return make_raw_plan(source, provider, model, profile, without)
+    is_same = upstream is source.dialect or source.dialect.name == upstream.name
     try:
+        if source.asks_compaction and not (is_same and _makes(source, provider, profile)):
+            return make_compaction_plan(source, upstream, provider, model, profile, without)
+        if is_same:
+            return make_raw_plan(source, provider, model, profile, without)
         return make_translated_plan(source, upstream, provider, model, profile, without)
     except RecursionError:
         raise BadRequest("The request is nested too deeply", code="invalid_value") from None
+
+
+def _makes(source: SourceRequest, provider: Provider, profile: Profile) -> bool:
+    """Whether what the client asks for goes to its provider as it is: it makes compactions, or nothing is edited."""
+    return not source.mode.edits or makes_compactions(source.dialect.name, provider, profile)
 
 
 def _needs_other(source: SourceRequest, upstream: Dialect, provider: Provider, profile: Profile) -> bool:

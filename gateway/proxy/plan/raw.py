@@ -3,9 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from gateway.config.schema import Provider
+from gateway.errors import CannotSay
+from gateway.policy.capabilities import makes_compactions
 from gateway.proxy.plan.headers import upstream_headers
 from gateway.proxy.plan.record import WholeReply
 from gateway.proxy.plan.source_request import SourceRequest
@@ -14,7 +16,9 @@ from gateway.wire.dialect import Dialect
 from gateway.wire.lane import Lane
 from gateway.wire.profile import Profile
 from gateway.wire.translated_lane import read_whole, says_nothing, spread
+from gateway.wire.translation.compaction import LOST
 from gateway.wire.translation.memo import Drops
+from gateway.wire.translation.noting import Noting
 
 
 @frozen
@@ -30,11 +34,17 @@ class RawPlan:
     headers: Mapping[str, str]
     drops: Sequence[str]
     optional: Collection[str]
+    found: list[str] = field(factory=list, init=False)  # the sealed compactions in the reply
+    is_held: ClassVar[bool] = False
     is_raw: ClassVar[bool] = True
     asked_output: ClassVar[int] = 0  # the client's own bytes
     constraints: ClassVar[Mapping[str, Any]] = {}
     answer: ClassVar[WholeReply | None] = None
     odd_finish: ClassVar[str] = ""  # the client reads the word itself
+
+    @property
+    def sealed(self) -> Sequence[str]:
+        return self.found
 
     @property
     def can_stream_whole(self) -> bool:
@@ -43,7 +53,10 @@ class RawPlan:
 
     def lane(self) -> Lane:
         dialect, asked = self.source.dialect, evolve(self.source.asked, no_finish=self.profile.no_finish)
-        return dialect.normalise(asked) if self.profile.normalize else dialect.watch(asked)
+        lane = dialect.normalise(asked) if self.profile.normalize else dialect.watch(asked)
+        if dialect.compactions is not None and self.source.asks_compaction:
+            return Noting(lane, dialect.compactions.made, self.found)
+        return lane
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
         """A server of the same dialect may answer with a stream that was not requested: it is put together."""
@@ -53,6 +66,8 @@ class RawPlan:
             reply = read_whole(upstream, body, is_stream=True, memo=memo)
             return WholeReply(client.write_reply(reply, memo), reply.usage, says_nothing(reply))
         body = self.source.dialect.mend_whole(body)
+        if self.source.dialect.compactions is not None and self.source.asks_compaction:
+            self.found.extend(self.source.dialect.compactions.made(body))
         glance = self.source.dialect.glance(body)
         return WholeReply(body, glance.usage, glance.is_empty)
 
@@ -73,6 +88,7 @@ def make_raw_plan(
     body, drops = source.body_at(provider.name), Drops()
     if body is not source.body:  # less than all of it
         drops.add("reasoning")
+    body = _readable(source, body, provider, profile, drops)
     added = _added_members(source, body, profile, drops, without)
     put: dict[str, bytes] = {"model": to_json(model), **added}
     drop: Collection[str] = ()
@@ -105,6 +121,22 @@ def make_raw_plan(
         drops=drops.names,
         optional=optional,
     )
+
+
+def _readable(source: SourceRequest, body: Body, provider: Provider, profile: Profile, drops: Drops) -> Body:
+    """Return the body with those compactions of its history as text that this provider cannot read.
+
+    Raises CannotSay if nobody can read them here, and the route refuses losses.
+    """
+    compactions = source.dialect.compactions
+    if compactions is None or not source.mode.edits or not isinstance(body, JsonBody):
+        return body
+    is_refused = provider.name in source.cannot_decrypt and provider.name != source.home
+    keeps = not is_refused and makes_compactions(source.dialect.name, provider, profile)
+    readable = compactions.readable(body, source.sealer, drops, keeps=keeps)
+    if source.refuses_losses and LOST in drops.names:
+        raise CannotSay("The compaction in this conversation can be read by another provider only", param="input")
+    return readable
 
 
 def _written(

@@ -12,12 +12,16 @@ from gateway.wire.neutral import Usage
 
 @frozen
 class WholeReply:
-    """A whole reply, in the client's dialect. `resume`: it has only paused, and this body asks to go on."""
+    """A whole reply, in the client's dialect. `resume`: it has only paused, and this body asks to go on.
+
+    `follow`: it is not the client's; this plan for the same target brings the client's.
+    """
 
     body: bytes
     usage: Usage | None
     is_empty: bool
     resume: bytes | None = None
+    follow: "Plan | None" = None
 
 
 class Plan(Protocol):
@@ -28,7 +32,8 @@ class Plan(Protocol):
     `can_stream_whole`: `write_stream` may be used. `optional`: members that a second try may leave out.
     `asked_output`: the output cap that the gateway may lower, 0 if it may not. `constraints`: the members that may hold
     the reply to a schema, if a second try may go without. `odd_finish`: the word for the end of the reply if no table
-    knows it, once the reply was read. `answer` is there if no upstream has to be asked.
+    knows it, once the reply was read. `answer` is there if no upstream has to be asked. `is_held`: the reply is read
+    whole although the client wants a stream. `sealed` are the compactions in the reply that only this account can read.
     """
 
     @property
@@ -53,6 +58,10 @@ class Plan(Protocol):
     def answer(self) -> WholeReply | None: ...
     @property
     def is_raw(self) -> bool: ...
+    @property
+    def is_held(self) -> bool: ...
+    @property
+    def sealed(self) -> Sequence[str]: ...
     @property
     def odd_finish(self) -> str: ...
 

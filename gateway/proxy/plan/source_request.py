@@ -1,6 +1,6 @@
 """A client's request with all that a plan needs to write it for any upstream."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from attrs import evolve, field, frozen
@@ -13,6 +13,7 @@ from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, ClientSide, Dialect
 from gateway.wire.neutral import Reasoning, Request, Turn
 from gateway.wire.profile import Profile
+from gateway.wire.translation.compaction import open_summaries
 from gateway.wire.translation.envelope import Sealer, unseal
 from gateway.wire.translation.memo import Memo
 
@@ -60,12 +61,25 @@ class SourceRequest:
     wants_long_context: bool = False
     model: str = ""
     history: History = NO_HISTORY
-    cannot_decrypt: frozenset[str] = frozenset()  # providers that refused the sealed reasoning in the history
+    cannot_decrypt: frozenset[str] = frozenset()  # providers that refused what is sealed in the history
+    home: str = ""  # the provider that made the sealed compaction of the history, if it is known
 
     @cached_property
     def sealer(self) -> Sealer:
         """The sealer of the envelopes in which this owner's clients carry foreign reasoning."""
         return Sealer(self.secret, self.owner)
+
+    @cached_property
+    def asks_compaction(self) -> bool:
+        """Whether the client asks for a compaction, now or once the conversation is long enough."""
+        compactions = self.dialect.compactions
+        return compactions is not None and isinstance(self.body, JsonBody) and compactions.is_asked(self.body)
+
+    @cached_property
+    def sealed_compactions(self) -> Sequence[str]:
+        """The compactions of the history that only the provider that made them can read."""
+        compactions = self.dialect.compactions
+        return compactions.sealed(self.body) if compactions is not None and isinstance(self.body, JsonBody) else ()
 
     @cached_property
     def _read(self) -> tuple[Request, bool]:
@@ -74,6 +88,7 @@ class SourceRequest:
         assert isinstance(self.body, JsonBody)
         request = self.dialect.client.read_request(self.body)
         has_lost_thoughts = unseal(request, self.sealer)
+        open_summaries(request, self.sealer)
         self.reasoning_memory.restore(self.owner, self.monotonic, request)
         return evolve(request, model=self.model), has_lost_thoughts
 

@@ -1,6 +1,6 @@
 """The translated lane: writes the request in the upstream's dialect, and the reply back in the client's."""
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,10 +13,11 @@ from gateway.proxy.plan.record import WholeReply
 from gateway.proxy.plan.refused_members import SCHEMAS
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
-from gateway.wire.lane import Lane
-from gateway.wire.neutral import Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
+from gateway.wire.lane import Lane, StreamReader
+from gateway.wire.neutral import Block, Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
 from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole, says_nothing, spread
+from gateway.wire.translation.ahead import Ahead, behind
 from gateway.wire.translation.memo import Memo, Setting
 
 # Members that are lost from the history, not from what this call requests: `on_shed: refuse` does not refuse them.
@@ -38,9 +39,13 @@ class TranslatedPlan:
     memo: Memo
     asks_stream: bool
     body: bytes
+    ahead: Sequence[Block] = ()  # blocks that an earlier call has brought, before those of the reply
+    spent: Usage | None = None  # the tokens of that call
     _segments: list[Reply] = field(factory=list, init=False)  # a whole reply that pauses, as joined so far
     is_raw: ClassVar[bool] = False
     can_stream_whole: ClassVar[bool] = True
+    is_held: ClassVar[bool] = False
+    sealed: ClassVar[Sequence[str]] = ()
 
     @property
     def drops(self) -> Sequence[str]:
@@ -81,10 +86,14 @@ class TranslatedPlan:
         return WholeReply(body, usage, is_empty=False)
 
     def lane(self) -> Lane:
-        client, upstream = self._near_side, self._far_side
+        client = self._near_side
         writer = client.stream_writer(self.memo)
         resume = self._resume if self._can_resume else None
-        return Crossing(upstream.stream_reader, writer, self.memo, self._remember, client.is_sequential, resume)
+        return Crossing(self._reader, writer, self.memo, self._remember, client.is_sequential, resume)
+
+    def _reader(self, memo: Memo) -> StreamReader:
+        reader = self._far_side.stream_reader(memo)
+        return Ahead(reader, self.ahead, self.spent) if self.ahead and not self._segments else reader
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
         """Read a whole reply, and write it in the client's dialect.
@@ -101,6 +110,7 @@ class TranslatedPlan:
             return WholeReply(b"", reply.usage, is_empty=False, resume=self._resume(segment))
         if calls := [block for block in reply.blocks if isinstance(block, ToolCall)]:
             self._remember(calls, [block for block in reply.blocks if isinstance(block, Reasoning)])
+        reply = behind(reply, self.ahead, self.spent) if self.ahead else reply
         encoded = self._near_side.write_reply(reply, self.memo)
         if not self.upstream.generates:  # a count, not a generation: no usage, never empty
             return WholeReply(encoded, None, is_empty=False)
@@ -108,6 +118,7 @@ class TranslatedPlan:
 
     def write_stream(self, body: bytes) -> WholeReply:
         reply = read_whole(self._far_side, body, is_stream=False, memo=self.memo)
+        reply = behind(reply, self.ahead, self.spent) if self.ahead else reply
         return WholeReply(spread(self._near_side, reply, self.memo), reply.usage, says_nothing(reply))
 
     @property
@@ -138,11 +149,18 @@ class TranslatedPlan:
 
 
 def make_translated_plan(
-    source: SourceRequest, upstream: Dialect, provider: Provider, model: str, profile: Profile, without: Set[str]
+    source: SourceRequest,
+    upstream: Dialect,
+    provider: Provider,
+    model: str,
+    profile: Profile,
+    without: Set[str],
+    rewrite: Callable[[Request], Request] | None = None,
 ) -> TranslatedPlan:
     """Write the request for one model in its provider's dialect; `without` are members that the model has refused.
 
-    Raises BadRequest, or CannotSay if the dialect cannot express the request.
+    `rewrite` makes another request of the client's. Raises BadRequest, or CannotSay if the dialect cannot express the
+    request.
     """
     client, far = source.dialect.client, upstream.upstream
     assert client is not None
@@ -162,6 +180,8 @@ def make_translated_plan(
     memo = source.memo(client, profile, provider.name)
     if provider.system_prefix and source.mode.injects:
         memo.request = _prefixed(memo.request, provider.system_prefix)
+    if rewrite is not None:
+        memo.request = rewrite(memo.request)
     written = far.write_request(memo.request, Setting(model, profile, headers.get(VERSION, "")), memo)
     if source.mode.forwards_betas:
         headers = join_headers(headers, written.headers)

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gateway.errors import BadRequest, UpgradeRequired
+from gateway.errors import UpgradeRequired
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
@@ -46,14 +46,10 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 
 async def compact(request: web.Request) -> web.StreamResponse:
-    """Have a provider shorten a conversation, stored turns included. Raises BadRequest if no provider can."""
+    """Shorten a conversation, stored turns included: by a provider that can, else by a summary of the target's."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
-    config = context.snapshot.config
     body = await client_json(request)
     wanted = resolve(request, context, body)
-    providers = [config.providers[target.provider] for target in wanted.resolved.route.targets]
-    if not any(COMPACT.name in provider.speaks for provider in providers):
-        raise BadRequest(f"No provider of '{wanted.resolved.alias}' can compact conversations", code="unsupported")
     prepared = await prepare_or_pass(gateway, context, body, may_store=False)
     call = make_call(request, gateway, context, COMPACT, prepared.body, wanted, history=prepared.history)
     return await Dispatch(call).run()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.wire.anthropic_messages import raw
+from gateway.wire.anthropic_messages.compaction import COMPACTIONS
 from gateway.wire.anthropic_messages.errors import write_error
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.read_reply import MessagesReader, read_reply
@@ -29,6 +30,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "verbosity": "dropped, unless it is medium",
         "flex and scale tiers": "dropped",
         "metadata, logprobs": "dropped",
+        "compactions of another provider": "sent as text; told in their place, if they are sealed",
     },
     "openai_chat": {
         "n > 1": "refused: one answer at a time",
@@ -61,6 +63,7 @@ ANTHROPIC_MESSAGES = Dialect(
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
     upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, OPTIONAL, resume),
+    compactions=COMPACTIONS,
     limit_class="messages",
     is_anthropic=True,
     generates=True,

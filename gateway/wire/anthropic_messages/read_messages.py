@@ -9,6 +9,7 @@ from gateway.wire.neutral import (
     Block,
     CacheMark,
     Citation,
+    Compacted,
     Document,
     Image,
     Opaque,
@@ -21,9 +22,11 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.translation import media
+from gateway.wire.translation.compaction import placed
 from gateway.wire.translation.tool_search import NOTHING_FOUND
 
 NAME = "anthropic_messages"
+COMPACTION = "compaction"  # the type of a block that stands for the turns before it
 
 
 def read_system(body: Node) -> list[Text]:
@@ -37,7 +40,7 @@ def read_system(body: Node) -> list[Text]:
 def read_messages(body: Node) -> list[Turn]:
     """Read `messages`. Raises BadRequest with the place."""
     body.check_filled("messages")
-    return [_read_turn(node) for node in body.nodes("messages")]
+    return placed([_read_turn(node) for node in body.nodes("messages")])
 
 
 def _read_turn(message: Node) -> Turn:
@@ -57,12 +60,13 @@ def _content(node: Node) -> Iterator[Block]:
     elif kind != "null":
         for raw, path in node.items("content"):
             block = Node.read(raw, path)
-            yield _block(block, raw)
+            if (kind := block.needed_text("type")) == COMPACTION and not block.text("content"):
+                continue  # a compaction that has failed stands for nothing
+            yield _block(block, kind, raw)
             yield from _pictures_in(block)
 
 
-def _block(node: Node, raw: msgspec.Raw) -> Block:
-    kind = node.needed_text("type")
+def _block(node: Node, kind: str, raw: msgspec.Raw) -> Block:
     match kind:
         case "text":
             return Text(node.text("text") or "", tuple(_citations(node)), read_cache(node))
@@ -88,6 +92,8 @@ def _block(node: Node, raw: msgspec.Raw) -> Block:
             return _tools_found(node)
         case "server_tool_use" if (node.text("name") or "").startswith("tool_search_tool"):
             return Text("")  # its result follows, and says all that matters of it
+        case "compaction":
+            return Compacted(node.needed_text("content"), is_whole=True)
         case _:
             return Opaque(NAME, kind, raw)
 

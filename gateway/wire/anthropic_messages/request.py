@@ -5,6 +5,7 @@ from typing import Any
 from attrs import evolve
 
 from gateway.errors import BadRequest, CannotSay
+from gateway.wire.anthropic_messages.compaction import lost_edits, read_compaction
 from gateway.wire.anthropic_messages.read_messages import NAME, read_messages, read_system
 from gateway.wire.anthropic_messages.thinking import read_thinking, write_thinking
 from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write_tools
@@ -31,7 +32,7 @@ _READ = frozenset(
     {
         "model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream",
         "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata", "service_tier", "speed",
-        "cache_control", "thread",
+        "cache_control", "thread", "compaction", "context_management",
     }
 )  # fmt: skip
 MAX_BREAKPOINTS = 4
@@ -72,12 +73,14 @@ def read_request(body: JsonBody) -> Request:
         stops=_read_stops(node),
         format=_read_format(node),
         thinking=read_thinking(node),
+        compaction=read_compaction(node),
         is_stream=bool(node.flag("stream")),
         has_auto_cache=node.has("cache_control"),
         user=metadata.text("user_id") if metadata is not None else None,
         tier=node.text("service_tier"),
         speed=node.text("speed"),
-        extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)},
+        extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
+        | dict.fromkeys(lost_edits(node)),
     )
 
 

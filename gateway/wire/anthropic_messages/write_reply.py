@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from gateway.errors import GatewayError
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.hosted import location, picture_text, search_blocks
-from gateway.wire.anthropic_messages.read_messages import NAME
+from gateway.wire.anthropic_messages.read_messages import COMPACTION, NAME
 from gateway.wire.anthropic_messages.usage import write_delta_usage, write_usage
 from gateway.wire.codec.json_prefix import Mender, mended
 from gateway.wire.codec.sse import write_event
@@ -53,6 +53,7 @@ _WORDS = {
     StopReason.TOOLS: "tool_use",
     StopReason.LENGTH: "max_tokens",
     StopReason.FILTERED: "refusal",
+    StopReason.COMPACTED: "compaction",
     StopReason.PAUSED: "pause_turn",
 }
 PING = write_event("ping", b'{"type": "ping"}')
@@ -300,7 +301,8 @@ class MessagesWriter:
 
     def _write_opaque(self, block: Opaque) -> bytes:
         if block.origin == NAME:
-            return self._open(msgspec.json.decode(block.raw), b"")
+            payload = msgspec.json.decode(block.raw)
+            return self._write_compaction(payload) if block.kind == COMPACTION else self._open(payload, b"")
         out = b""
         for written in search_blocks(block, self.memo):
             if out:
@@ -311,6 +313,12 @@ class MessagesWriter:
                 out += self._open(written | {"input": {}}, b'"input_json_delta","partial_json":')
                 out += self._text(_json(given).decode())
         return out
+
+    def _write_compaction(self, payload: dict[str, Any]) -> bytes:
+        """Write a summary as one delta, as Anthropic does (SDK type BetaCompactionContentBlockDelta)."""
+        told = {name: payload.get(name) for name in ("content", "encrypted_content")}
+        opening = self._open(payload | dict.fromkeys(told), b"")
+        return opening + self._write_delta({"type": "compaction_delta", **told})
 
     def _finish(self, stop: Stop) -> bytes:
         usage = write_delta_usage(self._usage or Usage())

@@ -26,6 +26,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "pictures and files in tool results": "moved into the user message behind the results",
         "reasoning in the history": "dropped unless the server wants it back",
         "strict tools": "kept where the schema is strict enough for OpenAI",
+        "compactions of another provider": "sent as text; told in their place, if they are sealed",
     },
     "anthropic_messages": {
         "stop_sequences beyond what the model takes": "enforced by the gateway in what the model says",
@@ -37,7 +38,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "deferred tools": "offered once a search has found them; references become names",
         "bash, text editor, memory, computer and browser tools": "offered as functions with the same arguments",
         "message threads": "refused: the SDK then sends the whole conversation",
-        "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+        "edits of context_management but compaction; container, mcp_servers, inference_geo, diagnostics": "dropped",
     },
     "openai_responses": {
         "hosted tools that the model does not have": "dropped; refused when the choice forces one",

@@ -50,6 +50,7 @@ _FINISH = {
     StopReason.TOOLS: "tool_calls",
     StopReason.LENGTH: "length",
     StopReason.FILTERED: "content_filter",
+    StopReason.COMPACTED: "stop",
     StopReason.PAUSED: "stop",
 }
 _json = msgspec.json.Encoder().encode

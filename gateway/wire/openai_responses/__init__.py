@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.openai_error import write_error
 from gateway.wire.openai_responses import raw
+from gateway.wire.openai_responses.compaction import COMPACTIONS
 from gateway.wire.openai_responses.read_reply import ResponsesReader, read_reply
 from gateway.wire.openai_responses.read_request import read_request
 from gateway.wire.openai_responses.write_items import NAME
@@ -22,6 +23,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "temperature, top_p": "dropped for reasoning models",
         "thinking of other providers in the history": "dropped",
         "file ids of another provider": "refused",
+        "compactions of another provider": "sent as text; told in their place, if they are sealed",
     },
     "openai_chat": {
         "n > 1": "refused: one answer at a time",
@@ -35,7 +37,7 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "tools that Anthropic runs": "dropped; refused when the choice forces one",
         "deferred tools": "offered once a search has found them; references become names",
         "message threads": "refused: the SDK then sends the whole conversation",
-        "context_management, container, mcp_servers, inference_geo, diagnostics": "dropped",
+        "edits of context_management but compaction; container, mcp_servers, inference_geo, diagnostics": "dropped",
     },
 }
 # Members that a request can be sent again without, if the provider refuses them.
@@ -58,6 +60,7 @@ OPENAI_RESPONSES = Dialect(
     watch=raw.watch,
     client=ClientSide(read_request, write_reply, ResponsesWriter),
     upstream=UpstreamSide(write_request, read_reply, ResponsesReader, SHEDS, OPTIONAL),
+    compactions=COMPACTIONS,
     limit_class="responses",
     generates=True,
     probe={"input": "Say ok.", "max_output_tokens": 16},

@@ -16,6 +16,7 @@ from gateway.errors import BadRequest, TooLarge
 from gateway.wire.codec.json_body import JsonBody, kind_of, to_json
 from gateway.wire.codec.node import Node
 from gateway.wire.codec.text import printable
+from gateway.wire.openai_responses.read_items import COMPACTIONS
 from gateway.wire.openai_responses.stored_items import (
     REFERENCE,
     Item,
@@ -181,7 +182,10 @@ def join(
     whole = _put_input(body, members, everything, limit)
 
     def readable(provider: str) -> JsonBody:
-        kept = [item for item, maker in before if maker in (provider, "") or not item.is_sealed]
+        # A compaction stays: without it the conversation would begin in its middle.
+        kept = [
+            item for item, maker in before if maker in (provider, "") or not item.is_sealed or item.kind in COMPACTIONS
+        ]
         return whole if len(kept) == len(before) else _put_input(body, members, [*kept, *given], limit)
 
     joined = bytes(whole.members["input"]) if before else added

@@ -14,6 +14,7 @@ from gateway.wire.neutral import (
     Audio,
     Block,
     CacheMark,
+    Compacted,
     Document,
     Image,
     Opaque,
@@ -30,13 +31,15 @@ from gateway.wire.neutral import (
 from gateway.wire.openai_responses.read_tools import read_tools
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation import media
+from gateway.wire.translation.compaction import LOST, UNREADABLE
+from gateway.wire.translation.envelope import is_envelope
 from gateway.wire.translation.names import Named
 from gateway.wire.translation.tool_search import NOTHING_FOUND, SEARCH
 from gateway.wire.translation.tools import CLIENT_KINDS
 from gateway.wire.translation.turn_order import ERROR_MARK
 
-# Sent in place of a compaction item: its content is encrypted for the provider that made it.
-COMPACTED = "(earlier conversation compacted)"
+# The last item of a request that asks for a compaction in place of a reply (SDK type CompactionTrigger).
+TRIGGER = "compaction_trigger"
 # OpenAI's built-in tools that the client runs; other models get them as functions. Type of the call -> function name.
 EMULATED = {"local_shell_call": "local_shell", "shell_call": "shell", "apply_patch_call": "apply_patch"}
 _OUTPUTS = frozenset(
@@ -48,7 +51,7 @@ _OUTPUTS = frozenset(
         "apply_patch_call_output",
     }
 )
-_COMPACTIONS = frozenset({"compaction", "context_compaction", "compaction_summary"})
+COMPACTIONS = frozenset({"compaction", "context_compaction", "compaction_summary"})
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM, "developer": Role.DEVELOPER}
 
 
@@ -62,6 +65,7 @@ class Conversation:
     system: list[Text] = field(factory=list)
     lost: list[str] = field(factory=list)
     tools: list[Tool] = field(factory=list)
+    is_triggered: bool = field(default=False, init=False)  # the last item asks for a compaction
     _sides: list[tuple[Role, list[Block]]] = field(factory=list, init=False)
 
     @property
@@ -72,6 +76,7 @@ class Conversation:
     def read(self, item: Node, raw: msgspec.Raw) -> None:
         """Add the next item; `raw` is its JSON. Raises BadRequest with the place."""
         kind = item.text("type") or ("message" if item.has("role") else "")
+        was_triggered, self.is_triggered = self.is_triggered, kind == TRIGGER
         match kind:
             case "message":
                 self._read_message(item)
@@ -98,14 +103,24 @@ class Conversation:
                 self.add(Role.ASSISTANT, _emulated(item, kind))
             case _ if kind in _OUTPUTS:
                 self.add(Role.USER, _output(item, kind))
-            case _ if kind in _COMPACTIONS:
-                self.add(Role.USER, Text(COMPACTED))
+            case _ if kind in COMPACTIONS:
+                self._read_compaction(item.text("encrypted_content"), was_triggered=was_triggered)
+            case "compaction_trigger":
+                pass  # one that is not the last item has had its answer
             case _ if kind.endswith("_call"):
                 self.add(Role.ASSISTANT, Opaque(NAME, kind, raw))
             case "":
                 raise item.refuse("type", f"'{item.at('type')}' is missing", "missing_required_parameter")
             case _:
                 self.lost.append(f"input.{kind}")
+
+    def _read_compaction(self, sealed: str | None, *, was_triggered: bool) -> None:
+        """Read what stands for the turns before it. Behind its trigger everything that it stands for is still there."""
+        if is_envelope(sealed):
+            self.add(Role.USER, Compacted(sealed=sealed, is_whole=was_triggered))
+        elif sealed and not was_triggered:
+            self.lost.append(LOST)
+            self.add(Role.USER, Text(UNREADABLE))
 
     def _read_message(self, item: Node) -> None:
         name = item.needed_text("role")

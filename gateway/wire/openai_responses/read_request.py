@@ -2,7 +2,8 @@
 
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.node import Node
-from gateway.wire.neutral import Format, Request, Sampling, Thinking
+from gateway.wire.neutral import Compaction, Format, Request, Sampling, Thinking
+from gateway.wire.openai_responses.compaction import lost_management, read_threshold
 from gateway.wire.openai_responses.read_items import no_storage, read_input
 from gateway.wire.openai_responses.read_tools import read_choice, read_tools
 from gateway.wire.openai_responses.write_items import NAME
@@ -15,7 +16,7 @@ _READ = frozenset(
         "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "safety_identifier",
         "user", "prompt_cache_key", "service_tier", "metadata", "store", "include", "previous_response_id",
         "conversation", "background", "prompt", "client_metadata", "truncation",
-        "generate",
+        "generate", "context_management",
     }
 )  # fmt: skip
 INCLUDABLE = frozenset(
@@ -36,6 +37,7 @@ def read_request(body: JsonBody) -> Request:
     _check_include(node)
     if node.has("top_logprobs") or "message.output_text.logprobs" in (node.value("include") or ()):
         payload.lost.append("top_logprobs")
+    payload.lost += lost_management(node)
     if node.flag("store"):
         payload.lost.append("store")  # where the gateway stores the response, it has set this to false
     extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
@@ -54,6 +56,7 @@ def read_request(body: JsonBody) -> Request:
         sampling=Sampling(node.number("temperature"), node.number("top_p")),
         format=_read_format(text),
         thinking=_read_thinking(reasoning),
+        compaction=Compaction() if payload.is_triggered else read_threshold(node),
         is_stream=bool(node.flag("stream")),
         cache_key=node.text("prompt_cache_key"),
         user=node.text("safety_identifier") or node.text("user"),

@@ -7,6 +7,9 @@ unread. If the upstream speaks another dialect, the gateway puts an envelope in 
 block except a text that the client keeps anyway, compressed, behind a MAC. In the history of the next request
 the gateway opens the envelope and restores the block (docs/wire/conversation.md#reasoning-round-trip).
 
+A summary of the earlier conversation that the gateway has made travels in the same way (`seal_summary`), in the place
+where a Responses client keeps a provider's compaction.
+
 The MAC covers the owner, so that an envelope opens only for the owner whose reply it was in. It does not
 encrypt: the content has either been shown to the client, or sealed by the provider.
 """
@@ -15,6 +18,7 @@ import base64
 import hashlib
 import hmac
 import zlib
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
@@ -26,6 +30,7 @@ PREFIXES = (PREFIX, "gw0.")  # gw0 never opens
 QUOTED = tuple(b'"' + prefix.encode() for prefix in PREFIXES)  # how an envelope begins in JSON
 _MAC_BYTES = 16
 _MAX_BYTES = 8 * 1024 * 1024
+Payload = TypeVar("Payload")
 
 
 class _Said(msgspec.Struct):
@@ -39,6 +44,14 @@ class _Said(msgspec.Struct):
 
 
 _SAID = msgspec.json.Decoder(_Said)
+
+
+class _Summary(msgspec.Struct):
+    c: str  # the summary
+    w: bool = False  # it holds everything before it
+
+
+_SUMMARY = msgspec.json.Decoder(_Summary)
 
 
 @frozen
@@ -61,25 +74,42 @@ class Sealer:
             "e": block.sealed,
             "i": block.id,
         }
-        packed = zlib.compress(msgspec.json.encode({name: value for name, value in payload.items() if value}), 9)
-        return PREFIX + base64.urlsafe_b64encode(self._mac(packed) + packed).rstrip(b"=").decode()
+        return self._seal({name: value for name, value in payload.items() if value})
+
+    def seal_summary(self, summary: str, *, is_whole: bool = False) -> str:
+        """Write the envelope of a summary; `is_whole`: it holds everything before it."""
+        return self._seal({"c": summary, **({"w": True} if is_whole else {})})
 
     def open(self, text: str, visible: str) -> Reasoning | None:
         """Open an envelope; None if it is damaged, forged or another owner's.
 
         `visible` is the plain text beside the envelope.
         """
+        payload = self._open(text, _SAID)
+        if payload is None:
+            return None
+        parts = payload.p if payload.p is not None else (visible,) if visible else ()
+        return Reasoning(parts, payload.s, payload.g, payload.e, payload.o, payload.i)
+
+    def open_summary(self, text: str) -> tuple[str, bool] | None:
+        """Open the envelope of a summary: (the summary, whether it is whole); None if it does not open."""
+        payload = self._open(text, _SUMMARY)
+        return None if payload is None else (payload.c, payload.w)
+
+    def _seal(self, payload: dict[str, Any]) -> str:
+        packed = zlib.compress(msgspec.json.encode(payload), 9)
+        return PREFIX + base64.urlsafe_b64encode(self._mac(packed) + packed).rstrip(b"=").decode()
+
+    def _open(self, text: str, decoder: msgspec.json.Decoder[Payload]) -> Payload | None:
         encoded = text.removeprefix(PREFIX)
         try:
             data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
             mac, packed = data[:_MAC_BYTES], data[_MAC_BYTES:]
             if not hmac.compare_digest(mac, self._mac(packed)):
                 return None
-            payload = _SAID.decode(zlib.decompressobj().decompress(packed, _MAX_BYTES))
+            return decoder.decode(zlib.decompressobj().decompress(packed, _MAX_BYTES))
         except (ValueError, zlib.error, msgspec.MsgspecError):
             return None
-        parts = payload.p if payload.p is not None else (visible,) if visible else ()
-        return Reasoning(parts, payload.s, payload.g, payload.e, payload.o, payload.i)
 
     def _mac(self, packed: bytes) -> bytes:
         owner = self.owner.encode()

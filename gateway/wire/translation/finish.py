@@ -22,7 +22,7 @@ _WORDS: dict[Meaning, str] = {
     StopReason.END: """
         stop stopped stop_word stop_words stop_str stop_token end end_turn end_of_turn eos eos_token eot eot_token
         eos_found stopped_eos stopped_word im_end complete completed finish finished done success normal ok natural
-        steered compaction
+        steered
     """,
     StopReason.STOP_SEQUENCE: "stop_sequence",
     StopReason.TOOLS: "tool_calls tool_call tool_use function_call function_calls tools",
@@ -40,6 +40,7 @@ _WORDS: dict[Meaning, str] = {
         language guardrail_intervened guardrail guardrails moderation moderated content_policy
         content_policy_violation policy_violation violation toxic error_toxic flagged unsafe copyright risk
     """,
+    StopReason.COMPACTED: "compaction",
     StopReason.PAUSED: "pause_turn",
     Failed.FAILED: """
         error errored model_error server_error internal_error internal_server_error engine_error network_error

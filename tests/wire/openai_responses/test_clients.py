@@ -11,6 +11,7 @@ from gateway.wire import DIALECTS
 from gateway.wire.events import unfold
 from gateway.wire.neutral import Citation, Reasoning, Refusal, Reply, Stop, StopReason, Text
 from gateway.wire.profile import Profile
+from gateway.wire.translation.compaction import UNREADABLE
 from gateway.wire.translation.envelope import unseal
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.sequence import BlockSequencer
@@ -65,7 +66,7 @@ def test_input_of_every_kind() -> None:
     assert roles == ["system", "user", "assistant", "tool", "tool", "assistant", "user"]
     assert out["messages"][0]["content"] == "Be brief.\n\nd" and len(out["messages"][2]["tool_calls"]) == 2
     assert json.loads(out["messages"][2]["tool_calls"][1]["function"]["arguments"]) == {"input": "raw"}
-    assert out["messages"][-1]["content"] == "(earlier conversation compacted)" and "input.ghost_snapshot" in drops
+    assert out["messages"][-1]["content"] == UNREADABLE and {"input.ghost_snapshot", "input.compaction"} <= set(drops)
     out, _ = sent("anthropic_messages", input=items, tools=[TOOL, {"type": "custom", "name": "p"}])
     assert [one["role"] for one in out["messages"]] == ["user", "assistant", "user", "assistant", "user"]
 
