@@ -209,6 +209,7 @@ class Attempt:
         self._exchange.wait(now() - waiting)
         whole = await self._read_body(reply, body, as_stream=as_stream)
         if whole.follow is not None:
+            self._exchange.note_usage(whole.usage)  # should the call that follows fail
             self.plan = whole.follow
             return await self._relay(await self.call.keep_alive_during(self._reopen(self.plan.body)))
         while whole.resume is not None:

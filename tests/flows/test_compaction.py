@@ -277,3 +277,33 @@ async def test_the_edit_of_a_messages_client(
     kinds = [block["type"] for block in said["content"]]
     assert kinds == (["compaction"] if pauses else ["compaction", "text"])
     assert said["stop_reason"] == ("compaction" if pauses else "end_turn") and len(upstream.seen) == 2 - pauses
+
+
+async def test_a_compaction_in_the_background(running: Running, provider: Providers) -> None:
+    """A background run is compacted as any other."""
+    provider("oai").will(text="A summary.")
+    body = {"model": "chat", "input": [USER, TRIGGER], "background": True, "stream": True}
+    async with running.post("/v1/responses", body) as answer:
+        said = events_of(await answer.read())[-1]["response"]
+    assert said["status"] == "completed" and [item["type"] for item in said["output"]] == ["compaction"]
+    async with running.post("/v1/responses", {"model": "claude", "input": "Go.", "previous_response_id": said["id"]}):
+        assert "A summary." in sent(provider("ant")) and "Paint" not in sent(provider("ant")).split("A summary.")[0]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_target_that_fails_behind_its_summary(
+    running: Running, provider: Providers, *, is_stream: bool
+) -> None:
+    """If the call for the reply fails, the next target makes a summary of its own, and the client sees one reply."""
+    provider("oai").will(text="One.", times=1)
+    provider("oai").will(status=500)
+    provider("ant").will(text="Two.", times=1)
+    provider("ant").will(text="Red.", times=1)
+    managed = [{"type": "compaction", "compact_threshold": 1}]
+    body = {"model": "failing", "input": [USER], "context_management": managed, "stream": is_stream, "store": False}
+    async with running.post("/v1/responses", body) as answer:
+        data = await answer.read()
+        assert answer.status == 200 and answer.headers["x-gateway-provider"] == "ant"
+    said = events_of(data)[-1]["response"] if is_stream else json.loads(data)
+    assert [item["type"] for item in said["output"]] == ["compaction", "message"]
+    assert "Two." in sent(provider("ant")) and "One." not in sent(provider("ant"))

@@ -42,6 +42,7 @@ class TranslatedPlan:
     ahead: Sequence[Block] = ()  # blocks that an earlier call has brought, before those of the reply
     spent: Usage | None = None  # the tokens of that call
     _segments: list[Reply] = field(factory=list, init=False)  # a whole reply that pauses, as joined so far
+    _has_told: bool = field(default=False, init=False)  # `ahead`, in the first segment of a stream
     is_raw: ClassVar[bool] = False
     can_stream_whole: ClassVar[bool] = True
     is_held: ClassVar[bool] = False
@@ -93,7 +94,10 @@ class TranslatedPlan:
 
     def _reader(self, memo: Memo) -> StreamReader:
         reader = self._far_side.stream_reader(memo)
-        return Ahead(reader, self.ahead, self.spent) if self.ahead and not self._segments else reader
+        if not self.ahead or self._has_told:
+            return reader
+        self._has_told = True
+        return Ahead(reader, self.ahead, self.spent)
 
     def read_whole(self, body: bytes, *, is_stream: bool) -> WholeReply:
         """Read a whole reply, and write it in the client's dialect.
@@ -176,7 +180,8 @@ def make_translated_plan(
         profile = evolve(profile, auto_cache=False)
     if "max_tokens" in refused:  # the model refused this name: send the other one
         profile = evolve(profile, token_field="max_completion_tokens")  # noqa: S106 - a name
-    headers = upstream_headers(upstream, provider, {}, wants_long_context=source.wants_long_context)
+    forwarded = source.forwarded if upstream.name == source.dialect.name else {}
+    headers = upstream_headers(upstream, provider, forwarded, wants_long_context=source.wants_long_context)
     memo = source.memo(client, profile, provider.name)
     if provider.system_prefix and source.mode.injects:
         memo.request = _prefixed(memo.request, provider.system_prefix)

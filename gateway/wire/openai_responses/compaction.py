@@ -105,7 +105,8 @@ def _readable(items: Sequence[Any], sealer: Sealer, drops: Drops, *, keeps: bool
         elif (found := sealer.open_summary(content)) is not None:
             summary, is_whole = found
             told = _message(summary_text(summary))
-            out = [told, *_tail(out)] if is_whole or was_triggered else [*out, told]
+            before = out[:-1] if was_triggered and keeps else out  # without the trigger, which has had its answer
+            out = [told, *_tail(before)] if is_whole or was_triggered else [*out, told]
         elif not was_triggered:
             drops.add(LOST)
             out.append(_message(UNREADABLE))
