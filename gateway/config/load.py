@@ -13,7 +13,7 @@ from cattrs.errors import BaseValidationError
 from gateway.config.checks import check, split_url
 from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
-from gateway.config.schema import Config
+from gateway.config.schema import ORIGIN, Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
 from gateway.config.warnings import warnings_of
 from gateway.config.yaml_marks import Path, Text, parse
@@ -127,10 +127,9 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
     if not isinstance(chosen, str) or ("preset" in given and chosen not in presets):
         found.complain((*path, "preset"), f"unknown preset: one of {', '.join(sorted(presets))}")
         chosen = ""
-    preset = dict(presets.get(chosen, {}))
-    needs_key = preset.pop("needs_key", False)
-    if needs_key and "auth" not in own:
-        found.complain(path, "missing key 'auth'")
+    preset = _moved(presets.get(chosen, {}), own.get("base_url"))
+    if "auth" in presets.get(chosen, {}) and "auth" not in preset and "auth" not in own:
+        found.complain(path, f"missing key 'auth': the usual one of '{chosen}' is not sent to another host")
     if "base_url" not in own and "base_url" not in preset and (chosen in presets or "preset" in given):
         found.complain(path, f"missing key 'base_url': preset '{chosen}' has none of its own")
         preset["base_url"] = "http://missing.invalid"
@@ -141,6 +140,22 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
     if "speaks" in merged:
         merged["speaks"] = _speaks(merged["speaks"], merged.get("base_url"), (*path, "speaks"), found)
     return merged
+
+
+def _moved(preset: Mapping[str, Any], base: Any) -> dict[str, Any]:
+    """Copy a preset without what does not hold at `base`, a base URL that stands in the file (None: it has none).
+
+    Another host never gets the usual credential. Under another path the preset's `{origin}` paths lead nowhere.
+    """
+    kept = dict(preset)
+    usual, other = (split_url(url) if isinstance(url, str) else None for url in (preset.get("base_url"), base))
+    if usual is None or other is None:
+        return kept
+    if other.netloc != usual.netloc:
+        kept.pop("auth", None)
+    if other.path.rstrip("/") != usual.path and isinstance(kept.get("speaks"), dict):
+        kept["speaks"] = {name: path for name, path in kept["speaks"].items() if not path.startswith(ORIGIN)}
+    return kept
 
 
 def _speaks(given: Any, base: Any, path: tuple[str, ...], found: Text) -> Any:

@@ -13,6 +13,7 @@ Size = NewType("Size", int)
 Share = NewType("Share", float)
 StoreUrl = NewType("StoreUrl", str)
 BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
+ORIGIN = "{origin}"  # begins a path of `speaks` that is not below the base URL, but elsewhere at its host
 ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
 # Fields of wire.profile.Profile by name: only those that the file sets.
 ModelSettings = NewType("ModelSettings", dict[str, Any])
@@ -263,8 +264,16 @@ class Provider:
     """An account with a company, its preset merged in."""
 
     base_url: str = field(metadata=doc("where its API begins, version included"))
-    speaks: dict[str, str] = field(factory=dict, metadata=doc("dialects, or {dialect: path}"))
-    auth: Auth = field(factory=Auth, metadata=doc("{bearer|x-api-key|api-key: secret or list}, or passthrough"))
+    speaks: dict[str, str] = field(
+        factory=dict,
+        metadata=doc("dialects, or {dialect: path}; a path may hold {model}, and begin with {origin}, the URL's host"),
+    )
+    auth: Auth = field(
+        factory=Auth,
+        metadata=doc(
+            "{bearer|x-api-key|api-key: secret or list}, or passthrough; absent: the preset's variable, at its own host"
+        ),
+    )
     headers: dict[str, str] = field(factory=dict, metadata=doc("sent with every request"))
     query: dict[str, str] = field(factory=dict, metadata=doc("added to every URL"))
     system_prefix: str | None = field(default=None, metadata=doc("a text block put before the client's system prompt"))

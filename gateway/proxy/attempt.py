@@ -13,7 +13,7 @@ from aiohttp import web
 from attrs import define, evolve, field, fields
 from yarl import URL
 
-from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Target, TargetTimeouts, Timeouts
+from gateway.config.schema import NO_OVERRIDES, ORIGIN, OAuth, Provider, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS
@@ -346,13 +346,15 @@ def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
     path = provider.speaks[dialect]
     if "{model}" in path:
         path = path.replace("{model}", quote(model, safe=""))
-    url = _parsed(base + path)
-    return url.with_query(provider.query) if provider.query else url
+    url = _parsed(base, path)
+    return url.with_query(provider.query) if provider.query and not url.raw_query_string else url
 
 
 @lru_cache(256)
-def _parsed(url: str) -> URL:
-    return URL(url, encoded=True)
+def _parsed(base: str, path: str) -> URL:
+    if path.startswith(ORIGIN):
+        base, path = str(URL(base, encoded=True).origin()), path.removeprefix(ORIGIN)
+    return URL(base + path, encoded=True)
 
 
 def _timeouts(provider: Provider, target: Target) -> Timeouts:

@@ -96,7 +96,7 @@ routes:
         ("keys: {a: {secret: []}}", "at least one secret"),
         ("keys: {a: {secret: {env: G}}, b: {secret: {env: G}}}", "the same secret as key 'a'"),
         ("keys: {a: {secret: {env: G}, expires: tomorrow}}", "expected a date"),
-        ("providers: {openai: {}}", "providers.openai: missing key 'auth'"),
+        ("providers: {openai: {base_url: 'https://other.example/v1'}}", "providers.openai: missing key 'auth'"),
         ("providers: {openai: {auth: sk-secret}}", "expected passthrough, or one of bearer"),
         ("providers: {openai: {auth: {bearer: {env: K}, api-key: {env: K}}}}", "expected passthrough, or one of"),
         ("providers: {openai: {auth: {bearer: {vault: K}}}}", "a secret never stands in the file"),
