@@ -33,7 +33,7 @@ from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
-from gateway.proxy.plan.choose import make_plan
+from gateway.proxy.plan.choose import lost_tools, make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.relay import end_with_error
@@ -140,6 +140,7 @@ class Dispatch:
         affinity = self._home
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
+        ordered = self._able_first(ordered)
         if affinity:
             ordered = sorted(ordered, key=lambda target: target.name != affinity.target)
         elif call.source.sealed_compactions:
@@ -162,6 +163,16 @@ class Dispatch:
         provider = snapshot.config.providers[target.provider]
         profile = snapshot.capabilities.profile(provider, target.model or "")
         return dialect.name in provider.speaks and makes_compactions(dialect.name, provider, profile)
+
+    def _able_first(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Put those targets first that run the tools that the request is about, such as Claude Code's web search."""
+        snapshot, source = self.call.context.snapshot, self.call.source
+
+        def lost(target: Target) -> int:
+            provider = snapshot.config.providers[target.provider]
+            return lost_tools(source, provider, snapshot.capabilities.profile(provider, target.model or ""))
+
+        return sorted(targets, key=lost) if source.sought_tools else targets
 
     async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None if it failed and the client has seen nothing of it."""

@@ -6,7 +6,7 @@ same dialect: bodies are forwarded, and the gateway only looks for errors and us
 and reads replies. A dialect without the two sides is forwarded and never translated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -17,6 +17,7 @@ from gateway.wire.lane import Lane, StreamReader, StreamWriter
 from gateway.wire.neutral import Block, Opaque, Reply, Request, Usage
 from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import Sealer
+from gateway.wire.translation.kinds import no_kinds
 from gateway.wire.translation.memo import Drops, Memo, Setting, Written
 
 
@@ -151,6 +152,8 @@ class Dialect:
     `add_members` returns members to put into a raw request: what the gateway needs upstream, and histories without
     the blocks that this upstream refuses. It notes in `drops` what the client's request loses.
     `unsealed` returns a body without what another account has sealed, for a provider that cannot decrypt it.
+    `tool_kinds` and `item_kinds` name the kinds of tools and of input items in a request, for servers that know only
+    some of them; `sought_tools` those tools that its provider shall run and that the request is about.
     `prefix` returns members in which a text stands before the system prompt. It takes the body, the text, and the
     members that already replace some of the body's.
     """
@@ -165,6 +168,9 @@ class Dialect:
     add_members: Callable[[JsonBody, Profile, Drops], Mapping[str, bytes]] = adds_nothing
     unsealed: Callable[[JsonBody], JsonBody] = nothing_sealed
     prefix: Callable[[JsonBody, str, Mapping[str, bytes]], Mapping[str, bytes]] = no_prefix
+    tool_kinds: Callable[[JsonBody], Set[str]] = no_kinds
+    sought_tools: Callable[[JsonBody], Set[str]] = no_kinds
+    item_kinds: Callable[[JsonBody], Set[str]] = no_kinds
     tidy: Callable[[Asked], Lane] | None = None
     mend_whole: Callable[[bytes], bytes] = unchanged
     ping: bytes = b": keep-alive\n\n"

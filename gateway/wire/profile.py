@@ -101,6 +101,13 @@ class Profile:
         default=False, metadata=doc("Responses: takes the input item additional_tools (else its tools go into tools)")
     )
     hosted_tools: tuple[str, ...] = field(default=(), metadata=doc("tools that its provider runs, such as web_search"))
+    raw_kinds: tuple[str, ...] = field(
+        default=(),
+        metadata=doc(
+            "kinds of tools and input items that it takes as they come; a request with others is translated into "
+            "another dialect that it speaks (empty: all)"
+        ),
+    )
     nine_character_ids: bool = field(default=False, metadata=doc("wants tool call ids of nine letters and digits"))
     tools_need_responses: bool = field(
         default=False, metadata=doc("refuses function tools on Chat: asked by Responses instead")

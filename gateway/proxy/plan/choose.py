@@ -1,6 +1,6 @@
 """Chooses the lane of a model call to a target: raw if the provider speaks the client's dialect, else translated."""
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from gateway.config.schema import Provider
 from gateway.errors import BadRequest
@@ -20,13 +20,17 @@ _LEFT_FOR = {"openai_chat": "openai_responses"}
 
 def upstream_dialect(client: Dialect, provider: Provider) -> Dialect | None:
     """Return the dialect to speak with a provider: the client's own, else one that it can be translated into."""
-    if client.name in provider.speaks:
-        return client
-    if client.client is None:
-        return None
-    others = (DIALECTS[name] for name in provider.speaks)
-    generates = client.generates or client.compacts
-    return next((one for one in others if one.upstream is not None and one.generates == generates), None)
+    return client if client.name in provider.speaks else next(_crossings(client, provider), None)
+
+
+def lost_tools(source: SourceRequest, provider: Provider, profile: Profile) -> int:
+    """Count the tools that a request seeks at its provider and that this one does not run.
+
+    Chat has no words for tools that the provider runs, so a translation into Chat loses them.
+    """
+    is_raw = source.dialect.name in provider.speaks
+    can_say = is_raw or any(one.name not in _LEFT_FOR for one in _crossings(source.dialect, provider))
+    return len(source.sought_tools - set(profile.hosted_tools if can_say else ()))
 
 
 def make_plan(
@@ -40,7 +44,9 @@ def make_plan(
     upstream = upstream_dialect(source.dialect, provider)
     if upstream is None:
         return None
-    if upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
+    if upstream is source.dialect and _has_unknown_kinds(source, profile):
+        upstream = next(_crossings(source.dialect, provider), upstream)
+    elif upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
         upstream = DIALECTS[_LEFT_FOR[upstream.name]]
     is_same = upstream is source.dialect or source.dialect.name == upstream.name
     try:
@@ -58,12 +64,30 @@ def _makes(source: SourceRequest, provider: Provider, profile: Profile) -> bool:
     return not source.mode.edits or makes_compactions(source.dialect.name, provider, profile)
 
 
+def _crossings(client: Dialect, provider: Provider) -> Iterator[Dialect]:
+    """Yield the other dialects of a provider into which a client's can be translated, in the provider's order."""
+    if client.client is not None:
+        others = (DIALECTS[name] for name in provider.speaks if name != client.name)
+        generates = client.generates or client.compacts
+        yield from (one for one in others if one.upstream is not None and one.generates == generates)
+
+
+def _has_unknown_kinds(source: SourceRequest, profile: Profile) -> bool:
+    """Whether a server of the client's own dialect does not know a kind of tool or item in the request."""
+    if not profile.raw_kinds or not source.mode.chooses:
+        return False
+    known = {*profile.raw_kinds, *profile.hosted_tools}
+    return not (source.tool_kinds <= known and source.item_kinds <= known)
+
+
 def _needs_other(source: SourceRequest, upstream: Dialect, provider: Provider, profile: Profile) -> bool:
     """Whether a model refuses in Chat what it takes in Responses (docs/wire/pitfalls.md, docs/wire/http.md)."""
     is_fixed = not source.mode.chooses or source.dialect.client is None
     if is_fixed or _LEFT_FOR[upstream.name] not in provider.speaks:
         return False
     if profile.responses_only:
+        return True
+    if source.dialect.name != upstream.name and source.tool_kinds & set(profile.hosted_tools):
         return True
     if not profile.tools_need_responses:
         return False

@@ -1,6 +1,6 @@
 """A client's request with all that a plan needs to write it for any upstream."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property
 
 from attrs import evolve, field, frozen
@@ -80,6 +80,21 @@ class SourceRequest:
         """The compactions of the history that only the provider that made them can read."""
         compactions = self.dialect.compactions
         return compactions.sealed(self.body) if compactions is not None and isinstance(self.body, JsonBody) else ()
+
+    @cached_property
+    def tool_kinds(self) -> Set[str]:
+        """The kinds of the request's tools."""
+        return self.dialect.tool_kinds(self.body) if isinstance(self.body, JsonBody) else frozenset()
+
+    @cached_property
+    def sought_tools(self) -> Set[str]:
+        """The kinds of tools that the request is about and that its provider shall run, such as a web search."""
+        return self.dialect.sought_tools(self.body) if isinstance(self.body, JsonBody) else frozenset()
+
+    @cached_property
+    def item_kinds(self) -> Set[str]:
+        """The kinds of the request's input items."""
+        return self.dialect.item_kinds(self.body) if isinstance(self.body, JsonBody) else frozenset()
 
     @cached_property
     def _read(self) -> tuple[Request, bool]:

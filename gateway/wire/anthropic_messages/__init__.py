@@ -11,6 +11,7 @@ from gateway.wire.anthropic_messages.request import read_request, write_request
 from gateway.wire.anthropic_messages.write_reply import PING, MessagesWriter, resume, write_reply
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.provider_error import read_declined
+from gateway.wire.translation.kinds import messages_sought, messages_tools
 
 __all__ = ["ANTHROPIC_MESSAGES", "SHEDS", "read_request"]
 
@@ -60,6 +61,8 @@ ANTHROPIC_MESSAGES = Dialect(
     watch=raw.watch,
     add_members=raw.add_members,
     prefix=raw.prefix,
+    tool_kinds=messages_tools,
+    sought_tools=messages_sought,
     ping=PING,
     client=ClientSide(read_request, write_reply, MessagesWriter, is_sequential=True, call_prefix="toolu_"),
     upstream=UpstreamSide(write_request, read_reply, MessagesReader, SHEDS, OPTIONAL, resume),

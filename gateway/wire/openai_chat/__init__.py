@@ -17,6 +17,7 @@ from gateway.wire.openai_chat.worker import write_worker_error
 from gateway.wire.openai_chat.write_reply import ChatWriter, write_reply
 from gateway.wire.openai_error import write_error
 from gateway.wire.provider_error import read_declined
+from gateway.wire.translation.kinds import chat_sought, chat_tools
 
 # What a request loses on its way into this dialect, by the client's dialect (`*`: any). For people to read.
 SHEDS: Mapping[str, Mapping[str, str]] = {
@@ -71,6 +72,8 @@ OPENAI_CHAT = Dialect(
     ask=raw.ask,
     add_members=raw.add_members,
     prefix=raw.prefix,
+    tool_kinds=chat_tools,
+    sought_tools=chat_sought,
     tidy=tidy,
     mend_whole=mend_whole,
     client=ClientSide(read_request, write_reply, ChatWriter, is_sequential=False),

@@ -12,6 +12,7 @@ from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.openai_responses.write_reply import ResponsesWriter, write_reply
 from gateway.wire.openai_responses.write_request import write_request
 from gateway.wire.provider_error import read_declined
+from gateway.wire.translation.kinds import responses_items, responses_sought, responses_tools
 
 __all__ = ["NAME", "OPENAI_RESPONSES", "SHEDS", "read_request"]
 
@@ -56,6 +57,9 @@ OPENAI_RESPONSES = Dialect(
     add_members=raw.add_members,
     unsealed=raw.unsealed,
     prefix=raw.prefix,
+    tool_kinds=responses_tools,
+    sought_tools=responses_sought,
+    item_kinds=responses_items,
     glance=raw.glance,
     watch=raw.watch,
     client=ClientSide(read_request, write_reply, ResponsesWriter),

@@ -99,3 +99,44 @@ def test_an_invalid_body_is_refused_only_where_it_is_read() -> None:
         make_plan(odd, provider("anthropic_messages"), "m", Profile())
     assert caught.value.param == "messages"
     assert make_plan(odd, provider("openai_chat"), "m", Profile()) is not None
+
+
+PLAIN = Profile(raw_kinds=("message", "function"), hosted_tools=("web_search",))
+SEARCH = {"type": "web_search"}
+MESSAGES_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("client", "said", "is_raw"),
+    [
+        ("openai_responses", {}, True),
+        ("openai_responses", {"tools": [{"type": "function", "name": "f"}, SEARCH]}, True),
+        ("openai_responses", {"tools": [{"type": "custom", "name": "f"}]}, False),
+        ("openai_responses", {"input": [{"type": "additional_tools", "tools": []}]}, False),
+        ("anthropic_messages", {"tools": [{"name": "f", "input_schema": {"type": "object"}}, MESSAGES_SEARCH]}, True),
+        ("anthropic_messages", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, False),
+    ],
+)
+def test_kinds_that_a_server_does_not_know_are_translated(client: str, said: dict[str, object], is_raw: bool) -> None:
+    """A server of the client's own dialect is asked in Chat for what it does not know."""
+    plan = make_plan(source(client, said=said), provider("openai_chat", client), "m", PLAIN)
+    assert plan is not None and (plan.is_raw, plan.upstream.name) == (is_raw, client if is_raw else "openai_chat")
+
+
+@pytest.mark.parametrize(
+    ("speaks", "mode"), [(("openai_responses",), FULL), (("openai_chat", "openai_responses"), PASS_THROUGH)]
+)
+def test_unknown_kinds_pass_where_nothing_else_can_be_spoken(speaks: tuple[str, ...], mode: Mode) -> None:
+    """Without another dialect, or under /pt, the provider is the authority on its kinds."""
+    said = {"tools": [{"type": "custom", "name": "f"}]}
+    plan = make_plan(source("openai_responses", said=said, mode=mode), provider(*speaks), "m", PLAIN)
+    assert plan is not None and plan.is_raw
+
+
+def test_a_search_is_asked_by_responses() -> None:
+    """A provider that searches in Responses only is asked there, where Chat would lose the tool."""
+    asked = source("anthropic_messages", said={"tools": [MESSAGES_SEARCH]})
+    plan = make_plan(asked, provider(*BOTH), "m", Profile(hosted_tools=("web_search",)))
+    assert plan is not None and plan.upstream.name == "openai_responses" and not plan.drops
+    plan = make_plan(asked, provider(*BOTH), "m", Profile())
+    assert plan is not None and plan.upstream.name == "openai_chat" and plan.drops == ["tools.web_search"]
