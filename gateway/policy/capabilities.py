@@ -33,10 +33,7 @@ class Capabilities:
                 for pattern, packaged in self.packaged.get(family, {}).items():
                     if fnmatchcase(model, pattern):
                         settings |= packaged
-            for pattern, own in provider.models.items():
-                if fnmatchcase(model, pattern):
-                    settings |= own
-            profile = _build(settings)
+            profile = _build(settings | own_settings(provider, model))
             if len(self._found) < 10_000:  # clients invent names under a glob or default route: bound the cache
                 self._found[place] = profile
         return profile
@@ -49,6 +46,15 @@ _COMPACTS = {"openai_responses": "openai_compact", "openai_compact": "openai_com
 def makes_compactions(dialect: str, provider: Provider, profile: Profile) -> bool:
     """Return whether a provider makes compactions itself for clients of its own `dialect`, and reads them back."""
     return profile.compaction or _COMPACTS.get(dialect) in provider.speaks
+
+
+def own_settings(provider: Provider, model: str) -> dict[str, Any]:
+    """Return what providers.yaml itself says of a model."""
+    settings: dict[str, Any] = {}
+    for pattern, own in provider.models.items():
+        if fnmatchcase(model, pattern):
+            settings |= own
+    return settings
 
 
 def _build(settings: Mapping[str, Any]) -> Profile:

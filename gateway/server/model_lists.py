@@ -33,6 +33,11 @@ class Listed(msgspec.Struct):
     at: float
     raw: dict[str, Any]
 
+    def entry(self, model: str) -> dict[str, Any]:
+        """Return what the list says of one model; nothing if the model is not in it."""
+        found = (one for one in self.raw["data"] if isinstance(one, dict) and one.get("id") == model)
+        return next(found, {})
+
 
 @define
 class ModelLists:
@@ -56,7 +61,12 @@ class ModelLists:
         if any(fetched):
             async with self._writing:
                 await asyncio.to_thread(_write, self._path, dict(self._known))
-        return {name: self._known[name] for name in names if name in self._known}
+        return self.known(snapshot, names)
+
+    def known(self, snapshot: Snapshot, names: list[str]) -> dict[str, Listed]:
+        """Return what is known of the lists of `names` without a request; nothing of a provider that has none now."""
+        providers = snapshot.config.providers
+        return {name: self._known[name] for name in names if name in self._known and _has_list(providers[name])}
 
     async def _refresh(self, snapshot: Snapshot, provider: Provider, refresh: bool) -> bool:
         """Fetch a provider's list if it has expired, or if `refresh` is true. Return whether there is a new one."""

@@ -46,6 +46,9 @@ async def test_aliases_come_first_then_what_providers_list(start: Start, provide
         "root",
         "parent",
         "context_length",
+        "context_window",
+        "max_output_tokens",
+        "max_completion_tokens",
         "capabilities",
     }
     assert (alias["root"], alias["owned_by"], alias["context_length"], alias["capabilities"]) == (
@@ -151,6 +154,7 @@ async def test_provider_narrows_and_a_header_beats_the_query(start: Start) -> No
         ("/v1/models", {"x_api_key": "k"}, "openai"),
         ("/v1/models", {"x_api_key": "k", "authorization": "Bearer k", "user_agent": "claude-cli"}, "openai"),
         ("/v1/models?format=openai", {"anthropic_version": "2023-06-01"}, "openai"),
+        ("/v1/models?format=openai&client_version=0.171.0", {}, "openai"),
     ],
 )
 async def test_the_shape_follows_the_client(start: Start, path: str, headers: dict[str, str], shape: str) -> None:
@@ -160,7 +164,7 @@ async def test_the_shape_follows_the_client(start: Start, path: str, headers: di
     assert status == 200
     first = said["data"][0]
     if shape == "anthropic":
-        assert set(first) == {"type", "id", "display_name", "created_at"} and first["created_at"].endswith("Z")
+        assert {"type", "id", "display_name", "lifecycle"} < set(first) and first["created_at"].endswith("Z")
         assert (said["first_id"], said["last_id"]) == (first["id"], said["data"][-1]["id"])
     else:
         assert first["object"] == "model"

@@ -1,59 +1,24 @@
 """`/v1/models` and its kin: the models that a client may use, in the shape that its SDK expects."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from attrs import frozen
 
 from gateway.errors import BadRequest, GatewayError, NotFound, UnknownModel
+from gateway.policy.capabilities import own_settings
 from gateway.policy.routes import aliases_by_provider, may_use
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.state import GATEWAY, Gateway
+from gateway.server.listings import Listing, limits_in, write_manifest
 from gateway.server.model_lists import Listed, ModelLists
 
 MODEL_LISTS = web.AppKey("model_lists", ModelLists)
-FORMATS = ("openai", "anthropic", "raw")
+FORMATS = ("openai", "anthropic", "codex", "raw")
 MAX_PAGE = 1000
 MAX_CREATED = 253_402_300_800  # Unix seconds of the year 10,000, which has no date
-
-
-@frozen
-class Listing:
-    """One model as both dialects need it."""
-
-    id: str
-    provider: str
-    model: str
-    created: int
-    context: int | None
-    capabilities: tuple[str, ...]
-    display_name: str
-
-    def openai(self) -> dict[str, Any]:
-        """OpenAI's shape, with `context_length`, `capabilities` and the older `permission`, `root`, `parent`."""
-        return {
-            "id": self.id,
-            "object": "model",
-            "created": self.created,
-            "owned_by": self.provider,
-            "permission": [],
-            "root": self.model,
-            "parent": None,
-            "context_length": self.context,
-            "capabilities": list(self.capabilities),
-        }
-
-    def anthropic(self) -> dict[str, Any]:
-        """Anthropic's shape (SDK type ModelInfo)."""
-        return {
-            "type": "model",
-            "id": self.id,
-            "display_name": self.display_name,
-            "created_at": datetime.fromtimestamp(self.created, UTC).isoformat().replace("+00:00", "Z"),
-        }
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -70,6 +35,9 @@ async def list_models(request: web.Request) -> web.Response:
     found = list(_listings(request.app[GATEWAY], context, lists, provider))
     if shape == "anthropic":
         return _json(_page(found, request.query))
+    if shape == "codex":
+        aliases = _aliases(request.app[GATEWAY], context, lists, provider)
+        return _json(write_manifest(aliases, request.query.get("client_version", "")))
     return _json({"object": "list", "data": [listing.openai() for listing in found]})
 
 
@@ -78,7 +46,8 @@ async def show_model(request: web.Request) -> web.Response:
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     shape = _shape(request)
     name = request.match_info["id"]
-    found = next((one for one in _aliases(gateway, context, None) if one.id == name), None)
+    known = request.app[MODEL_LISTS].known(context.snapshot, list(context.snapshot.config.providers))
+    found = next((one for one in _aliases(gateway, context, known, None) if one.id == name), None)
     if found is None:
         lists = await _lists(request, context, None)
         found = next((one for one in _listings(gateway, context, lists, None) if one.id == name), None)
@@ -127,7 +96,7 @@ def _listings(
     gateway: Gateway, context: RequestContext, lists: Mapping[str, Listed], provider: str | None
 ) -> Iterator[Listing]:
     seen = set()
-    for listing in _aliases(gateway, context, provider):
+    for listing in _aliases(gateway, context, lists, provider):
         seen.add(listing.id)
         yield listing
     for name, listed in lists.items():
@@ -139,15 +108,21 @@ def _listings(
                     yield listing
 
 
-def _aliases(gateway: Gateway, context: RequestContext, provider: str | None) -> Iterator[Listing]:
-    snapshot = context.snapshot
-    for alias in snapshot.table.aliases:
-        target = snapshot.config.routes[alias].targets[0]
-        if provider is not None and target.provider != provider:
+def _aliases(
+    gateway: Gateway, context: RequestContext, lists: Mapping[str, Listed], provider: str | None
+) -> Iterator[Listing]:
+    """List each alias as the first of its targets whose provider has a credential; none of them: it is left out."""
+    config = context.snapshot.config
+    for alias in context.snapshot.table.aliases:
+        targets = config.routes[alias].targets
+        target = next((one for one in targets if gateway.is_live(config.providers[one.provider])), None)
+        if target is None or (provider is not None and target.provider != provider):
             continue
         if context.owner is not None and not may_use(context.owner.key, alias):
             continue
-        yield _make(context, alias, target.provider, target.model or alias, int(gateway.lifecycle.started_at), alias)
+        model, started = target.model or alias, int(gateway.lifecycle.started_at)
+        said = lists[target.provider].entry(model) if target.provider in lists else {}
+        yield _make(context, alias, target.provider, model, started, alias, said)
 
 
 def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any]) -> Listing:
@@ -158,7 +133,7 @@ def _of_provider(context: RequestContext, provider: str, model: Mapping[str, Any
     if not isinstance(created, int) or not 0 <= created < MAX_CREATED:
         created = _unix(model.get("created_at"))
     display = model.get("display_name")
-    return _make(context, shown, provider, name, created, display if isinstance(display, str) else name)
+    return _make(context, shown, provider, name, created, display if isinstance(display, str) else name, model)
 
 
 def _leads_to(context: RequestContext, name: str, provider: str) -> bool:
@@ -189,9 +164,29 @@ def _may_see(context: RequestContext, listing: Listing) -> bool:
         return False
 
 
-def _make(context: RequestContext, shown: str, provider: str, model: str, created: int, display: str) -> Listing:
-    profile = context.snapshot.capabilities.profile(context.snapshot.config.providers[provider], model)
-    return Listing(shown, provider, model, created, profile.context, profile.capabilities, display)
+def _make(
+    context: RequestContext,
+    shown: str,
+    provider_name: str,
+    model: str,
+    created: int,
+    display: str,
+    said: Mapping[str, Any],
+) -> Listing:
+    capabilities, provider = context.snapshot.capabilities, context.snapshot.config.providers[provider_name]
+    profile, own = capabilities.profile(provider, model), own_settings(provider, model)
+    context_said, output_said = limits_in(said)
+    return Listing(
+        id=shown,
+        provider=provider,
+        model=model,
+        created=created,
+        profile=profile,
+        context=profile.context if "context" in own else context_said or profile.context,
+        max_output=profile.max_output if "max_output" in own else output_said or profile.max_output,
+        display_name=display,
+        said=said,
+    )
 
 
 def _unix(text: Any) -> int:
@@ -209,6 +204,8 @@ def _shape(request: web.Request) -> str:
             raise BadRequest(f"'format' must be one of {', '.join(FORMATS)}", param="format")
         return shape
     headers = request.headers
+    if "client_version" in request.query:
+        return "codex"
     if "/openai/" in request.path:
         return "openai"
     if "anthropic-version" in headers:

@@ -79,15 +79,18 @@ async def health(request: web.Request) -> web.Response:
         "store": gateway.responses.state.value,
     }
     resting = gateway.selection.rests(context.snapshot, gateway.clock.monotonic())
+    dead = _dead_routes(gateway)
     if may_operate(request, context):
         report["providers"] = _providers(gateway)
         report["resting"] = {name: round(seconds, 1) for name, seconds in resting.items()}
+        report["routes_without_credential"] = dead
         if gateway.reload_problems:
             report["reload_problems"] = gateway.reload_problems
     else:  # counts only: targets may have names that clients made up
         providers = context.snapshot.config.providers.values()
         report["providers"] = {"configured": len(providers), "live": sum(map(gateway.is_live, providers))}
         report["resting"] = len(resting)
+        report["routes_without_credential"] = len(dead)
         if gateway.reload_problems:
             report["reload_problems"] = len(gateway.reload_problems)
     code = 200 if status in ("healthy", "degraded") else 503
@@ -116,8 +119,7 @@ def health_status(gateway: Gateway) -> str:
         return "draining"
     if not _has_live_target(gateway):
         return "unhealthy"
-    routes, providers = snapshot.config.routes.values(), snapshot.config.providers
-    all_live = all(any(gateway.is_live(providers[target.provider]) for target in route.targets) for route in routes)
+    routes, all_live = snapshot.config.routes.values(), not _dead_routes(gateway)
     rests = gateway.selection.rests(snapshot, now)
     resting = any(target.name in rests for route in routes for target in route.targets)
     is_whole = not gateway.reload_problems and gateway.responses.state is StoreState.OK
@@ -128,6 +130,16 @@ def _has_live_target(gateway: Gateway) -> bool:
     config = gateway.snapshot.config
     named = {target.provider for route in config.routes.values() for target in route.targets}
     return any(gateway.is_live(config.providers[name]) for name in named or config.providers)
+
+
+def _dead_routes(gateway: Gateway) -> list[str]:
+    """Return the aliases and globs none of whose targets has a credential: `/v1/models` does not list them."""
+    config = gateway.snapshot.config
+    return [
+        alias
+        for alias, route in config.routes.items()
+        if not any(gateway.is_live(config.providers[target.provider]) for target in route.targets)
+    ]
 
 
 def _most_output(snapshot: Snapshot) -> int:
