@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A check of the version first: without it the first sign of an old Python would be a syntax error.
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
-.PHONY: setup run test check bench dist clean reference golden lock lock-check fuzz
+.PHONY: setup run test check bench dist clean reference facts golden lock lock-check fuzz
 
 setup: $(VENV)/dev.stamp
 
@@ -37,6 +37,11 @@ check: $(VENV)/dev.stamp
 
 reference: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_reference.py
+
+# What gateway/data does not know of the model lists of the providers in CONFIG, whose keys are in the environment.
+CONFIG ?= providers.yaml
+facts: $(VENV)/run.stamp
+	@$(BIN)/python docs/make_facts.py $(CONFIG)
 
 golden: $(VENV)/dev.stamp
 	GATEWAY_GOLDEN=write $(BIN)/python -m pytest tests/wire/test_golden.py || true
