@@ -23,7 +23,8 @@ OUTPUT = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 _MODEL_INFO = ("capabilities", "lifecycle", "deprecated_at", "retires_at", "line", "max_input_tokens", "max_tokens")
 # Codex brings its own, better entries for the names of OpenAI's models, and would replace them by ours.
 CODEX_KNOWS = ("gpt-*", "codex-*", "o[134]*")
-# Codex refuses a whole manifest for an effort that it does not know: `max` came with this version.
+# Codex refuses a whole manifest for an effort that it does not know. Its catalogue names this version as the
+# least one for models with `max`.
 _MAX_SINCE = (0, 142)
 # The values of `thinking.type`, besides disabled, that a profile's word for it stands for.
 _THINKING: Mapping[str, Sequence[str]] = {
