@@ -2,8 +2,8 @@
 
 Every reader of an upstream's stream yields these events, and every writer of a client's stream takes them. A
 reply is: Started, the events of its blocks, UsageSeen any number of times, Finished. The events of a block are
-BlockStarted, any number of BlockDelta, PartStarted, CitationAdded and StateSeen, then BlockEnded. All events of
-one block carry its `index`. Events of several blocks may interleave (`sequence.py` undoes that); the order of
+BlockStarted, any number of BlockDelta, PartStarted, CitationAdded, LogprobsSeen and StateSeen, then BlockEnded. All
+events of one block carry its `index`. Events of several blocks may interleave (`sequence.py` undoes that); the order of
 the blocks is the order of their BlockStarted.
 
 `fold` builds a whole Reply from events, to store a stream or to answer a client that wants no stream. `unfold`
@@ -18,6 +18,7 @@ from attrs import define, evolve, field, frozen
 from gateway.wire.neutral import (
     Block,
     Citation,
+    Logprob,
     Opaque,
     Reasoning,
     Refusal,
@@ -71,6 +72,14 @@ class CitationAdded:
 
 
 @frozen
+class LogprobsSeen:
+    """The tokens of the BlockDelta of a Text that follows; without one, those that end the text."""
+
+    index: int
+    tokens: tuple[Logprob, ...]
+
+
+@frozen
 class StateSeen:
     """The state that a provider wants back with its reasoning. Comes once per block, after the block's text."""
 
@@ -103,7 +112,16 @@ class Finished:
 
 
 Event = (
-    Started | BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | BlockEnded | UsageSeen | Finished
+    Started
+    | BlockStarted
+    | BlockDelta
+    | PartStarted
+    | CitationAdded
+    | LogprobsSeen
+    | StateSeen
+    | BlockEnded
+    | UsageSeen
+    | Finished
 )
 
 
@@ -125,6 +143,7 @@ class Growing:
     block: Block
     _parts: list[list[str]] = field(factory=lambda: [[]])
     _citations: list[Citation] = field(factory=list)
+    _tokens: list[Logprob] = field(factory=list)
 
     def feed(self, event: Event) -> None:
         """Take the next event of this block."""
@@ -135,6 +154,8 @@ class Growing:
                 self._parts.append([])
             case CitationAdded():
                 self._citations.append(event.citation)
+            case LogprobsSeen():
+                self._tokens.extend(event.tokens)
             case StateSeen():
                 assert isinstance(self.block, Reasoning)
                 self.block = evolve(
@@ -148,7 +169,8 @@ class Growing:
         first, *more = ["".join(part) for part in self._parts]
         match self.block:
             case Text() as block:
-                return evolve(block, text=block.text + first, citations=(*block.citations, *self._citations))
+                cited, tokens = (*block.citations, *self._citations), (*block.logprobs, *self._tokens)
+                return evolve(block, text=block.text + first, citations=cited, logprobs=tokens)
             case Refusal() as block:
                 return Refusal(block.text + first)
             case ToolCall() as block:
@@ -216,7 +238,9 @@ def unfold(reply: Reply) -> Iterator[Event]:
 def _unfold_block(index: int, block: Block) -> Iterator[Event]:
     match block:
         case Text():
-            yield BlockStarted(index, evolve(block, text="", citations=()))
+            yield BlockStarted(index, evolve(block, text="", citations=(), logprobs=()))
+            if block.logprobs:
+                yield LogprobsSeen(index, block.logprobs)
             if block.text:
                 yield BlockDelta(index, block.text)
             for citation in block.citations:

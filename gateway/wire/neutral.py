@@ -62,6 +62,17 @@ class Citation:
 
 
 @frozen
+class Logprob:
+    """A token of a text, with its log probability and the likeliest others: `raw` is its JSON in OpenAI's dialects.
+
+    `text` is what the token says in UTF-8, which may be a part of a character.
+    """
+
+    text: bytes
+    raw: msgspec.Raw = field(repr=False)
+
+
+@frozen
 class Text:
     """Plain text."""
 
@@ -72,6 +83,7 @@ class Text:
     tools: tuple[
         tuple[str, str | None], ...
     ] = ()  # (name, namespace) of each tool that a search has found and this names
+    logprobs: tuple[Logprob, ...] = ()
 
 
 @frozen

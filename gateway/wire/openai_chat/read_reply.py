@@ -18,12 +18,24 @@ from gateway.wire.events import (
     CitationAdded,
     Event,
     Finished,
+    LogprobsSeen,
     Started,
     StateSeen,
     UsageSeen,
     fold,
 )
-from gateway.wire.neutral import Citation, Image, Reasoning, Refusal, Reply, Source, Stop, StopReason, Text
+from gateway.wire.neutral import (
+    Citation,
+    Image,
+    Logprob,
+    Reasoning,
+    Refusal,
+    Reply,
+    Source,
+    Stop,
+    StopReason,
+    Text,
+)
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.repeats import Repeats
@@ -32,6 +44,7 @@ from gateway.wire.openai_chat.usage import read_usage
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation import media
 from gateway.wire.translation.finish import Failed, meaning_of
+from gateway.wire.translation.logprobs import Logprobs, ending
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.options import is_on
 from gateway.wire.translation.think_tags import ThinkFilter
@@ -74,8 +87,11 @@ class ChatReader:
     _shown: set[int] = field(factory=set, init=False)  # hashes of the pictures so far
     _has_sound: bool = field(default=False, init=False)  # without a transcript so far
     _junk: Junk = field(factory=Junk, init=False)
+    _logprobs: Logprobs = field(init=False)
+    _tokens: list[Logprob] = field(factory=list, init=False)  # of text that was not said yet
 
     def __attrs_post_init__(self) -> None:
+        self._logprobs = Logprobs(bool(self.memo.request.sampling.logprobs))
         self._calls = Calls(self.memo)
         if self.memo.profile.think_tags:
             self._think = ThinkFilter(is_opened_unseen=is_on(self.memo.request.thinking))
@@ -126,9 +142,14 @@ class ChatReader:
     def _read_choice(self, choice: _Said) -> Iterator[Event]:
         if choice.get("error") is not None:
             raise read_inner(NAME, choice["error"])
-        said = list(self._read_delta(self._repeats.unsaid(choice, len(self._calls.slots.all))))
+        delta = self._repeats.unsaid(choice, len(self._calls.slots.all))
+        if self._logprobs.is_asked:
+            self._read_logprobs(choice, delta)
+        said = list(self._read_delta(delta))
         self._goes_on |= self._has_finished and bool(said)
         yield from said
+        if self._tokens:
+            yield from self._end_tokens()
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish not in ("", "null"):
             self._note_finish(finish)
@@ -136,6 +157,21 @@ class ChatReader:
                 if isinstance(sequence := choice.get(name), str):
                     self._sequence = sequence
         self.is_finished = self._has_finished and not self._goes_on
+
+    def _read_logprobs(self, choice: _Said, delta: _Said) -> None:
+        """Keep the tokens of a delta with text. One with nothing at all may have half a character, or the very end."""
+        given = choice.get("logprobs")
+        says = {name for name, value in delta.items() if value and name != "role"}
+        if isinstance(given, dict) and ("content" in says or not (says or choice.get("message"))):
+            self._tokens += self._logprobs.read(given.get("content"))
+
+    def _end_tokens(self) -> Iterator[Event]:
+        """Add tokens without text to the open text; those of a thought are nobody's, all others wait."""
+        if self._thought is not None:
+            self._tokens = []
+        elif self._text is not None:
+            yield LogprobsSeen(self._text, tuple(self._tokens))
+            self._tokens = []
 
     def _note_finish(self, word: str) -> None:
         """Take a finish reason. The last one counts, as some servers say `stop` with every chunk."""
@@ -261,6 +297,9 @@ class ChatReader:
             yield from self._end_thought()
             self._text = self._take_index()
             yield BlockStarted(self._text, Text(""))
+        if self._tokens:
+            yield LogprobsSeen(self._text, ending(self._tokens, text))
+            self._tokens = []
         yield BlockDelta(self._text, text)
 
     def _refuse(self, text: str) -> Iterator[Event]:
@@ -300,6 +339,7 @@ class ChatReader:
                     yield BlockDelta(index, rest)
                 yield BlockEnded(index)
         self._text = self._refusal = None
+        self._tokens = []
 
     def _end(self, is_complete: bool = False) -> Iterator[Event]:
         """End the reply. Without a finish reason it has ended if it says something and is otherwise complete.

@@ -3,6 +3,7 @@
 See docs/wire/replies.md, docs/wire/streaming.md#chat-writer-event-order.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from gateway.wire.events import (
     CitationAdded,
     Event,
     Finished,
+    LogprobsSeen,
     PartStarted,
     StateSeen,
     UsageSeen,
@@ -26,6 +28,7 @@ from gateway.wire.neutral import (
     Block,
     Citation,
     Image,
+    Logprob,
     Opaque,
     Reasoning,
     Refusal,
@@ -67,7 +70,9 @@ def reply_id(memo: Memo) -> str:
 def write_reply(reply: Reply, memo: Memo) -> bytes:
     """Write a whole chat completion (SDK type ChatCompletion)."""
     message = _message(reply, memo)
-    choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": None, **_finish(reply.stop, memo)}
+    tokens = [token for block in reply.blocks if isinstance(block, Text) for token in block.logprobs]
+    choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": _logprobs(tokens)}
+    choice |= _finish(reply.stop, memo)
     payload: dict[str, Any] = {
         "id": reply_id(memo),
         "object": "chat.completion",
@@ -150,6 +155,10 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function, **extra}
 
 
+def _logprobs(tokens: Sequence[Logprob]) -> dict[str, Any] | None:
+    return {"content": [token.raw for token in tokens], "refusal": None} if tokens else None
+
+
 def _finish(stop: Stop, memo: Memo) -> dict[str, Any]:
     reason = "function_call" if stop.reason is StopReason.TOOLS and memo.request.is_legacy else _FINISH[stop.reason]
     return {"finish_reason": reason} | ({"stop_reason": stop.sequence} if stop.sequence is not None else {})
@@ -183,6 +192,7 @@ class ChatWriter:
     _has_refused: bool = field(default=False, init=False)
     _images: int = field(default=0, init=False)
     _usage: Usage | None = field(default=None, init=False)
+    _tokens: list[Logprob] = field(factory=list, init=False)  # of the next delta of a text
 
     def __attrs_post_init__(self) -> None:
         memo = self.memo
@@ -208,6 +218,8 @@ class ChatWriter:
                 return self._state(event)
             case CitationAdded():
                 self._cited.setdefault(event.index, []).append(event.citation)
+            case LogprobsSeen():
+                self._tokens.extend(event.tokens)
             case BlockEnded():
                 return self._end_block(event.index)
             case UsageSeen():
@@ -278,7 +290,7 @@ class ChatWriter:
         match self._blocks[index]:
             case Text():
                 self._length += len(text)
-                return self._text(text)
+                return self._chunk({"content": text}) if self._tokens else self._text(text)
             case Reasoning() as block:
                 entry = {"index": self._numbers[index], "type": "reasoning.text", "text": text}
                 if index in self._unformatted:
@@ -331,12 +343,12 @@ class ChatWriter:
         block = self._blocks[index]
         if isinstance(block, ToolCall) and block.kind != "custom" and index not in self._called:
             return self._arguments(index, block, "{}")
-        entries = []
+        out, entries = self._chunk({}) if self._tokens else b"", []
         for citation in self._cited.pop(index, ()):
             if (entry := _annotation(citation, self._starts.get(index, 0), self._length)) is not None:
                 entries.append({"index": self._annotations, **entry})
                 self._annotations += 1
-        return self._chunk({"annotations": entries}) if entries else b""
+        return out + (self._chunk({"annotations": entries}) if entries else b"")
 
     def _finished(self, stop: Stop) -> bytes:
         out = b""
@@ -349,7 +361,8 @@ class ChatWriter:
 
     def _chunk(self, delta: dict[str, Any]) -> bytes:
         role = b"" if self._has_role else self._role(None if "content" not in delta else "")
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+        choice = {"index": 0, "delta": delta, "logprobs": _logprobs(self._tokens), "finish_reason": None}
+        self._tokens = []
         return role + self._head + _json([choice]) + self._tail
 
     def _role(self, content: str | None) -> bytes:

@@ -28,7 +28,8 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
     },
     "openai_chat": {
         "n > 1": "refused: one answer at a time",
-        "presence_penalty, frequency_penalty, seed, logit_bias, logprobs": "dropped",
+        "presence_penalty, frequency_penalty, seed, logit_bias": "dropped",
+        "logprobs": "dropped for reasoning models",
         "names of messages": "dropped",
     },
     "anthropic_messages": {
@@ -46,7 +47,7 @@ OPTIONAL = frozenset(
     {
         "temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier", "prompt_cache_key",
         "service_tier", "metadata", "reasoning.effort", "reasoning.summary", "text.verbosity", "include",
-        "stream_options",
+        "top_logprobs", "stream_options",
     }
 )  # fmt: skip
 OPENAI_RESPONSES = Dialect(

@@ -30,6 +30,7 @@ class Item:
     parts: dict[int, int] = field(factory=dict)  # content index -> block index
     block: int | None = None  # block index of a call or of a reasoning item
     texts: dict[int, list[str]] = field(factory=dict)
+    logprobs: dict[int, int] = field(factory=dict)  # how many tokens of each part were emitted with theirs
     phase: str | None = None
     id: str | None = None
     call: _Call | None = None

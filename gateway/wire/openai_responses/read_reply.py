@@ -15,6 +15,7 @@ from gateway.wire.events import (
     CitationAdded,
     Event,
     Finished,
+    LogprobsSeen,
     PartStarted,
     Started,
     StateSeen,
@@ -39,6 +40,7 @@ from gateway.wire.openai_responses.usage import read_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.finish import Failed, meaning_of
+from gateway.wire.translation.logprobs import Logprobs
 from gateway.wire.translation.memo import Memo
 
 _THOUGHTS = ("summary", "content")
@@ -72,6 +74,10 @@ class ResponsesReader:
     _next: int = field(default=0, init=False)  # the index of the next block
     _calls: int = field(default=0, init=False)
     _junk: Junk = field(factory=Junk, init=False)
+    _logprobs: Logprobs = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._logprobs = Logprobs(bool(self.memo.request.sampling.logprobs))
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         if self.is_over:
@@ -163,29 +169,38 @@ class ResponsesReader:
         return ToolCall(call_id, known.name, "", form, known.namespace or _text(payload.get("namespace")))
 
     def _say(self, payload: _Said, kind: str) -> Iterator[Event]:
-        text, part = payload.get("delta"), payload.get("content_index")
-        if not isinstance(text, str) or not text:
+        text = payload.get("delta")
+        tokens = payload.get("logprobs") if self._logprobs.is_asked and kind == "output_text" else None
+        if not isinstance(text, str) or not (text or tokens):
             return
         if kind == "reasoning_text":
             yield from self._think(payload, is_summary=False)
             return
         item = self._items.of_event(payload, _MESSAGE) or self._items.begin(payload, "message")
-        number = part if isinstance(part, int) else 0
+        number = _number(payload)
         if number not in item.parts:
             yield from self._begin_part(item, number, is_refusal=kind == "refusal")
+        if tokens:
+            yield from self._probe(item, number, tokens)
         item.note(text, number)
-        yield BlockDelta(item.parts[number], text)
+        if text:
+            yield BlockDelta(item.parts[number], text)
+
+    def _probe(self, item: Item, number: int, given: Any, *, is_whole: bool = False) -> Iterator[Event]:
+        """Emit the logprobs of a delta's text, or what was not emitted yet of a whole part's."""
+        told = item.logprobs.get(number, 0)
+        if tokens := self._logprobs.read(given, told if is_whole else 0):
+            item.logprobs[number] = len(given) + (0 if is_whole else told)
+            yield LogprobsSeen(item.parts[number], tokens)
 
     def _say_rest(self, payload: _Said, kind: str) -> Iterator[Event]:
         """Emit the rest of a part from its whole text: some servers send it only when it is done."""
-        text, part = payload.get("text") or payload.get("refusal"), payload.get("content_index")
-        item = self._items.of_event(payload, _MESSAGE)
-        told = (
-            item.rest(text, part if isinstance(part, int) else 0)
-            if item is not None and isinstance(text, str)
-            else text
-        )
-        yield from self._say({**payload, "delta": told}, kind)
+        text, logprobs = payload.get("text") or payload.get("refusal"), payload.get("logprobs")
+        item, number = self._items.of_event(payload, _MESSAGE), _number(payload)
+        if item is not None and isinstance(text, str):
+            text = item.rest(text, number)
+            logprobs = logprobs[item.logprobs.get(number, 0) :] if isinstance(logprobs, list) else None
+        yield from self._say({**payload, "delta": text, "logprobs": logprobs}, kind)
 
     def _begin_part(self, item: Item, number: int, *, is_refusal: bool) -> Iterator[Event]:
         item.parts[number] = self._take_index()
@@ -230,12 +245,8 @@ class ResponsesReader:
             yield from self._argue(item, item.rest(arguments_of(payload)))
 
     def _cite(self, payload: _Said) -> Iterator[Event]:
-        item, cited, part = (
-            self._items.of_event(payload, _MESSAGE),
-            payload.get("annotation"),
-            payload.get("content_index"),
-        )
-        block = item.parts.get(part if isinstance(part, int) else 0) if item is not None else None
+        item, cited = self._items.of_event(payload, _MESSAGE), payload.get("annotation")
+        block = item.parts.get(_number(payload)) if item is not None else None
         if block is not None and isinstance(cited, dict):
             yield _citation(block, cited)
 
@@ -276,15 +287,17 @@ class ResponsesReader:
             if not isinstance(text, str):
                 continue
             number = item.part_of(text, place, len(content))
-            if not (rest := item.rest(text, number)):
-                continue
-            is_new = number not in item.parts
-            if is_new or item.is_closed:
-                yield from self._begin_part(item, number, is_refusal=part.get("type") == "refusal")
+            rest, is_refusal, is_new = item.rest(text, number), part.get("type") == "refusal", number not in item.parts
+            if rest and (is_new or item.is_closed):
+                yield from self._begin_part(item, number, is_refusal=is_refusal)
                 ending.append(item.parts[number])
+            if not is_refusal and number in item.parts and (rest or not item.is_closed):
+                yield from self._probe(item, number, part.get("logprobs"), is_whole=True)
+            if not rest:
+                continue
             item.note(rest, number)
             yield BlockDelta(item.parts[number], rest)
-            cited = part.get("annotations") if is_new and part.get("type") != "refusal" else None
+            cited = part.get("annotations") if is_new and not is_refusal else None
             for one in cited if isinstance(cited, list) else ():
                 if isinstance(one, dict):
                     yield _citation(item.parts[number], one)
@@ -363,6 +376,11 @@ def _hosted(payload: _Said) -> Image | Opaque:
 
 def _citation(block: int, cited: dict[str, Any]) -> CitationAdded:
     return CitationAdded(block, Citation(NAME, cited, _text(cited.get("url")), _text(cited.get("title"))))
+
+
+def _number(payload: _Said) -> int:
+    """Return which part of its item an event belongs to."""
+    return part if isinstance(part := payload.get("content_index"), int) else 0
 
 
 def _text(value: Any) -> str | None:

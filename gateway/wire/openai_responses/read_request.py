@@ -19,11 +19,12 @@ _READ = frozenset(
         "generate", "context_management",
     }
 )  # fmt: skip
+LOGPROBS = "message.output_text.logprobs"  # in `include`
 INCLUDABLE = frozenset(
     {
         "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
         "message.input_image.image_url", "computer_call_output.output.image_url",
-        "code_interpreter_call.outputs", "reasoning.encrypted_content", "message.output_text.logprobs",
+        "code_interpreter_call.outputs", "reasoning.encrypted_content", LOGPROBS,
     }
 )  # fmt: skip
 
@@ -35,8 +36,6 @@ def read_request(body: JsonBody) -> Request:
     payload = read_input(node)
     text, reasoning, choice = node.node("text"), node.node("reasoning"), read_choice(node)
     _check_include(node)
-    if node.has("top_logprobs") or "message.output_text.logprobs" in (node.value("include") or ()):
-        payload.lost.append("top_logprobs")
     payload.lost += lost_management(node)
     if node.flag("store"):
         payload.lost.append("store")  # where the gateway stores the response, it has set this to false
@@ -53,7 +52,7 @@ def read_request(body: JsonBody) -> Request:
         parallel=node.flag("parallel_tool_calls"),
         max_output=node.whole("max_output_tokens"),
         is_warm_up=node.flag("generate") is False,
-        sampling=Sampling(node.number("temperature"), node.number("top_p")),
+        sampling=_read_sampling(node),
         format=_read_format(text),
         thinking=_read_thinking(reasoning),
         compaction=Compaction() if payload.is_triggered else read_threshold(node),
@@ -65,6 +64,17 @@ def read_request(body: JsonBody) -> Request:
         metadata=node.mapping("metadata") or None,
         extra=extra | dict.fromkeys(payload.lost),
         echo={name: node.value(name) for name in node.members if name != "input"},
+    )
+
+
+def _read_sampling(node: Node) -> Sampling:
+    likeliest = node.whole("top_logprobs") or None
+    wants_logprobs = likeliest is not None or LOGPROBS in (node.value("include") or ())
+    return Sampling(
+        node.number("temperature"),
+        node.number("top_p"),
+        logprobs=wants_logprobs or None,
+        top_logprobs=likeliest,
     )
 
 

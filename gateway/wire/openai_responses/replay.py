@@ -84,7 +84,7 @@ class _Replay:
         is_refusal = part.get("type") == "refusal"
         name = "refusal" if is_refusal else "text"
         more = {} if is_refusal else {"logprobs": part.get("logprobs") or []}
-        empty: dict[str, Any] = {name: ""} if is_refusal else {name: "", "annotations": []}
+        empty: dict[str, Any] = {name: ""} if is_refusal else {name: "", "annotations": [], "logprobs": []}
         self.emit("response.content_part.added", **at, part={**part, **empty})
         kind = "refusal" if is_refusal else "output_text"
         self.emit(f"response.{kind}.delta", **at, delta=part.get(name, ""), **more)

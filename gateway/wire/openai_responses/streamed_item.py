@@ -10,8 +10,7 @@ from gateway.wire.codec.sse import FrameCutter, read_frame
 
 # The member of a call that its deltas write.
 _ARGUMENTS = {"function_call": "arguments", "custom_tool_call": "input"}
-
-
+_Place = tuple[int, str]  # the number of a part, and its kind
 _SUMMARY = "reasoning_summary_text"
 
 
@@ -25,6 +24,7 @@ class _Said(msgspec.Struct):
     content_index: int = 0
     summary_index: int = 0
     item_id: Any = None
+    logprobs: Any = None
 
 
 def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[str, Any] | None:
@@ -36,15 +36,16 @@ def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[s
     item: Any = msgspec.json.decode(added) if added is not None else {"type": "message", "role": "assistant"}
     if not isinstance(item, dict):
         return None
-    texts, arguments, name = _read(payload)
+    texts, logprobs, arguments, name = _read(payload)
     kind = item.get("type")
     if kind == "message" and texts:
         named = {"id": name, **item} if name else item
-        return named | {"status": status, "content": [_part(*place, texts[place]) for place in sorted(texts)]}
+        content = [_part(place[1], texts[place], logprobs.get(place, [])) for place in sorted(texts)]
+        return named | {"status": status, "content": content}
     if kind == "reasoning" and texts and status == "completed":
         parts: dict[str, list[dict[str, Any]]] = {"summary": [], "content": []}
         for index, said in sorted(texts):
-            parts["summary" if said == _SUMMARY else "content"].append(_part(index, said, texts[index, said]))
+            parts["summary" if said == _SUMMARY else "content"].append(_part(said, texts[index, said], []))
         return item | {member: found for member, found in parts.items() if found or member == "summary"}
     if kind in _ARGUMENTS and status == "completed" and item.get("name"):
         member = _ARGUMENTS[kind]
@@ -54,19 +55,20 @@ def build_item(added: msgspec.Raw | None, payload: bytes, status: str) -> dict[s
     return None
 
 
-def _part(index: int, kind: str, text: str) -> dict[str, Any]:
+def _part(kind: str, text: str, logprobs: list[Any]) -> dict[str, Any]:
     match kind:
         case "refusal":
             return {"type": "refusal", "refusal": text}
         case "output_text":
-            return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+            return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
         case _:
             return {"type": "summary_text" if kind == _SUMMARY else kind, "text": text}
 
 
-def _read(payload: bytes) -> tuple[dict[tuple[int, str], str], str, str]:
-    """Return the texts of a message by place, the arguments of a call, and the item's id."""
-    texts: dict[tuple[int, str], str] = {}
+def _read(payload: bytes) -> tuple[dict[_Place, str], dict[_Place, list[Any]], str, str]:
+    """Return the texts of a message and their logprobs by place, the arguments of a call, and the item's id."""
+    texts: dict[_Place, str] = {}
+    logprobs: dict[_Place, list[Any]] = {}
     arguments = name = ""
     halves = Halves()
     for frame in FrameCutter().feed(payload):
@@ -81,13 +83,17 @@ def _read(payload: bytes) -> tuple[dict[tuple[int, str], str], str, str]:
             ):
                 place = (said.summary_index if kind == _SUMMARY else said.content_index), kind
                 texts[place] = texts.get(place, "") + said.delta
+                if isinstance(said.logprobs, list) and said.logprobs:
+                    logprobs.setdefault(place, []).extend(said.logprobs)
             case ("output_text" | "refusal" as kind, _, "done"):
                 whole = said.text if kind == "output_text" else said.refusal
                 if isinstance(whole, str) and whole:
                     texts[said.content_index, kind] = whole
+                if isinstance(said.logprobs, list) and said.logprobs:
+                    logprobs[said.content_index, kind] = said.logprobs
             case ("function_call_arguments" | "custom_tool_call_input", _, "delta") if isinstance(said.delta, str):
                 arguments += said.delta
             case ("function_call_arguments" | "custom_tool_call_input", _, "done"):
                 whole = said.arguments if said.arguments is not None else said.input
                 arguments = whole if isinstance(whole, str) and whole else arguments
-    return texts, arguments, name
+    return texts, logprobs, arguments, name

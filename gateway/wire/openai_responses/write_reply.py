@@ -18,6 +18,7 @@ from gateway.wire.events import (
     CitationAdded,
     Event,
     Finished,
+    LogprobsSeen,
     PartStarted,
     Started,
     StateSeen,
@@ -29,6 +30,7 @@ from gateway.wire.neutral import (
     Block,
     Citation,
     Image,
+    Logprob,
     Opaque,
     Reasoning,
     Refusal,
@@ -39,6 +41,7 @@ from gateway.wire.neutral import (
     ToolCall,
     Usage,
 )
+from gateway.wire.openai_responses.delta_head import delta_head, with_logprobs
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.openai_responses.objects import builtin_item, hosted_item, make_id, means_builtin, new_response
 from gateway.wire.openai_responses.usage import write_usage
@@ -82,6 +85,8 @@ class ResponsesWriter:
     _state: StateSeen | None = field(default=None, init=False)
     _citations: list[dict[str, Any]] = field(factory=list, init=False)
     _length: int = field(default=0, init=False)  # of the open part in code points, where a citation ends
+    _tokens: list[Logprob] = field(factory=list, init=False)  # of the open part
+    _unsent: list[Logprob] = field(factory=list, init=False)  # those of its next delta
     _usage: Usage | None = field(default=None, init=False)
     _head: bytes = field(default=b"", init=False)  # how each delta of the open part begins, made by `_set_head`
     _pending_head: bytes = field(default=b"", init=False)  # the event of the deltas of the item that opens next
@@ -103,6 +108,9 @@ class ResponsesWriter:
                 self._state = event
             case CitationAdded():
                 return self._cite(event.citation)
+            case LogprobsSeen() if isinstance(self._block, Text):
+                self._tokens += event.tokens
+                self._unsent += event.tokens
             case UsageSeen():
                 self._usage = merge(self._usage, event.usage)
             case Started():
@@ -127,6 +135,7 @@ class ResponsesWriter:
 
     def _start(self, block: Block) -> bytes:
         self._block, self._texts, self._state, self._citations, self._length = block, [], None, [], 0
+        self._tokens, self._unsent = [], []
         match block:
             case Text() | Refusal():
                 return self._start_part(block) + (self._delta(block.text) if block.text else b"")
@@ -167,7 +176,8 @@ class ResponsesWriter:
     def _part(self, text: str) -> dict[str, Any]:
         if isinstance(self._block, Refusal):
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": list(self._citations), "logprobs": []}
+        logprobs = [token.raw for token in self._tokens]
+        return {"type": "output_text", "text": text, "annotations": list(self._citations), "logprobs": logprobs}
 
     def _new_call(self, call: ToolCall) -> dict[str, Any]:
         named: dict[str, Any] = {"call_id": call.id, "name": call.name, "status": "in_progress"}
@@ -192,6 +202,8 @@ class ResponsesWriter:
         if not self._head:
             return out
         head = self._head % self._number
+        if self._unsent:
+            head, self._unsent = with_logprobs(head, self._unsent), []
         self._number += 1
         return out + head + _json(text) + b"}\n\n"
 
@@ -199,20 +211,9 @@ class ResponsesWriter:
         self._pending_head = event
 
     def _set_head(self, event: bytes, more: bytes = b"") -> None:
-        """Prepare the bytes of a delta event up to its text, with `%d` for its number.
-
-        A long part is thousands of deltas that differ only in number and text, so the rest is encoded once per part.
-        """
-        if not event:
-            self._head = b""
-            return
+        """Set how each delta of the open part begins; `event` is empty for a part without deltas."""
         assert self._item is not None
-        place = b'"item_id":%s,"output_index":%d,' % (_json(self._item["id"]), len(self.response["output"]))
-        tail = b'"logprobs":[],' if event == b"response.output_text.delta" else b""
-        self._head = (
-            b"event: " + event + b'\ndata: {"type":"' + event + b'","sequence_number":%d,' + place.replace(b"%", b"%%")
-            + more + tail + b'"delta":'
-        )  # fmt: skip
+        self._head = delta_head(event, self._item["id"], len(self.response["output"]), more) if event else b""
 
     def _begin_part(self) -> bytes:
         """Begin a part of a reasoning item: of its summary, or of the raw reasoning of an open model."""
@@ -287,7 +288,8 @@ class ResponsesWriter:
         if isinstance(self._block, Refusal):
             out = self._item_event("response.refusal.done", content_index=index, refusal=text)
         else:
-            out = self._item_event("response.output_text.done", content_index=index, text=text, logprobs=[])
+            done = {"text": text, "logprobs": part["logprobs"]}
+            out = self._item_event("response.output_text.done", content_index=index, **done)
         out += self._item_event("response.content_part.done", content_index=index, part=part)
         self._item["content"].append(part)
         return out
@@ -344,7 +346,7 @@ class ResponsesWriter:
     def _write_text(self, text: str) -> bytes:
         if self.memo.request.format.kind != "text":
             return b""
-        self._block, self._texts, self._citations, self._length = Text(""), [], [], 0
+        self._block, self._texts, self._citations, self._tokens, self._length = Text(""), [], [], [], 0
         return self._start_part(self._block) + self._delta(text) + self._end_text()
 
     def _open(self, item: dict[str, Any]) -> bytes:

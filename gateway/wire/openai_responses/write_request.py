@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from gateway.wire.neutral import Format, Request
+from gateway.wire.openai_responses.read_request import LOGPROBS
 from gateway.wire.openai_responses.tools import write_tools
 from gateway.wire.openai_responses.write_items import write_input
 from gateway.wire.profile import Profile
@@ -30,7 +31,8 @@ def write_request(request: Request, setting: Setting, memo: Memo) -> Written:
     members: dict[str, Any] = {"model": setting.model}
     if instructions is not None:
         members["instructions"] = instructions
-    members |= {"input": items, "store": False, "include": ["reasoning.encrypted_content"]}
+    wanted = [LOGPROBS] if request.sampling.logprobs and profile.penalties else []
+    members |= {"input": items, "store": False, "include": ["reasoning.encrypted_content", *wanted]}
     most = _cap(request, memo, profile)
     if most is not None:
         members["max_output_tokens"] = most
@@ -72,7 +74,12 @@ def _write_sampling(request: Request, memo: Memo, profile: Profile) -> dict[str,
             members[name] = value
         elif value is not None:
             memo.drops.add(name)
-    for name in ("top_k", "presence_penalty", "frequency_penalty", "seed", "logit_bias", "logprobs", "top_logprobs"):
+    lost = ["top_k", "presence_penalty", "frequency_penalty", "seed", "logit_bias"]
+    if not profile.penalties:
+        lost += ["logprobs", "top_logprobs"]
+    elif request.sampling.top_logprobs:
+        members["top_logprobs"] = request.sampling.top_logprobs
+    for name in lost:
         if getattr(request.sampling, name) not in (None, False, 0):
             memo.drops.add(name)
     return members

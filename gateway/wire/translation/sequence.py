@@ -22,6 +22,7 @@ from gateway.wire.events import (
     CitationAdded,
     Event,
     Finished,
+    LogprobsSeen,
     PartStarted,
     Started,
     StateSeen,
@@ -29,7 +30,7 @@ from gateway.wire.events import (
 )
 from gateway.wire.neutral import Block, Reasoning, Refusal, Text, ToolCall
 
-OfBlock = BlockStarted | BlockDelta | PartStarted | CitationAdded | StateSeen | BlockEnded
+OfBlock = BlockStarted | BlockDelta | PartStarted | CitationAdded | LogprobsSeen | StateSeen | BlockEnded
 
 
 @define

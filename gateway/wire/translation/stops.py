@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field
 
 from gateway.errors import BadRequest
-from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event, Finished
+from gateway.wire.events import BlockDelta, BlockEnded, BlockStarted, Event, Finished, LogprobsSeen
 from gateway.wire.neutral import Stop, StopReason, Text
+from gateway.wire.translation.logprobs import Unsaid
 
 # OpenAI takes 4 stop sequences; nobody documents a length. Each delta is searched for all of them.
 MAX_STOPS, MAX_STOP_LENGTH = 16, 256
@@ -32,6 +33,7 @@ class StopFilter:
     stops: tuple[str, ...]
     is_cut: bool = field(default=False, init=False)
     _texts: dict[int, str] = field(factory=dict, init=False)  # the end of each open text block that is held back
+    _tokens: dict[int, Unsaid] = field(factory=dict, init=False)  # of text blocks with logprobs
     _open: set[int] = field(factory=set, init=False)
     _any: re.Pattern[str] = field(init=False)  # all sequences as one automaton
     _beginnings: frozenset[str] = field(init=False)  # every proper beginning of a sequence
@@ -56,10 +58,14 @@ class StopFilter:
                 self._texts[event.index] = ""
                 self._open.add(event.index)
                 yield event
+            case LogprobsSeen() if event.index in self._texts:
+                self._tokens.setdefault(event.index, Unsaid()).add(event.tokens)
             case BlockDelta() if event.index in self._texts:
                 yield from self._scan(event.index, self._texts[event.index] + event.text)
             case BlockEnded() if event.index in self._texts:
-                if rest := self._texts.pop(event.index):
+                rest = self._texts.pop(event.index)
+                yield from self._probe(event.index)
+                if rest:
                     yield BlockDelta(event.index, rest)
                 self._open.discard(event.index)
                 yield event
@@ -78,6 +84,7 @@ class StopFilter:
             places = ((text.find(stop), stop) for stop in self.stops)
             at, stop = min((place for place in places if place[0] >= 0), key=lambda one: (one[0] + len(one[1]), one[0]))
             if text[:at]:
+                yield from self._probe(index, text[:at])
                 yield BlockDelta(index, text[:at])
             for still_open in sorted(self._open):
                 yield BlockEnded(still_open)
@@ -86,8 +93,16 @@ class StopFilter:
             return
         keep = self._longest_beginning(text)
         if safe := text[: len(text) - keep]:
+            yield from self._probe(index, safe if keep else None)
             yield BlockDelta(index, safe)
         self._texts[index] = text[len(text) - keep :]
+
+    def _probe(self, index: int, text: str | None = None) -> Iterator[Event]:
+        """Pass on the logprobs of `text`, which is written next; of all text if nothing is held back behind it."""
+        if (unsaid := self._tokens.get(index)) is not None:
+            tokens = unsaid.take_all() if text is None else unsaid.take(text)
+            if tokens:
+                yield LogprobsSeen(index, tokens)
 
     def _longest_beginning(self, text: str) -> int:
         """Return how many of the last characters may be the beginning of a stop sequence."""
