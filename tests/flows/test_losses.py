@@ -30,7 +30,6 @@ async def test_what_is_lost_is_told(running: Running) -> None:
 @pytest.mark.parametrize(
     ("model", "more", "place"),
     [
-        ("strict_claude", {"stop": "\n"}, "stop"),  # EC-30
         (
             "strict_claude",
             {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
@@ -40,7 +39,7 @@ async def test_what_is_lost_is_told(running: Running) -> None:
     ],
 )
 async def test_strict_routes_refuse(running: Running, provider: Providers, model: str, more: Any, place: str) -> None:
-    """A route with `on_shed: refuse` answers 400 with the member's name, without an upstream call. (EC-30, EC-70)"""
+    """A route with `on_shed: refuse` answers 400 with the member's name, without an upstream call. (EC-70)"""
     status, said = await running.chat(model, **more)
     assert (status, said["error"]["param"]) == (400, place) and provider("ant").seen == []
 
