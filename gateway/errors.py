@@ -302,10 +302,10 @@ class Held:
 
 
 class SaidNothing(UpstreamFault):
-    """A complete reply has no text, no reasoning and no tool call. One other target is tried before it is sent."""
+    """A complete reply is EMPTY, or FILTERED: a refusal without content. One other target is tried first."""
 
-    def __init__(self, held: Held) -> None:
-        super().__init__("The model finished without saying anything", Fault.EMPTY)
+    def __init__(self, held: Held, fault: Fault = Fault.EMPTY) -> None:
+        super().__init__("The model finished without saying anything", fault)
         self.held = held
 
 

@@ -306,7 +306,9 @@ class Target:
 
     provider: str = field(metadata=doc("a name of `providers`"))
     model: str | None = field(default=None, metadata=doc("the provider's own model id"))
-    weight: int = field(default=1, validator=validators.ge(1), metadata=doc("share under policy weighted"))
+    weight: int = field(
+        default=1, validator=validators.ge(1), metadata=doc("share under the policies weighted and sticky")
+    )
     timeouts: TargetTimeouts = field(default=NO_OVERRIDES, metadata=doc("override the provider's"))
     name: str = field(init=False, metadata=INTERNAL)
 
@@ -323,7 +325,7 @@ class Retry:
     within: Seconds = field(default=Seconds(60), metadata=doc("no new attempt starts after this long"))
 
 
-POLICIES = ("ordered", "round_robin", "weighted", "least_latency")
+POLICIES = ("ordered", "round_robin", "weighted", "least_latency", "sticky")
 
 
 @frozen
@@ -341,6 +343,20 @@ class Route:
     )
     context_fallback: tuple[Target, ...] = field(
         default=(), metadata=doc("used only after a refusal of the context's length")
+    )
+    on_refusal: str = field(
+        default="deliver",
+        validator=validators.in_(("deliver", "next")),
+        metadata=doc("deliver | next: a refusal that is HTTP 200 is sent, or first asks one further target"),
+    )
+
+
+@frozen
+class Stickiness:
+    """How long a conversation goes back to the target and the key that served it last."""
+
+    warm: Seconds = field(
+        default=Seconds(300), metadata=doc("how long after its last reply a prompt cache is taken to be warm; 0: never")
     )
 
 
@@ -379,6 +395,7 @@ class Config:
     limits: Limits = field(factory=Limits, metadata=doc("rate limits"))
     providers: dict[str, Provider] = field(factory=dict, metadata=doc("accounts"))
     routes: dict[str, Route] = field(factory=dict, metadata=doc("aliases and their targets"))
+    affinity: Stickiness = field(factory=Stickiness, metadata=doc("conversations stay where their prompt cache is"))
     breaker: Breaker = field(factory=Breaker, metadata=doc("leaving bad targets out"))
     retry: Retry = field(factory=Retry, metadata=doc("default for routes"))
     default_provider: str | None = field(default=None, metadata=doc("for names that no route matches"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from gateway.config.schema import Target
-from gateway.errors import Fault, GatewayError, StorageFull, UpstreamFault
+from gateway.errors import Fault, GatewayError, SaidNothing, StorageFull, UpstreamFault
 from gateway.policy.health import CONSEQUENCES
 
 # Seconds. The pause before a repeat is random in [0, FIRST_DELAY), or the Retry-After if that is longer; a repeat that
@@ -62,6 +62,7 @@ class Schedule:
     _repeats: list[tuple[float, Target]] = field(factory=list, init=False)  # (ready at, target)
     _has_repeated: bool = field(default=False, init=False)
     _has_met_empty: bool = field(default=False, init=False)
+    _has_met_refusal: bool = field(default=False, init=False)
     _resting: list[tuple[float, Target]] = field(factory=list, init=False)  # (seconds left, target)
     _has_started: bool = field(default=False, init=False)
 
@@ -110,6 +111,11 @@ class Schedule:
             self.targets, self.context_fallback = deque(self.context_fallback), ()
             self._repeats.clear()
             return
+        if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
+            # A bound, so that nobody goes shopping for the weakest policy: one further attempt, whatever it brings.
+            self._has_met_refusal, self._has_repeated = True, True
+            self.attempts_left = min(self.attempts_left, 1)
+            return
         if fault.fault is Fault.EMPTY:
             self._has_met_empty = True
         if not consequence.may_move:
@@ -125,6 +131,11 @@ class Schedule:
     def accepts_empty(self) -> bool:
         """Whether to send an empty reply to the client: it is the second one, or no target is left to try."""
         return self._has_met_empty or not self.targets or self.attempts_left <= 0
+
+    @property
+    def accepts_refusal(self) -> bool:
+        """Whether to send a refusal without content to the client: it is the second one, or no target is left."""
+        return self._has_met_refusal or not self.targets or self.attempts_left <= 0
 
 
 def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:

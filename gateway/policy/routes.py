@@ -119,7 +119,7 @@ def order(
         case "round_robin":
             start = turn % len(targets)
             return targets[start:] + targets[:start]
-        case "weighted":
+        case "weighted" | "sticky":  # sticky: of a conversation that nobody serves yet
             return _weighted(targets, roll())
         case "least_latency":
             # A target without a measurement comes first: only a request can measure it.

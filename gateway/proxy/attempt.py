@@ -24,6 +24,7 @@ from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers,
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import cap_in, offending
 from gateway.proxy.relay import Cutter, NotAStream, Relay
+from gateway.proxy.session import Session
 from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
@@ -41,6 +42,8 @@ MAX_WORD = 40  # letters of an unknown finish reason in the log
 class Attempt:
     """One try of one target. `lane` is the lane of the streamed reply, once there is one.
 
+    `accepts_empty`, `accepts_refusal`: whether an empty reply or a refusal without content is sent to the client.
+
     A provider may repeat the credential that it was sent, in an error, a header or anywhere in a reply. So whatever
     comes from it is cleaned of that one value where it comes in, a stream frame by frame.
     """
@@ -49,7 +52,9 @@ class Attempt:
     target: Target
     credential: Credential
     accepts_empty: bool
+    accepts_refusal: bool
     plan: Plan
+    session: Session
     lane: Lane | None = field(default=None, init=False)
     _exchange: Exchange = field(init=False, repr=False)
     _provider: Provider = field(init=False, repr=False)
@@ -181,6 +186,7 @@ class Attempt:
             client=self.call.client_stream,
             deadline=self.call.deadline,
             accepts_empty=self.accepts_empty,
+            accepts_refusal=self.accepts_refusal,
             reply_headers=lambda: {**headers, **self._reply_headers(reply)},
             cutter=cutter,
             clean=self._clean,
@@ -244,9 +250,8 @@ class Attempt:
         """Send a whole reply."""
         self._exchange.note_usage(whole.usage)
         headers["Content-Type"] = "application/json"
-        if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=False, affinity=self._affinity.encode()))
-        self._note_content()
+        self._check_said(whole, headers, is_stream=False)
+        self._note_content(whole.reply_id)
         recorder = self.call.recorder
         body = whole.body if recorder is None else await recorder.store_whole(whole.body, self._affinity)
         self._exchange.step(Step.END)
@@ -259,9 +264,8 @@ class Attempt:
             return await self._send_json(whole, headers)
         exchange.note_usage(whole.usage)
         headers = {**STREAM_HEADERS, **headers}
-        if whole.is_empty and not self.accepts_empty:
-            raise SaidNothing(Held(whole.body, headers, is_stream=True, affinity=self._affinity.encode()))
-        self._note_content()
+        self._check_said(whole, headers, is_stream=True)
+        self._note_content(whole.reply_id)
         body = whole.body if call.recorder is None else await call.recorder.store_stream(whole.body, self._affinity)
         await call.client_stream.open(headers)
         exchange.step(Step.SPEAK)
@@ -269,7 +273,17 @@ class Attempt:
         exchange.step(Step.END)
         return await call.client_stream.close()
 
-    def _note_content(self) -> None:
+    def _check_said(self, whole: WholeReply, headers: dict[str, str], *, is_stream: bool) -> None:
+        """Raise SaidNothing for a reply that is not sent before another target was asked."""
+        is_refused = whole.is_refusal and not self.accepts_refusal
+        if is_refused or (whole.is_empty and not self.accepts_empty):
+            held = Held(whole.body, headers, is_stream=is_stream, affinity=self._affinity.encode())
+            raise SaidNothing(held, Fault.FILTERED if is_refused else Fault.EMPTY)
+
+    def _note_content(self, reply: str = "") -> None:
+        """Note that content is here; `reply` is the id of a whole reply."""
+        if self._sent is not None:
+            self.session.note(self.target.name, self.credential.id, reply or (self.lane.reply_id if self.lane else ""))
         now = self.call.gateway.clock.monotonic()
         self._exchange.note_first_byte(now)
         self.call.gateway.selection.health.note_latency(self.target.name, now - self._started)
@@ -278,6 +292,8 @@ class Attempt:
         target, plan, attempts = self.target, self.plan, self._exchange.attempts
         drops = ",".join(plan.drops)
         headers = reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        if self._exchange.refused:
+            headers["x-gateway-refused"] = printable(self._exchange.refused)
         # The provider may repeat its key; a client may have named a model like a secret, to see whether it is one.
         values = "\n".join(headers.values()).encode()
         cleaned = self._clean(self.call.gateway.telemetry.redactor.clean(values))

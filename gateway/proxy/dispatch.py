@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence, Set
-from functools import cached_property
 
 from aiohttp import web
 from attrs import define, evolve, field
@@ -24,8 +23,7 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
-from gateway.policy.affinity import NO_AFFINITY, Affinity
-from gateway.policy.capabilities import makes_compactions
+from gateway.policy.health import CONSEQUENCES
 from gateway.policy.retries import NextAttempt, Schedule, verdict
 from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
@@ -37,6 +35,7 @@ from gateway.proxy.plan.choose import lost_tools, make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.relay import end_with_error
+from gateway.proxy.session import Session
 from gateway.upstream.credentials import KEY_ID, Credential, pass_through
 from gateway.wire.lane import Lane
 
@@ -60,6 +59,10 @@ class Dispatch:
     _cannot_decrypt: frozenset[str] = field(default=frozenset(), init=False)  # providers
     _refused_schemas: Set[str] = field(default=frozenset(), init=False)
     _attempt: Attempt | None = field(default=None, init=False)  # the last one
+    _session: Session = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._session = Session(self.call)
 
     async def run(self) -> web.StreamResponse:
         """Answer the client. Raises GatewayError if nothing answered and no head is out yet."""
@@ -91,6 +94,7 @@ class Dispatch:
         call, gateway = self.call, self.call.gateway
         route, retry = call.resolved.route, call.resolved.retry
         started = call.context.exchange.started
+        await self._session.look_up()
         schedule = Schedule(deque(self._ordered()), route.context_fallback, retry.attempts, started + retry.within)
         while (upcoming := schedule.next(gateway.clock.monotonic())) is not None:
             if upcoming.is_repeat and not gateway.selection.retry_budget(upcoming.target.provider).take():
@@ -102,7 +106,7 @@ class Dispatch:
         for fault in self._faults:
             if isinstance(fault, SaidNothing):  # no other target had more to say
                 return await deliver(call, fault.held)
-        raise (verdict(self._faults) if self._faults else self._nothing_to_try()).kept()
+        raise self._verdict().kept()
 
     @property
     def lane(self) -> Lane:
@@ -123,7 +127,7 @@ class Dispatch:
         if provider.auth.oauth is not None and not source.mode.takes_subscriptions:
             raise BadRequest(WRONG_MODE)
         if self._cannot_decrypt:
-            source = evolve(source, cannot_decrypt=self._cannot_decrypt, home=self._compaction_home.provider)
+            source = evolve(source, cannot_decrypt=self._cannot_decrypt, home=self._session.compaction_home.provider)
         members, profile = call.gateway.refused_members, snapshot.capabilities.profile(provider, model)
         refused = members.of(source.owner, provider.name, model, source.monotonic)
         refused |= self._refused_schemas
@@ -132,37 +136,14 @@ class Dispatch:
         return make_plan(source, provider, model, profile, refused)
 
     def _ordered(self) -> Sequence[Target]:
-        """Return the targets in the policy's order; the one that the conversation must go back to comes first."""
+        """Return the targets in the policy's order; the one that the conversation goes back to comes first."""
         call, selection = self.call, self.call.gateway.selection
         route = call.resolved.route
         if len(route.targets) == 1:
             return route.targets
-        affinity = self._home
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
-        ordered = self._able_first(ordered)
-        if affinity:
-            ordered = sorted(ordered, key=lambda target: target.name != affinity.target)
-        elif call.source.sealed_compactions:
-            ordered = sorted(ordered, key=lambda target: not self._reads_compactions(target))
-        return ordered
-
-    @cached_property
-    def _home(self) -> Affinity:
-        """Return where the conversation must go back to: where its compaction was made, else its last reply."""
-        return self._compaction_home or self.call.source.history.affinity
-
-    @cached_property
-    def _compaction_home(self) -> Affinity:
-        source = self.call.source
-        return self.call.gateway.compaction_homes.find(source.owner, source.sealed_compactions)
-
-    def _reads_compactions(self, target: Target) -> bool:
-        """Whether a target may have made a compaction that it alone can read."""
-        snapshot, dialect = self.call.context.snapshot, self.call.dialect
-        provider = snapshot.config.providers[target.provider]
-        profile = snapshot.capabilities.profile(provider, target.model or "")
-        return dialect.name in provider.speaks and makes_compactions(dialect.name, provider, profile)
+        return self._session.ordered(self._able_first(ordered))
 
     def _able_first(self, targets: Sequence[Target]) -> Sequence[Target]:
         """Put those targets first that run the tools that the request is about, such as Claude Code's web search."""
@@ -194,7 +175,7 @@ class Dispatch:
         is_probe = selection.health.begin(target.name)
         exchange.step(Step.TRY)
         try:
-            answer = await self._run_attempt(Attempt(self.call, target, credential, schedule.accepts_empty, plan))
+            answer = await self._run_attempt(self._make_attempt(target, credential, plan, schedule))
         except UpstreamFault as fault:
             has_spoken = exchange.is_spoken
             if not has_spoken:
@@ -211,6 +192,18 @@ class Dispatch:
         selection.key_seen_valid[target.provider] = True
         metrics.attempts.inc(target.provider, "ok")
         return answer
+
+    def _make_attempt(self, target: Target, credential: Credential, plan: Plan, schedule: Schedule) -> Attempt:
+        delivers = self.call.resolved.route.on_refusal == "deliver"
+        return Attempt(
+            call=self.call,
+            target=target,
+            credential=credential,
+            accepts_empty=schedule.accepts_empty,
+            accepts_refusal=delivers or schedule.accepts_refusal,
+            plan=plan,
+            session=self._session,
+        )
 
     async def _run_attempt(self, attempt: Attempt) -> web.StreamResponse:
         """Run an attempt; once more, if its refusal says what to leave out or that a token has ended."""
@@ -269,8 +262,10 @@ class Dispatch:
         if pool is None or not call.gateway.is_live(provider):
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        affinity = self._home if len(pool.credentials) > 1 else NO_AFFINITY
-        return pool.pick(target.name, health, now, affinity.credential if target.name == affinity.target else "")
+        wanted = self._session.credential_at(target.name)
+        if self._session.pinned and (only := pool.find(wanted)) is not None:
+            return only, health.wait(target.name, only.id, now)
+        return pool.pick(target.name, health, now, wanted)
 
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.call.gateway, self.call.context.exchange
@@ -293,7 +288,16 @@ class Dispatch:
         selection.health.fail(target.name, credential.id, fault.certain, fault.retry_after, now)
         pool = snapshot.credential_pools.get(target.provider)
         has_other_key = pool is not None and pool.has_other(credential, target.name, selection.health, now)
-        schedule.note(target, fault, has_other_key, now, selection.dice.random())
+        if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
+            self.call.context.exchange.note_refused(target.name)
+        schedule.note(target, fault, has_other_key and not self._session.pinned, now, selection.dice.random())
+
+    def _verdict(self) -> GatewayError:
+        """Return the error that is sent to the client."""
+        if not self._faults:
+            return self._nothing_to_try()
+        may_move = CONSEQUENCES[self._faults[-1].fault].may_move
+        return (may_move and self._session.lost(self._refusals)) or verdict(self._faults)
 
     def _nothing_to_try(self) -> GatewayError:
         if self._said:

@@ -87,7 +87,9 @@ class Exchange:
     """One client request from arrival to end. Times are monotonic seconds.
 
     `label` stands for the alias in metrics: never a name that a client made up. `upstream_s` is the time spent
-    waiting for upstreams before the client's first byte. `response` is the id of the stored response.
+    waiting for upstreams before the client's first byte. `response` is the id of the stored response. `affinity` says
+    whether a conversation was served where it was before: kept, moved, new, or empty if nobody looked. `refused` names
+    the target whose refusal another target was asked after.
     """
 
     id: str
@@ -104,6 +106,8 @@ class Exchange:
     attempts: int = 0
     upstream_s: float = 0.0
     first_byte: float | None = None
+    affinity: str = ""
+    refused: str = ""
     usage: Usage | None = None
     status: int = 0
     error: GatewayError | None = None
@@ -150,6 +154,14 @@ class Exchange:
     def note_first_byte(self, now: float) -> None:
         """Note when the first content went out."""
         self.first_byte = now
+
+    def note_affinity(self, word: str) -> None:
+        """Note whether the conversation was served where it was before."""
+        self.affinity = word
+
+    def note_refused(self, target: str) -> None:
+        """Note whose refusal is not sent: another target is asked."""
+        self.refused = target
 
     def note_usage(self, usage: Usage | None) -> None:
         """Note the token counts of the reply."""

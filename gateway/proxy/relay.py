@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from attrs import define, field
 
-from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.errors import Fault, GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
 from gateway.proxy.foreign_bytes import ForeignBytes
@@ -74,6 +74,7 @@ class Relay:
     client: ClientStream
     deadline: Deadline
     accepts_empty: bool
+    accepts_refusal: bool
     reply_headers: Callable[[], dict[str, str]]  # called at the first content: by then more may be lost
     cutter: Cutter
     clean: Callable[[bytes], bytes]
@@ -234,6 +235,8 @@ class Relay:
         is_spoken = self.client.exchange.is_spoken
         if not is_spoken and self.lane.is_empty and not self.accepts_empty:
             raise SaidNothing(Held(out, self.reply_headers(), is_stream=True))
+        if not is_spoken and self.lane.is_refusal and not self.accepts_refusal:
+            raise SaidNothing(Held(out, self.reply_headers(), is_stream=True), Fault.FILTERED)
         if self.store_final is not None:
             out = await self.store_final(out)
         if is_spoken:

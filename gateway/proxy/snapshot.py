@@ -28,7 +28,8 @@ class Owner:
 class Snapshot:
     """One configuration in force. A reload makes a new snapshot; an exchange keeps the one that it began with.
 
-    `base_urls` are by provider, without a slash at the end, with the built-in mock's real address.
+    `base_urls` are by provider, without a slash at the end, with the built-in mock's real address. `rotating` are the
+    providers with several credentials.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Snapshot:
     capabilities: Capabilities
     owners: Mapping[bytes, Owner]  # by SHA-256 of the key
     credential_pools: Mapping[str, CredentialPool]
+    rotating: frozenset[str]
     charge_book: ChargeBook
     trusted: tuple[Network, ...]
     base_urls: Mapping[str, str]
@@ -55,6 +57,7 @@ def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str 
         capabilities=Capabilities(packaged),
         owners=owners,
         credential_pools=credential_pools,
+        rotating=frozenset(name for name, pool in credential_pools.items() if len(pool.credentials) > 1),
         charge_book=ChargeBook(config.limits),
         trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
         base_urls={

@@ -15,6 +15,7 @@ from gateway.policy.health import Health
 from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
 from gateway.policy.shares import Shared
+from gateway.proxy.conversations import Conversations
 from gateway.proxy.plan.compaction_homes import CompactionHomes
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers
@@ -127,7 +128,13 @@ class Gateway:
     compaction_homes: CompactionHomes = field(factory=CompactionHomes)
     refused_members: RefusedMembers = field(factory=RefusedMembers)
     reload_problems: list[str] = field(factory=list)
+    sessions: Conversations = field(init=False)  # who served each conversation last
+    threads: Conversations = field(init=False)  # who holds each of Anthropic's message threads
     _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        shared = self.responses, self.clock, self.lifecycle.spawn
+        self.sessions, self.threads = Conversations("session", *shared), Conversations("thread", *shared)
 
     @property
     def secret(self) -> bytes:

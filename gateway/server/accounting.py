@@ -9,6 +9,7 @@ from gateway.proxy.state import Gateway
 from gateway.wire.neutral import Usage
 
 TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
+PROMPT_PARTS = frozenset({"input", "cache_read", "cache_write"})
 
 
 def close_books(gateway: Gateway, context: RequestContext) -> None:
@@ -60,6 +61,10 @@ def _route_members(exchange: Exchange) -> dict[str, Any]:
         "stream": exchange.is_stream,
         "attempts": exchange.attempts,
     }
+    if exchange.affinity:
+        members["affinity"] = exchange.affinity
+    if exchange.refused:
+        members["refused"] = exchange.refused
     if exchange.first_byte is not None:
         members["first_ms"] = round((exchange.first_byte - exchange.started) * 1000, 1)
     return members
@@ -76,10 +81,14 @@ def _count(gateway: Gateway, exchange: Exchange, outcome: str, now: float) -> No
         until_first = exchange.first_byte - exchange.started
         metrics.first_token.observe(until_first, provider)
         metrics.overhead.observe(max(0.0, until_first - exchange.upstream_s))
+    if exchange.affinity:
+        metrics.affinity.inc(provider, exchange.affinity)
     if exchange.usage is not None:
         for part in TOKEN_PARTS:
             if tokens := getattr(exchange.usage, part):
                 metrics.tokens.inc(provider, part, by=tokens)
+                if exchange.affinity and part in PROMPT_PARTS:
+                    metrics.prompt_tokens.inc(provider, exchange.affinity, part, by=tokens)
 
 
 def _outcome(exchange: Exchange) -> str:

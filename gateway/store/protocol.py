@@ -12,7 +12,7 @@ step fails, and the turn is written again behind that one.
 """
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -173,3 +173,17 @@ class Responses(Protocol):
 
     async def close(self) -> None:
         """Close files and connections."""
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """Short texts that expire, in a store that several gateways share. Both methods may raise StoreDown.
+
+    A store of one process has none: what it would note there is in its memory.
+    """
+
+    async def note(self, name: str, text: str, seconds: float) -> None:
+        """Keep `text` under `name` for so many seconds, in place of what was there."""
+
+    async def recall(self, name: str) -> str | None:
+        """Return the text that is kept under `name`, None if there is none."""

@@ -32,7 +32,8 @@ from gateway.store.protocol import (
 PREFIX = "gateway:"
 PATIENCE = 5.0  # seconds to wait for an answer, and for a free connection
 CONNECTIONS = 32
-# Four kinds of keys, each under the owner's prefix and each with a time to live:
+# Notes are strings under n:NAME. Responses have four kinds of keys, each under the owner's prefix and each with a time
+# to live:
 #   r:ID    a hash, one response. Its fields: `data` (msgpack, all members but the two byte arrays), `input` and
 #           `output` (apart, so that HSTRLEN measures a chain without loading it), `previous` and `status` (copies
 #           that the scripts can read), `items` (the i: keys of its items, to extend them too), and `hidden`, once it
@@ -213,6 +214,13 @@ class RedisResponses:
 
     async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
         return bool(await self._ask(partial(self._client.delete, f"{_owner(owner)}v:{name}")))
+
+    async def note(self, name: str, text: str, seconds: float) -> None:
+        await self._ask(self._client.set, name=f"{PREFIX}n:{name}", value=text, px=max(1, int(seconds * 1000)))
+
+    async def recall(self, name: str) -> str | None:
+        found = await self._ask(self._client.get, name=f"{PREFIX}n:{name}")
+        return None if found is None else found.decode("utf-8", "replace")
 
     async def sweep(self, now: float) -> None:
         """Do nothing: the server deletes expired keys itself."""

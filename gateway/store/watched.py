@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.store.protocol import (
     Conversation,
     Link,
+    Notes,
     Responses,
     StoreBusy,
     StoreDown,
@@ -86,6 +87,21 @@ class WatchedResponses:
     async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
         with self._watching():
             return await self.store.delete_conversation(owner, name, now)
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether other gateways share this store, so that notes can be left in it."""
+        return isinstance(self.store, Notes)
+
+    async def note(self, name: str, text: str, seconds: float) -> None:
+        assert isinstance(self.store, Notes)
+        with self._watching(writes=True):
+            await self.store.note(name, text, seconds)
+
+    async def recall(self, name: str) -> str | None:
+        assert isinstance(self.store, Notes)
+        with self._watching():
+            return await self.store.recall(name)
 
     async def sweep(self, now: float) -> None:
         with self._watching():

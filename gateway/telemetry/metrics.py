@@ -105,6 +105,10 @@ class Metrics:
         self.attempts = count("attempts", "Attempts at targets.", "provider", "outcome")
         self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
         self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "provider", "part")
+        self.affinity = count("affinity", "Turns served where the last one was, or elsewhere.", "provider", "affinity")
+        self.prompt_tokens = count(
+            "affinity_tokens", "Prompt tokens of these turns, by cache.", "provider", "affinity", "part"
+        )
         self.odd_finishes = count("odd_finishes", "Replies that ended with a word that no table knows.", "provider")
         self.refusals = count("refusals", "Requests refused by a limit.", "limit")
         self.store_failures = count("store_failures", "Requests to the store that failed, or were not tried.")

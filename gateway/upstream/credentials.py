@@ -39,6 +39,10 @@ class CredentialPool:
         others = (one for one in self.credentials if one.id != used.id)
         return any(health.wait(target, one.id, now) == 0.0 for one in others)
 
+    def find(self, wanted: str) -> Credential | None:
+        """Return the credential with an id; None if it is no longer configured."""
+        return next((one for one in self.credentials if one.id == wanted), None)
+
     def pick(self, target: str, health: Health, now: float, wanted: str = "") -> tuple[Credential, float]:
         """Return a credential and the seconds until it may be used at `target`, 0 if it may be used now.
 

@@ -62,10 +62,23 @@ class UpstreamSide:
 
 @frozen
 class Glance:
-    """What `Dialect.glance` found in a whole raw reply. `is_empty`: it finished without any content."""
+    """What `Dialect.glance` found in a whole raw reply.
+
+    `is_empty`: it finished without any content; `is_refusal`: it is a refusal without any content. `reply_id` is its
+    id, where one is needed.
+    """
 
     usage: Usage | None = None
     is_empty: bool = False
+    is_refusal: bool = False
+    reply_id: str = ""
+
+
+@frozen
+class Thread:
+    """A conversation that the provider holds. `previous` is the id of the reply that is continued; empty: a new one."""
+
+    previous: str = ""
 
 
 @frozen
@@ -73,11 +86,12 @@ class Asked:
     """What the raw lane has to know about a request to watch its reply.
 
     `wants_usage` is False if the client did not ask for the usage chunk that the gateway asks for. `no_finish`: the
-    model's profile says that it never sends a finish reason.
+    model's profile says that it never sends a finish reason. `thread` is there if the request is a part of one.
     """
 
     wants_usage: bool = True
     no_finish: bool = False
+    thread: Thread | None = None
 
 
 def adds_nothing(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:

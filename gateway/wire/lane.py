@@ -45,6 +45,14 @@ class Lane(Protocol):
     def is_empty(self) -> bool:
         """Whether the reply finished without content, so that one other target may be tried."""
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the reply finished as a refusal without content (docs/wire/replies.md#stop-reasons)."""
+
+    @property
+    def reply_id(self) -> str:
+        """The provider's id of the reply, where one is needed later; empty as long as it is not known."""
+
     def passes(self, chunk: bytes) -> bool:
         """Return whether a chunk is one whole frame that `feed` would return unchanged and learn nothing from.
 
@@ -98,6 +106,8 @@ class Watch:
     is_finished: bool = field(default=False, init=False)
     is_enough: bool = field(default=False, init=False)  # stays False: a raw stream is read to its end
     usage: Usage | None = field(default=None, init=False)
+    is_refusal: bool = field(default=False, init=False)
+    reply_id: str = field(default="", init=False)
 
     def proceed(self) -> bytes | None:
         """Return None: the client speaks the upstream's dialect, and continues a paused reply itself."""

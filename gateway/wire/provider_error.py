@@ -51,6 +51,14 @@ _NO_MONEY = re.compile(r"Your credit balance is too low(?: to access the Anthrop
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _KEY_CODES = frozenset({"invalid_api_key", "authentication_error", "account_deactivated"})
 _KEY_WORDS = re.compile(r"api[ _-]?key|credential|authenticat|x-api-key|access denied", re.IGNORECASE)
+# How Anthropic says that a message thread cannot be continued. Its clients then send the whole conversation; no other
+# target can continue the thread.
+_THREAD_CODES = frozenset(
+    {
+        "thread_not_found", "thread_already_continued", "thread_continue_in_flight", "thread_fingerprint_mismatch",
+        "thread_unsupported_request",
+    }
+)  # fmt: skip
 _LOCK_WORDS = re.compile(r"lock|timeout|timed out|try again", re.IGNORECASE)
 # The status of an error inside a 200, which has only a type or a code.
 _TYPES: dict[str, int] = {
@@ -228,6 +236,8 @@ def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
     words, message = {payload.code, payload.type}, payload.message
     if words & _QUOTA_CODES or (status in (400, 402, 429) and _QUOTA_WORDS.search(message)):
         return Fault.QUOTA
+    if payload.code in _THREAD_CODES and status < 500:
+        return Fault.CALLER
     if words & _FILTER_CODES and status < 500:
         return Fault.FILTERED
     if _LONG_STRING in words:
@@ -295,9 +305,15 @@ def _payload(decoded: Any, default: str = "The provider reported an error") -> S
     return Said(
         next((text for text in texts if isinstance(text, str) and text), default),
         _word(decoded.get("type")),
-        _word(decoded.get("code")),
+        _word(decoded.get("code")) or _thread_code(decoded.get("details")),
         _word(decoded.get("param")),
     )
+
+
+def _thread_code(details: Any) -> str | None:
+    """Read Anthropic's `details.error_code` if it is about a message thread."""
+    found = details.get("error_code") if isinstance(details, dict) else None
+    return found if isinstance(found, str) and found in _THREAD_CODES else None
 
 
 def _detail(detail: Any) -> str | None:

@@ -71,7 +71,9 @@ class Crossing:
     has_content: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
     is_enough: bool = field(default=False, init=False)
+    is_refusal: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
+    reply_id: str = field(default="", init=False)
     reader: StreamReader = field(init=False)
     _segment: Folding = field(factory=Folding, init=False)  # the reply since the last pause
     _blocks: list[Block] = field(factory=list, init=False)  # the blocks before the last pause
@@ -189,6 +191,7 @@ class Crossing:
                 yield self.writer.feed(UsageSeen(missing))
             yield self.writer.feed(ordered)
         self._has_ended_well = event.stop.reason is StopReason.END
+        self.is_refusal = event.stop.reason is StopReason.FILTERED and not self.has_content
         thoughts = [block for one in self._thoughts.values() if isinstance(block := one.done(), Reasoning)]
         if self._calls and (thoughts or any(call.extra for call in self._calls)):
             self.remember(self._calls, thoughts)
@@ -336,10 +339,18 @@ def _cut(reply: Reply, stops: tuple[str, ...]) -> Iterator[Event]:
         yield from filtered.feed(event)
 
 
+def refuses(reply: Reply) -> bool:
+    """Return whether a whole reply is a refusal without content, so that one other target may be tried."""
+    return reply.stop.reason is StopReason.FILTERED and not _has_said(reply)
+
+
+def _has_said(reply: Reply) -> bool:
+    return any(not isinstance(block, Text) or block.text for block in reply.blocks)
+
+
 def says_nothing(reply: Reply) -> bool:
     """Return whether a whole reply ended by itself without content, so that one other target may be tried."""
-    has_said = any(not isinstance(block, Text) or block.text for block in reply.blocks)
-    return not has_said and reply.stop.reason is StopReason.END and not (reply.usage and reply.usage.output)
+    return not _has_said(reply) and reply.stop.reason is StopReason.END and not (reply.usage and reply.usage.output)
 
 
 def spread(client: ClientSide, reply: Reply, memo: Memo) -> bytes:

@@ -57,10 +57,10 @@ async def test_a_single_target_is_waited_for_once_when_it_is_worth_it(
 
 
 async def test_both_keys_of_a_provider_are_used_in_turn(start: Start, provider: Callable[[str], Provider]) -> None:
-    """A provider's keys take turns; a refused key rests and the other answers in the same exchange."""
+    """A provider's keys take turns in new conversations; a refused key rests, and the other answers instead."""
     running = await start(THREE.format(policy="ordered"))
-    for _ in range(4):
-        await running.chat()
+    for number in range(4):
+        await running.chat(messages=[{"role": "user", "content": f"Hi, I am {number}"}])
     assert Counter(seen.headers["Authorization"] for seen in provider("one").seen) == {
         "Bearer one-upstream-key": 2,
         "Bearer two-upstream-key": 2,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.affinity import NO_AFFINITY, Affinity
+from gateway.policy.affinity import NO_AFFINITY, NO_TRAIL, Affinity, Trail, Trails
 
 LETTERS = st.characters(exclude_categories=["Cs"])
 
@@ -41,3 +41,27 @@ def test_nobody_is_no_affinity() -> None:
     """An affinity without a target is false, and an empty text is read as none."""
     assert not NO_AFFINITY and Affinity("one:m")
     assert Affinity.decode("") == NO_AFFINITY
+
+
+def test_a_trail_has_the_last_one_first() -> None:
+    """A trail remembers a few targets, each with its newest credential."""
+    trail = NO_TRAIL
+    for number in range(6):
+        trail = trail.after(Affinity(f"t:{number}", "k#1"))
+    trail = trail.after(Affinity("t:4", "k#2"))
+    assert [step.target for step in trail.steps] == ["t:4", "t:5", "t:3", "t:2"]
+    assert trail.last == Affinity("t:4", "k#2")
+    assert trail.credential_at("t:4") == "k#2" and trail.credential_at("t:0") == ""
+    assert Trail.decode(trail.encode()) == trail and Trail.decode("") == NO_TRAIL
+    assert not NO_TRAIL.last
+
+
+def test_trails_end_and_are_bounded() -> None:
+    """A trail is forgotten after its time; when there are too many, the one served longest ago goes."""
+    trails, trail = Trails(most=2), NO_TRAIL.after(Affinity("t:m", "k#1"))
+    trails.keep("a", trail, until=10.0)
+    assert trails.find("a", 9.9) == trail and trails.find("a", 10.0) == NO_TRAIL
+    trails.keep("b", trail, until=10.0)
+    trails.keep("a", trail, until=10.0)
+    trails.keep("c", trail, until=10.0)
+    assert [trails.find(name, 0.0) == trail for name in "abc"] == [True, False, True] and len(trails) == 2

@@ -15,7 +15,7 @@ from gateway.wire.codec.json_body import Body, JsonBody, to_json
 from gateway.wire.dialect import Dialect
 from gateway.wire.lane import Lane
 from gateway.wire.profile import Profile
-from gateway.wire.translated_lane import read_whole, says_nothing, spread
+from gateway.wire.translated_lane import read_whole, refuses, says_nothing, spread
 from gateway.wire.translation.compaction import LOST
 from gateway.wire.translation.memo import Drops
 from gateway.wire.translation.noting import Noting
@@ -64,12 +64,13 @@ class RawPlan:
         if is_stream and client is not None and upstream is not None:
             memo = self.source.reply_memo(client, self.profile, self.provider)
             reply = read_whole(upstream, body, is_stream=True, memo=memo)
-            return WholeReply(client.write_reply(reply, memo), reply.usage, says_nothing(reply))
+            encoded = client.write_reply(reply, memo)
+            return WholeReply(encoded, reply.usage, says_nothing(reply), None, None, refuses(reply), reply.id)
         body = self.source.dialect.mend_whole(body)
         if self.source.dialect.compactions is not None and self.source.asks_compaction:
             self.found.extend(self.source.dialect.compactions.made(body))
         glance = self.source.dialect.glance(body)
-        return WholeReply(body, glance.usage, glance.is_empty)
+        return WholeReply(body, glance.usage, glance.is_empty, None, None, glance.is_refusal, glance.reply_id)
 
     def write_stream(self, body: bytes) -> WholeReply:
         """A server of the same dialect answers whole, though a stream was requested."""
@@ -78,7 +79,7 @@ class RawPlan:
         assert upstream is not None
         memo = self.source.reply_memo(client, self.profile, self.provider)
         reply = read_whole(upstream, body, is_stream=False, memo=memo)
-        return WholeReply(spread(client, reply, memo), reply.usage, says_nothing(reply))
+        return WholeReply(spread(client, reply, memo), reply.usage, says_nothing(reply), is_refusal=refuses(reply))
 
 
 def make_raw_plan(

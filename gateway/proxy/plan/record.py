@@ -12,9 +12,11 @@ from gateway.wire.neutral import Usage
 
 @frozen
 class WholeReply:
-    """A whole reply, in the client's dialect. `resume`: it has only paused, and this body asks to go on.
+    """A whole reply, in the client's dialect.
 
-    `follow`: it is not the client's; this plan for the same target brings the client's.
+    `resume`: it has only paused, and this body asks to go on. `follow`: it is not the client's; this plan for the same
+    target brings the client's. `is_refusal`: a refusal without content. `reply_id` is the provider's id of it, where
+    one is needed later.
     """
 
     body: bytes
@@ -22,6 +24,8 @@ class WholeReply:
     is_empty: bool
     resume: bytes | None = None
     follow: "Plan | None" = None
+    is_refusal: bool = False
+    reply_id: str = ""
 
 
 class Plan(Protocol):

@@ -16,7 +16,7 @@ from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.lane import Lane, StreamReader
 from gateway.wire.neutral import Block, Reasoning, Reply, Request, Stop, StopReason, Text, ToolCall, Usage
 from gateway.wire.profile import Profile
-from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole, says_nothing, spread
+from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole, refuses, says_nothing, spread
 from gateway.wire.translation.ahead import Ahead, behind
 from gateway.wire.translation.memo import Memo, Setting
 
@@ -118,12 +118,13 @@ class TranslatedPlan:
         encoded = self._near_side.write_reply(reply, self.memo)
         if not self.upstream.generates:  # a count, not a generation: no usage, never empty
             return WholeReply(encoded, None, is_empty=False)
-        return WholeReply(encoded, reply.usage, says_nothing(reply))
+        return WholeReply(encoded, reply.usage, says_nothing(reply), is_refusal=refuses(reply))
 
     def write_stream(self, body: bytes) -> WholeReply:
         reply = read_whole(self._far_side, body, is_stream=False, memo=self.memo)
         reply = behind(reply, self.ahead, self.spent) if self.ahead else reply
-        return WholeReply(spread(self._near_side, reply, self.memo), reply.usage, says_nothing(reply))
+        encoded = spread(self._near_side, reply, self.memo)
+        return WholeReply(encoded, reply.usage, says_nothing(reply), is_refusal=refuses(reply))
 
     @property
     def _near_side(self) -> ClientSide:

@@ -8,6 +8,7 @@ from gateway.wire.anthropic_messages.errors import write_error
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.read_reply import MessagesReader, read_reply
 from gateway.wire.anthropic_messages.request import read_request, write_request
+from gateway.wire.anthropic_messages.threads import ask
 from gateway.wire.anthropic_messages.write_reply import PING, MessagesWriter, resume, write_reply
 from gateway.wire.dialect import ClientSide, Dialect, UpstreamSide
 from gateway.wire.provider_error import read_declined
@@ -59,6 +60,7 @@ ANTHROPIC_MESSAGES = Dialect(
     write_error=write_error,
     glance=raw.glance,
     watch=raw.watch,
+    ask=ask,
     add_members=raw.add_members,
     prefix=raw.prefix,
     tool_kinds=messages_tools,

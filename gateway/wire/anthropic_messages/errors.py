@@ -27,7 +27,7 @@ BAD_KEY = "Invalid API key. Please provide a valid Anthropic API key."
 _TOO_LONG = "prompt is too long"
 _KNOWN_TOO_LONG = (_TOO_LONG, "exceed context limit")
 # Codes that Anthropic's clients look for. They are sent as `details.error_code`; other codes are left out.
-_TOLD_CODES = frozenset({"thread_unsupported_request", "budget_exceeded"})
+_TOLD_CODES = frozenset({"thread_unsupported_request", "thread_not_found", "budget_exceeded"})
 
 
 class _Said(msgspec.Struct):

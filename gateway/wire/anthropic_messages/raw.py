@@ -33,10 +33,12 @@ MAX_HELD = 1024 * 1024
 _DELTA = b"event: content_block_delta\ndata: {"
 _STOP = write_event("message_stop", b'{"type":"message_stop"}')
 _THOUGHTS = ("thinking", "redacted_thinking")
+REFUSAL = "refusal"
 _TEXTS = ("text", "thinking", "partial_json", "signature", "data")
 
 
 class _Message(msgspec.Struct):
+    id: Any = None
     usage: Any = None
     content: Any = None
     stop_reason: Any = None
@@ -110,6 +112,7 @@ class MessagesWatch(Watch):
                 reason = (payload.delta or {}).get("stop_reason")
                 if isinstance(reason, str):
                     self._stop, self.is_finished = reason, True
+                    self.is_refusal = reason == REFUSAL and not self.has_content
             case "message_stop":
                 self._check_finished()
                 self._is_done = True
@@ -123,9 +126,11 @@ class MessagesWatch(Watch):
         if message is None:
             return
         self._add(message.usage)
+        self.reply_id = message.id if isinstance(message.id, str) else ""
         self.has_content = bool(message.content)  # calls made by a program come whole, with a stop reason
         if isinstance(message.stop_reason, str):
             self._stop, self.is_finished = message.stop_reason, True
+            self.is_refusal = message.stop_reason == REFUSAL and not self.has_content
 
     def _add(self, payload: Any) -> None:
         if (usage := read_usage(payload)) is not None:
@@ -182,8 +187,15 @@ def glance(body: bytes) -> Glance:
     if not isinstance(payload.get("content"), list):
         raise Unreadable("The provider's reply has no content")
     usage = read_usage(payload.get("usage"))
-    is_empty = not payload.get("content") and payload.get("stop_reason") == "end_turn" and not (usage and usage.output)
-    return Glance(usage, is_empty)
+    has_content, stop, name = _has_content(payload["content"]), payload.get("stop_reason"), payload.get("id")
+    is_empty = not payload["content"] and stop == "end_turn" and not (usage and usage.output)
+    is_refusal = stop == REFUSAL and not has_content
+    return Glance(usage, is_empty, is_refusal, reply_id=name if isinstance(name, str) else "")
+
+
+def _has_content(blocks: list[Any]) -> bool:
+    """Whether any block is more than an empty text."""
+    return any(not isinstance(block, dict) or block.get("type") != "text" or block.get("text") for block in blocks)
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:

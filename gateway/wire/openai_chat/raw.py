@@ -24,7 +24,7 @@ from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
-from gateway.wire.translation.finish import is_failure
+from gateway.wire.translation.finish import is_failure, is_filter
 from gateway.wire.translation.memo import Drops
 
 _CONSTANT = ("id", "object", "created", "model")  # members that are the same in every chunk of a reply
@@ -174,7 +174,8 @@ def glance(body: bytes) -> Glance:
         and not (usage and usage.output)
         and not says_anything(body)
     )
-    return Glance(usage, is_empty)
+    is_refusal = bool(choices) and all(is_filter(choice.finish_reason) for choice in choices)
+    return Glance(usage, is_empty, is_refusal and not says_anything(body))
 
 
 def usage_in(chunk: Chunk) -> Usage | None:
@@ -309,6 +310,7 @@ class ChatWatch(Watch):
             if is_failure(choice.finish_reason):
                 raise Broke("The provider ended the stream with an error")
             self._finished.add(index)
+            self.is_refusal = is_filter(self._last_finish)  # and no content came, or the relay has spoken
         self.is_finished = self._has_ended and not self._goes_on
 
     @property

@@ -89,6 +89,7 @@ class ResponsesWatch(Watch):
         if kind in _ENDS or kind == "response.failed":
             self.is_finished = True
             self.usage = read_usage(response.get("usage"))
+            self.is_refusal = not self.has_content and _is_filtered(response)
             self.is_empty = (
                 not self.has_content and kind == "response.completed" and not (self.usage and self.usage.output)
             )
@@ -118,7 +119,12 @@ def glance(body: bytes) -> Glance:
         raise Unreadable("The provider's reply has no output")
     usage = read_usage(payload.get("usage"))
     is_empty = not payload.get("output") and payload.get("status") == "completed" and not (usage and usage.output)
-    return Glance(usage, is_empty)
+    return Glance(usage, is_empty, _is_filtered(payload) and not payload.get("output"))
+
+
+def _is_filtered(response: dict[str, Any]) -> bool:
+    details = response.get("incomplete_details")
+    return isinstance(details, dict) and details.get("reason") == "content_filter"
 
 
 def add_members(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:

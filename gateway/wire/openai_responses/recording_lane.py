@@ -103,6 +103,14 @@ class RecordingLane:
     def is_empty(self) -> bool:
         return self.lane.is_empty
 
+    @property
+    def is_refusal(self) -> bool:
+        return self.lane.is_refusal
+
+    @property
+    def reply_id(self) -> str:
+        return self.lane.reply_id
+
     def passes(self, chunk: bytes) -> bool:
         if not self.lane.passes(chunk):
             return False

@@ -80,3 +80,8 @@ def meaning_of(word: str) -> Meaning | None:
 def is_failure(word: object) -> bool:
     """Whether a finish reason reports that the reply has failed."""
     return isinstance(word, str) and meaning_of(word) is Failed.FAILED
+
+
+def is_filter(word: object) -> bool:
+    """Whether a finish reason says that the provider's policy has ended the reply."""
+    return isinstance(word, str) and meaning_of(word) is StopReason.FILTERED

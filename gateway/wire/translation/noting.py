@@ -38,6 +38,14 @@ class Noting:
     def is_empty(self) -> bool:
         return self.lane.is_empty
 
+    @property
+    def is_refusal(self) -> bool:
+        return self.lane.is_refusal
+
+    @property
+    def reply_id(self) -> str:
+        return self.lane.reply_id
+
     def passes(self, chunk: bytes) -> bool:
         return self.lane.passes(chunk)
 
