@@ -53,12 +53,16 @@ class NextAttempt:
 
 @define
 class Schedule:
-    """The attempts of one exchange. Times are monotonic seconds; from `until` on no attempt may start."""
+    """The attempts of one exchange. Times are monotonic seconds; from `until` on no attempt may start.
+
+    `after_refusal` are the targets of which one is asked after a refusal, if not those that are left.
+    """
 
     targets: deque[Target]
     context_fallback: Sequence[Target]
     attempts_left: int
     until: float
+    after_refusal: Sequence[Target] = ()
     _repeats: list[tuple[float, Target]] = field(factory=list, init=False)  # (ready at, target)
     _has_repeated: bool = field(default=False, init=False)
     _has_met_empty: bool = field(default=False, init=False)
@@ -115,6 +119,8 @@ class Schedule:
             # A bound, so that nobody goes shopping for the weakest policy: one further attempt, whatever it brings.
             self._has_met_refusal, self._has_repeated = True, True
             self.attempts_left = min(self.attempts_left, 1)
+            if self.after_refusal:
+                self.targets = deque(one for one in self.after_refusal if one.name != target.name)
             return
         if fault.fault is Fault.EMPTY:
             self._has_met_empty = True
@@ -135,7 +141,8 @@ class Schedule:
     @property
     def accepts_refusal(self) -> bool:
         """Whether to send a refusal without content to the client: it is the second one, or no target is left."""
-        return self._has_met_refusal or not self.targets or self.attempts_left <= 0
+        has_further = self.targets or self.after_refusal
+        return self._has_met_refusal or not has_further or self.attempts_left <= 0
 
 
 def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:

@@ -29,11 +29,13 @@ from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
+from gateway.proxy.fallbacks import Further, further_targets
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import lost_tools, make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
+from gateway.proxy.plan.source_request import SourceRequest
 from gateway.proxy.relay import end_with_error
 from gateway.proxy.session import Session
 from gateway.upstream.credentials import KEY_ID, Credential, pass_through
@@ -42,6 +44,7 @@ from gateway.wire.lane import Lane
 WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
 )
+HONOURED = frozenset({"fallbacks"})
 # OpenAI's code for encrypted reasoning of another organisation.
 CANNOT_DECRYPT = "invalid_encrypted_content"
 
@@ -60,9 +63,13 @@ class Dispatch:
     _refused_schemas: Set[str] = field(default=frozenset(), init=False)
     _attempt: Attempt | None = field(default=None, init=False)  # the last one
     _session: Session = field(init=False)
+    _source: SourceRequest = field(init=False)
+    _further: Sequence[Further] | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
-        self._session = Session(self.call)
+        self._session, self._source = Session(self.call), self.call.source
+        if self._source.asked.fallbacks and (further := further_targets(self.call)) is not None:
+            self._further, self._source = further, evolve(self._source, honoured=HONOURED)
 
     async def run(self) -> web.StreamResponse:
         """Answer the client. Raises GatewayError if nothing answered and no head is out yet."""
@@ -122,7 +129,7 @@ class Dispatch:
         Raises BadRequest if the call cannot be said there.
         """
         call = self.call
-        snapshot, source = call.context.snapshot, call.source
+        snapshot, source = call.context.snapshot, self._source
         provider, model = snapshot.config.providers[target.provider], target.model or ""
         if provider.auth.oauth is not None and not source.mode.takes_subscriptions:
             raise BadRequest(WRONG_MODE)
@@ -195,6 +202,10 @@ class Dispatch:
 
     def _make_attempt(self, target: Target, credential: Credential, plan: Plan, schedule: Schedule) -> Attempt:
         delivers = self.call.resolved.route.on_refusal == "deliver"
+        if (
+            self._further is not None and not plan.is_raw and not self._session.pinned
+        ):  # a raw lane's provider does it itself
+            schedule.after_refusal, delivers = [one.target for one in self._further], False
         return Attempt(
             call=self.call,
             target=target,
@@ -290,6 +301,8 @@ class Dispatch:
         has_other_key = pool is not None and pool.has_other(credential, target.name, selection.health, now)
         if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
             self.call.context.exchange.note_refused(target.name)
+            if self._further and schedule.after_refusal:
+                self._source = evolve(self._further[0].source, honoured=HONOURED)
         schedule.note(target, fault, has_other_key and not self._session.pinned, now, selection.dice.random())
 
     def _verdict(self) -> GatewayError:

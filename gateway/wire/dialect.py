@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from attrs import field, frozen
+from msgspec import Raw
 
 from gateway.errors import Declined, GatewayError
 from gateway.wire.codec.json_body import Body, JsonBody
@@ -82,16 +83,26 @@ class Thread:
 
 
 @frozen
+class Fallback:
+    """A model that may answer when the requested one refuses; empty: whichever is next. `settings` are its own."""
+
+    model: str = ""
+    settings: Mapping[str, Raw] = field(factory=dict)
+
+
+@frozen
 class Asked:
     """What the raw lane has to know about a request to watch its reply.
 
     `wants_usage` is False if the client did not ask for the usage chunk that the gateway asks for. `no_finish`: the
     model's profile says that it never sends a finish reason. `thread` is there if the request is a part of one.
+    `fallbacks` are the models that may answer if this one refuses.
     """
 
     wants_usage: bool = True
     no_finish: bool = False
     thread: Thread | None = None
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 def adds_nothing(body: JsonBody, profile: Profile, drops: Drops) -> Mapping[str, bytes]:

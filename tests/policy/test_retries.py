@@ -173,3 +173,17 @@ def test_some_errors_say_not_to_ask_again() -> None:
     """A quota fault and the client's own fault carry `x-should-retry: false`; a limit does not."""
     assert is_pointless(declined(Fault.QUOTA)) and is_pointless(declined(Fault.CALLER))
     assert not is_pointless(CannotConnect("refused")) and not is_pointless(declined(Fault.LIMITED))
+
+
+def test_after_a_refusal_one_target_is_left() -> None:
+    """A refusal as an answer lets one further attempt be made, of the next target or of one that the client names."""
+    for named, wanted in (((), B), ((C, A), C)):
+        schedule = Schedule(deque([A, B, C]), (), 4, 100.0, named)
+        assert schedule.next(0.0) == NextAttempt(A)
+        schedule.start()
+        assert not schedule.accepts_refusal
+        schedule.note(A, SaidNothing(Held(b"", {}, is_stream=False), Fault.FILTERED), True, 0.0, 0.0)
+        assert schedule.next(0.0) == NextAttempt(wanted)
+        schedule.start()
+        assert schedule.next(0.0) is None
+        assert Schedule(deque(), (), 4, 100.0).accepts_refusal

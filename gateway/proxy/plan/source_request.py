@@ -40,7 +40,8 @@ class SourceRequest:
     """One client request, with everything about its client that a plan needs.
 
     `monotonic` and `now` are when it came (monotonic seconds, Unix seconds); `time` reads the Unix time again.
-    `forwarded` are the client's headers that may go upstream. `model` is the name the client sent.
+    `forwarded` are the client's headers that may go upstream. `model` is the name the client sent. `honoured` are the
+    members that the gateway carries out itself, so that no translation loses them.
     """
 
     dialect: Dialect
@@ -61,6 +62,7 @@ class SourceRequest:
     wants_long_context: bool = False
     model: str = ""
     history: History = NO_HISTORY
+    honoured: frozenset[str] = frozenset()  # members that the gateway itself carries out
     cannot_decrypt: frozenset[str] = frozenset()  # providers that refused what is sealed in the history
     home: str = ""  # the provider that made the sealed compaction of the history, if it is known
 
@@ -105,7 +107,10 @@ class SourceRequest:
         has_lost_thoughts = unseal(request, self.sealer)
         open_summaries(request, self.sealer)
         self.reasoning_memory.restore(self.owner, self.monotonic, request)
-        return evolve(request, model=self.model), has_lost_thoughts
+        extra = request.extra
+        if self.honoured:
+            extra = {name: raw for name, raw in extra.items() if name not in self.honoured}
+        return evolve(request, model=self.model, extra=extra), has_lost_thoughts
 
     def request(self) -> Request:
         """Return the neutral request, which is read once. Raises BadRequest, which names the place in the body."""

@@ -6,6 +6,7 @@ conversation again (docs/wire/clients.md).
 
 import msgspec
 
+from gateway.wire.anthropic_messages.fallbacks import MEMBER, read_fallbacks
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.dialect import Asked, Thread
 
@@ -22,11 +23,18 @@ _NOTHING = Asked()
 
 
 def ask(body: Body) -> Asked:
-    """Read whether the request begins or continues a thread. What is not valid is left to the provider to refuse."""
-    if not isinstance(body, JsonBody) or not body.has("thread"):
+    """Read what the gateway carries out itself: the thread that a request begins or continues, and its fallbacks."""
+    if not isinstance(body, JsonBody) or not ("thread" in body.members or MEMBER in body.members):
         return _NOTHING
+    return Asked(thread=_read_thread(body), fallbacks=read_fallbacks(body))
+
+
+def _read_thread(body: JsonBody) -> Thread | None:
+    """Return the thread, None if there is none. What is not valid is left to the provider to refuse."""
+    if not body.has("thread"):
+        return None
     try:
         thread = _THREAD.decode(body.members["thread"])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _NOTHING
-    return Asked(thread=Thread(thread.previous_message_id if thread.type == "continue" else ""))
+        return None
+    return Thread(thread.previous_message_id if thread.type == "continue" else "")
