@@ -18,7 +18,7 @@ from gateway.proxy.plan.headers import forwarded_headers
 from gateway.proxy.plan.source_request import NO_HISTORY, History, SourceRequest
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
-from gateway.upstream.client import Deadline
+from gateway.upstream.client import BEHIND, Deadline
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
@@ -29,9 +29,6 @@ _TOOLS = msgspec.json.Decoder(list[dict[str, Any]])
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
-# Seconds that our deadline lies behind the client's own. The client gives up by itself, as its SDK's timeout, and we
-# see it leave; an answer at the same moment would be an error of the server, which the SDK repeats.
-BEHIND = 1.0
 
 
 @frozen
@@ -124,6 +121,8 @@ def _bounds(
     first_byte, total = context.endpoint.first_byte, context.snapshot.config.server.timeouts.total
     if client_limit is None:
         return first_byte, Deadline(now + total, total)
+    if abs(total - (client_limit - BEHIND)) < BEHIND:
+        total = client_limit  # the same moment: the client's own timeout comes first
     first_byte = client_limit if first_byte is None else min(client_limit, first_byte)
     if is_stream or client_limit >= total:
         return first_byte, Deadline(now + total, total)

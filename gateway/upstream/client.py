@@ -29,6 +29,9 @@ MAX_ERROR_BYTES = 1024 * 1024  # of a body that is no reply: an error, or a toke
 # What OpenSSL says of a server that answers its hello in plain text.
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 CLOCK_S = 0.002  # the resolution of the loop's timers
+# Seconds that a client's patience lies behind its own timeout. The client gives up by itself, and we see it leave; an
+# answer at the same moment would be an error of the server, which its SDK repeats.
+BEHIND = 1.0
 TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how many at the same time
 
 
@@ -54,8 +57,13 @@ class UpstreamRequest:
 
     @property
     def patience(self) -> float:
-        """Most seconds to wait for the headers of the reply."""
-        return min(self.own_patience, self.client_patience)
+        """Most seconds to wait for the headers of the reply.
+
+        A client that gives up at about the same moment as we do gives up first: as its own timeout it is no error of
+        the server, which its SDK would repeat.
+        """
+        own, clients = self.own_patience, self.client_patience
+        return clients if abs(clients - BEHIND - own) < BEHIND else min(own, clients)
 
     @property
     def own_patience(self) -> float:
@@ -281,7 +289,7 @@ def _late(request: UpstreamRequest, deadline: Deadline, limit: float) -> TimedOu
     """Make the fault of a head that has not come by `limit` (loop time)."""
     if limit == deadline.at:
         return deadline.passed()
-    if request.client_patience < request.own_patience:
+    if request.patience == request.client_patience:
         return TimedOut("first byte", request.patience, "the client's own timeout", Fault.IMPATIENT)
     setting = "first_byte" if request.is_stream else "whole"
     return TimedOut("first byte", request.patience, f"providers.{request.provider}.timeouts.{setting}")

@@ -44,6 +44,27 @@ async def test_openais_sdk(slow: Running, provider: Providers, model: str, name:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        PAIRS,  # the provider's own timeouts are the client's: 300ms
+        PATIENT.replace("server: {", "server: {timeouts: {total: 300ms}, "),
+    ],
+    ids=["providers", "total"],
+)
+async def test_the_same_timeout_on_both_sides(start: Start, provider: Providers, config: str, is_stream: bool) -> None:
+    """Where the operator's timeout is the client's (both 600 s by default), the client's comes first."""
+    running = await start(config)
+    provider("oai").will(latency=8)
+    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="k", timeout=0.3, max_retries=0) as client:
+        with pytest.raises(openai.APITimeoutError):
+            await client.chat.completions.create(
+                model="chat", messages=[{"role": "user", "content": "Hi"}], stream=is_stream
+            )
+    await left(running, provider, "oai")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize(("model", "name"), [("chat", "oai"), ("claude", "ant")])
 async def test_anthropics_sdk(slow: Running, provider: Providers, model: str, name: str, is_stream: bool) -> None:
     """Anthropic's SDK raises its own timeout, raw and crossed."""
