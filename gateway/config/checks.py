@@ -19,6 +19,7 @@ _RESERVED_HEADERS = frozenset(
 )  # fmt: skip
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
+_URL = re.compile(r"[\x21-\x7e]+")
 # The endpoint classes that `limits` may name; `default` is every other one.
 LIMIT_CLASSES = tuple(dict.fromkeys(("default", *(dialect.limit_class for dialect in DIALECTS.values()))))
 Found = Iterator[tuple[Path, str]]
@@ -150,12 +151,16 @@ def _check_classes(path: Path, classes: Iterable[str]) -> Found:
 
 def _check_provider(path: Path, provider: Provider) -> Found:
     url = split_url(provider.base_url)
-    if provider.base_url != BUILTIN and (url is None or url.scheme not in ("http", "https") or not url.hostname):
+    is_http = url is not None and url.scheme in ("http", "https") and url.hostname
+    if provider.base_url != BUILTIN and (not is_http or not _URL.fullmatch(provider.base_url)):
         yield (*path, "base_url"), f"'{provider.base_url}' is no http or https URL"
-    elif url is not None and (url.query or url.fragment or url.username):
+    elif any(mark in provider.base_url for mark in "?#@"):
         yield (*path, "base_url"), "a base URL has no query, fragment or user: use `query` and `auth`"
     if not provider.speaks:
         yield path, "missing key 'speaks': say which dialects it speaks"
+    for dialect, where in provider.speaks.items():
+        if not where.startswith("/"):
+            yield (*path, "speaks", dialect), f"'{where}' is no path: it begins with /"
     for name, value in provider.headers.items():
         if name.lower() in _RESERVED_HEADERS:
             yield (*path, "headers", name), f"'{name}' cannot be set here: credentials belong in `auth`"

@@ -3,6 +3,7 @@
 Pure: the caller passes the text, the presets and the function that looks up secrets.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.wire import DIALECTS
 # Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
 _JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
 _VERSION = "/v1"
+_ENDS_WITH_VERSION = re.compile(r"/v\d\w*/*$")
 # Each round removes the wrong values. A mapping that has lost a required key so is wrong in the next round, and so on
 # up through the nesting: the schema is less than eight levels deep.
 MAX_ROUNDS = 8
@@ -139,6 +141,9 @@ def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text)
     merged = preset | own
     if "speaks" in merged:
         merged["speaks"] = _speaks(merged["speaks"], merged.get("base_url"), (*path, "speaks"), found)
+        paths = merged["speaks"].values() if isinstance(merged["speaks"], dict) else ()
+        if paths and all(isinstance(one, str) and one.startswith(f"{_VERSION}/") for one in paths):
+            merged.setdefault("lists_models", f"{_VERSION}/models")  # it begins where all else does
     return merged
 
 
@@ -161,7 +166,8 @@ def _moved(preset: Mapping[str, Any], base: Any) -> dict[str, Any]:
 def _speaks(given: Any, base: Any, path: tuple[str, ...], found: Text) -> Any:
     """Turn a list of dialects into {dialect: path}, with each dialect's usual path. A mapping stays as it is.
 
-    Anthropic's SDK is given its `base` without /v1, OpenAI's with it: both are understood, for a mapping too.
+    Anthropic's SDK is given its `base` without /v1, OpenAI's with it: both are understood, for a mapping too. A base
+    such as https://api.example/anthropic is one of Anthropic's SDK: only one that ends with a version has it.
     """
     if not isinstance(given, list | dict):
         return given
@@ -172,10 +178,10 @@ def _speaks(given: Any, base: Any, path: tuple[str, ...], found: Text) -> Any:
     paths = {name: given[name] if isinstance(given, dict) else DIALECTS[name].path for name in known}
     if (url := split_url(base) if isinstance(base, str) else None) is None or url.scheme not in ("http", "https"):
         return paths
-    has_version, is_bare = url.path.rstrip("/").endswith(_VERSION), not url.path.strip("/")
+    has_version, is_versioned = url.path.rstrip("/").endswith(_VERSION), _ENDS_WITH_VERSION.search(url.path)
     for name, one in paths.items():
         if has_version and isinstance(one, str) and one.startswith(f"{_VERSION}/"):
             paths[name] = one.removeprefix(_VERSION)
-        elif is_bare and isinstance(given, list) and DIALECTS[name].is_anthropic:
+        elif not is_versioned and isinstance(given, list) and DIALECTS[name].is_anthropic:
             paths[name] = _VERSION + one
     return paths

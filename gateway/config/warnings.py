@@ -1,6 +1,7 @@
 """Finds settings that are valid and probably not meant: what `gateway check` warns of, and the log at start."""
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from gateway.config.checks import is_loopback, password_in, split_url
@@ -8,7 +9,8 @@ from gateway.config.schema import Config, Provider
 from gateway.store.schemes import split_scheme
 from gateway.wire import DIALECTS
 
-_WITHOUT_VERSION = frozenset({"api.deepseek.com", "api.perplexity.ai"})  # their APIs begin at the root
+_WITHOUT_VERSION = frozenset({"api.deepseek.com", "api.perplexity.ai", "models.github.ai"})  # nor in a path
+_VERSION = re.compile(r"/v\d")
 MIN_KEY = 16  # letters of a client key; shorter ones can be guessed
 
 
@@ -48,11 +50,16 @@ def warnings_of(config: Config, text: str) -> Iterator[str]:
 
 def _doubt(path: str, host: str | None, provider: Provider) -> str:
     """Say why a base URL is probably not where the API begins; empty if nothing speaks against it."""
+    ends = [dialect for dialect in DIALECTS.values() if path.endswith(dialect.path)]
+    if ends:
+        longest = max(ends, key=lambda dialect: len(dialect.path))
+        return f"it ends with the path of {longest.name}: leave {longest.path} out"
     for name, usual in provider.speaks.items():
-        if path.endswith(DIALECTS[name].path):
-            return f"it ends with the path of {name}: leave {DIALECTS[name].path} out"
-        if not path and usual == DIALECTS[name].path and host not in _WITHOUT_VERSION:
-            return "it has no path, and most APIs begin at /v1: does it lack it?"
+        is_own, first = usual != DIALECTS[name].path, "/" + usual.split("/")[1]
+        if is_own and path and (f"{path}/".startswith(f"{first}/") or ("/v1/" in usual and path.endswith("/v1"))):
+            return f"the path of {name} is {usual}: leave {path} out"
+        if not is_own and not _VERSION.search(path) and host not in _WITHOUT_VERSION:
+            return f"it has no {'version' if path else 'path'}, and most APIs begin at /v1: does it lack it?"
     return ""
 
 

@@ -34,6 +34,7 @@ from gateway.wire.codec.sse import FrameCutter, is_whole, looks_like, without_bo
 from gateway.wire.codec.text import printable
 from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
+from gateway.wire.provider_error import doubt
 
 MAX_WORD = 40  # letters of an unknown finish reason in the log
 
@@ -316,9 +317,8 @@ class Attempt:
         with ForeignBytes(self._log_bug):
             fault = dialect.read_error(dialect.name, reply.status, reply.headers, body, now, sent)
         if fault.fault is Fault.ADDRESS:
-            has_version = "/v1" in self.call.context.snapshot.base_urls[self._provider.name]
-            doubt = "is it the right one?" if has_version else "does it lack /v1?"
-            fault.message = f"There is no API at the base_url of '{self._provider.name}': {doubt}"
+            base = self.call.context.snapshot.base_urls[self._provider.name]
+            fault.message = f"There is no API at the base_url of '{self._provider.name}': {doubt(base, body)}"
             fault.args = (fault.message,)
         return fault
 

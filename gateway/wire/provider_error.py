@@ -26,6 +26,7 @@ _STATUSES: dict[int, Fault] = {
     402: Fault.QUOTA,
     403: Fault.REFUSED,
     404: Fault.MISSING,
+    405: Fault.ADDRESS,
     408: Fault.TRANSIENT,
     413: Fault.TOO_LARGE,
     425: Fault.TRANSIENT,
@@ -86,11 +87,18 @@ _TYPES: dict[str, int] = {
 }
 # How servers say that a path does not exist: OpenAI, Groq, Anthropic and FastAPI, LM Studio, llama.cpp, Go, Express.
 _NO_PATH = re.compile(
-    r"(?:404:? )?(?:(?:page|file|path|route|url|endpoint|resource) )?not[_ ]found\.?|invalid url .{0,300}"
-    r"|unknown (?:request )?(?:url|path).{0,300}|unexpected endpoint.{0,300}"
-    r"|(?:cannot|no route (?:for|to)|no handler for) .{0,300}",
+    r"(?:404:? )?(?:(?:page|file|path|route|url|endpoint|resource) )?not[_ ]found\.?(?: please check .{0,300})?"
+    r"|invalid url .{0,300}|unknown (?:request )?(?:url|path).{0,300}|unexpected endpoint.{0,300}"
+    r"|(?:cannot|could not route to|no (?:route|static resource)|no handler for) .{0,300}"
+    r"|route (?:get|post):? ?/.{0,300} not found"
+    r"|the requested (?:url|path|resource|endpoint|route)(?: /\S{1,300})? (?:was|is) not found.{0,300}",
     re.IGNORECASE,
 )
+_SILENT = "The provider answered with status"
+# How a TLS port answers plain HTTP: nginx, Go, Apache, Tomcat.
+_OF_TLS = re.compile(rb"plain HTTP|HTTP request to an HTTPS|requires TLS")
+_WANTS_TLS = "The provider's port speaks TLS only"
+_HAS_VERSION = re.compile(r"/v\d")
 _OF_MODEL = re.compile(r"model|deployment", re.IGNORECASE)
 # The statuses whose message may say how long to wait.
 _WAITING = frozenset({429, 503, 529})
@@ -124,6 +132,8 @@ def read_declined(
     """
     payload = said_in(body, status)
     is_page = not body or not _is_json(body)
+    if is_page and _OF_TLS.search(body):
+        payload = Said(_WANTS_TLS)
     error = _declined(dialect, status, payload, body if _is_object(body) else b"", request, is_page=is_page)
     is_waiting = status in _WAITING or error.fault is Fault.LIMITED
     error.retry_after = read_wait(headers, payload.message, now, is_waiting=is_waiting)
@@ -138,6 +148,13 @@ def read_inner(dialect: str, error: Any) -> Declined:
     return _declined(dialect, _status_in(error, payload), payload, msgspec.json.encode({"error": error}))
 
 
+def doubt(base: str, body: bytes) -> str:
+    """Say what is probably wrong with a base URL, at which there is no API. `body` is the refusal."""
+    if _OF_TLS.search(body):
+        return "does its port want https?"
+    return "is it the right one?" if _HAS_VERSION.search(base) else "does it lack /v1?"
+
+
 def said_in(body: bytes, status: int) -> Said:
     """Read the members of an error body. HTML and binary bodies are never quoted."""
     try:
@@ -145,9 +162,9 @@ def said_in(body: bytes, status: int) -> Said:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         if not text or text.startswith("<") or (not text.isprintable() and "\ufffd" in text):
-            return Said(f"The provider answered with status {status}")
+            return Said(f"{_SILENT} {status}")
         return Said(text[:_MAX_TEXT])
-    return _payload(decoded, f"The provider answered with status {status}")
+    return _payload(decoded, f"{_SILENT} {status}")
 
 
 def read_wait(headers: Mapping[str, str], message: str, now: float, *, is_waiting: bool = True) -> float | None:
@@ -253,7 +270,7 @@ def _classify(status: int, payload: Said, *, is_page: bool = False) -> Fault:
     if status == 413 and (words & _LIMIT_CODES or _LIMIT_WORDS.search(message)):
         return Fault.LIMITED
     if status == 400 and is_page:
-        return Fault.TOO_LARGE
+        return Fault.ADDRESS if message == _WANTS_TLS else Fault.TOO_LARGE
     if status == 404 and _is_of_path(payload, is_page=is_page):
         return Fault.ADDRESS
     if status in _STATUSES:
@@ -273,6 +290,8 @@ def _is_of_path(payload: Said, *, is_page: bool) -> bool:
     if _OF_MODEL.search(f"{payload.code} {payload.type}"):
         return False
     message = payload.message.strip()
+    if message.startswith(_SILENT) and payload.code is None:
+        return True  # JSON that says nothing: an API would name the model that it lacks
     return _NO_PATH.fullmatch(message) is not None or (is_page and not _OF_MODEL.search(message))
 
 
@@ -301,7 +320,7 @@ def _payload(decoded: Any, default: str = "The provider reported an error") -> S
         if inner.message == default and isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):
             return Said(metadata["raw"], inner.type, inner.code, inner.param)
         return inner
-    texts = (error, decoded.get("message"), _detail(decoded.get("detail")))
+    texts = (error, decoded.get("message"), _detail(decoded.get("detail")), decoded.get("error_msg"))
     return Said(
         next((text for text in texts if isinstance(text, str) and text), default),
         _word(decoded.get("type")),

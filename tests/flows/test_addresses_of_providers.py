@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config.files import packaged
 from gateway.config.load import load
+from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
 from gateway.errors import Fault
 from gateway.wire.provider_error import read_declined
@@ -27,6 +28,14 @@ NO_PATH: list[Any] = [
     {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}},
     {"error": "Unexpected endpoint or method. (POST /chat/completions)"},
     {"error": {"code": "404", "message": "Resource not found"}},
+    {"message": "no Route matched with those values"},
+    {"error_msg": "Not Found. Please check the configuration."},
+    {"detail": "No static resource v1/chat/completions.", "title": "Not Found", "status": 404},
+    {"message": "The requested URL was not found on the server. Please check your spelling and try again."},
+    {"statusCode": 404, "message": "Route POST:/chat/completions not found"},
+    {"success": False, "errors": [{"code": 7003, "message": "Could not route to /accounts/x"}]},
+    {"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found", "status": 404},
+    {},
 ]
 NO_MODEL: list[Any] = [
     {"error": {"message": "The model `x` does not exist", "code": "model_not_found"}},
@@ -36,6 +45,9 @@ NO_MODEL: list[Any] = [
     {"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}},
     {"error": {"message": "No endpoints found for x"}},
     b"model x not found",
+    {"error": {"code": 404, "message": "models/x is not found for API version v1beta", "status": "NOT_FOUND"}},
+    {"error": {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}},
+    {"error": {"code": "model_not_found"}},
 ]
 
 
@@ -50,6 +62,29 @@ def test_a_path_that_is_not_there(body: Any) -> None:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     error = read_declined("openai_chat", 404, {}, raw, 0.0)
     assert error.fault is Fault.ADDRESS and error.code != "model_not_found" and error.status == 502
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>405 Not Allowed</html>", b'{"detail":"Method Not Allowed"}'])
+def test_a_path_that_takes_no_post(body: bytes) -> None:
+    """A page or an API of another kind at the address refuses the method."""
+    error = read_declined("openai_chat", 405, {}, body, 0.0)
+    assert (error.fault, error.status) == (Fault.ADDRESS, 502)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>",
+        b"Client sent an HTTP request to an HTTPS server.\n",
+    ],
+)
+async def test_plain_http_to_a_tls_port(start: Start, provider: Providers, body: bytes) -> None:
+    """A TLS port's own words for plain HTTP are no limit of the size."""
+    running = await start()
+    provider("one").will(status=400, body=body.decode(), headers={"content-type": "text/html"})
+    status, said = await running.chat("single")
+    assert status == 502
+    assert said["error"]["message"] == "There is no API at the base_url of 'one': does its port want https?"
 
 
 @pytest.mark.parametrize("body", NO_MODEL)
@@ -67,12 +102,49 @@ def test_a_model_that_is_not_there(body: Any) -> None:
         ("https://api.example/", "/chat/completions", "/v1/messages"),
         ("https://api.example/v1", "/chat/completions", "/messages"),
         ("https://api.example/v1/", "/chat/completions", "/messages"),
-        ("https://api.example/compatible", "/chat/completions", "/messages"),
+        ("https://api.example/anthropic", "/chat/completions", "/v1/messages"),
+        ("https://api.example/api/anthropic/", "/chat/completions", "/v1/messages"),
+        ("https://api.example/api/v4", "/chat/completions", "/messages"),
+        ("https://api.example/v1beta/", "/chat/completions", "/messages"),
     ],
 )
 def test_as_each_sdk_writes_it(base: str, chat: str, messages: str) -> None:
-    """Anthropic's SDK takes its base without /v1: for its dialect the version is put in where there is no path."""
+    """Anthropic's SDK takes its base without /v1: for its dialect the version is put in where the base has none."""
     assert config(base).providers["p"].speaks == {"openai_chat": chat, "anthropic_messages": messages}
+
+
+@pytest.mark.parametrize(
+    ("base", "speaks", "path"),
+    [
+        ("https://api.example", "[anthropic_messages]", "/v1/models"),
+        ("https://api.example/anthropic", "[anthropic_messages, anthropic_count_tokens]", "/v1/models"),
+        ("https://api.example", "{openai_chat: /v1/chat/completions}", "/v1/models"),
+        ("https://api.example", "[anthropic_messages], lists_models: /m", "/m"),
+        ("https://api.example/v1", "[anthropic_messages]", "/models"),
+        ("https://api.example", "[anthropic_messages, openai_chat]", "/models"),
+    ],
+)
+def test_the_model_list_begins_where_the_rest_does(base: str, speaks: str, path: str) -> None:
+    """Where all paths have the version, that of the model list has it, too."""
+    assert config(base, speaks).providers["p"].lists_models == path
+
+
+@pytest.mark.parametrize(
+    ("base", "speaks"),
+    [
+        (" https://api.example/v1", "[openai_chat]"),
+        ("https://api.example/v1 ", "[openai_chat]"),
+        ("https://api exam.ple/v1", "[openai_chat]"),
+        ("https://api.example/v1#", "[openai_chat]"),
+        ("https://api.example/v1?", "[openai_chat]"),
+        ("api.example/v1", "[openai_chat]"),
+        ("https://api.example/v1", "{openai_chat: chat/completions}"),
+    ],
+)
+def test_what_can_be_no_address_is_refused(base: str, speaks: str) -> None:
+    """A base with blanks or an empty query, and a path that would run into the base, are problems."""
+    with pytest.raises(ConfigError):
+        config(base, speaks)
 
 
 def test_a_version_is_not_said_twice() -> None:
@@ -94,6 +166,13 @@ def test_a_version_is_not_said_twice() -> None:
         ("https://api.openai.com", "[openai_chat]", "does it lack it?"),
         ("https://api.example/v1/chat/completions", "[openai_chat]", "leave /chat/completions out"),
         ("https://api.example/v1/messages/", "[anthropic_messages]", "leave /messages out"),
+        ("https://api.example/v1/messages", "[openai_chat]", "leave /messages out"),
+        ("https://api.example/v1/responses", "[openai_chat]", "leave /responses out"),
+        ("https://api.example/openai", "[openai_chat]", "it has no version"),
+        ("https://api.example/openai", "{openai_chat: /openai/x}", "leave /openai out"),
+        ("https://api.example/v1", "{anthropic_messages: /anthropic/v1/messages}", "leave /v1 out"),
+        ("https://api.example/anthropic", "[anthropic_messages]", ""),
+        ("https://api.example/v1beta/openai", "[openai_chat]", ""),
         ("https://api.example", "[anthropic_messages]", ""),
         ("https://api.deepseek.com", "[openai_chat]", ""),
         ("https://api.example/v1", "[openai_chat]", ""),
