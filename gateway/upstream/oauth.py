@@ -50,7 +50,7 @@ class TokenFile:
     @property
     def problem(self) -> str:
         """Why there is no token to send, empty if there is one: a provider without one is disabled until it is back."""
-        if self._token is not None:
+        if self._token is not None and not self._is_due(self._token):
             return ""
         try:
             token = self._read()
@@ -119,7 +119,9 @@ class TokenFile:
         access = next((members[name] for name in _ACCESS if isinstance(members.get(name), str)), "")
         if not access:
             raise self._fault("the credentials file has no access token")
-        refresh = next((members[name] for name in _REFRESH if isinstance(members.get(name), str)), None)
+        if not (access.isascii() and access.isprintable()) or " " in access:
+            raise self._fault("the access token has characters that no header can carry")
+        refresh = next((members[name] for name in _REFRESH if isinstance(members.get(name), str)), None) or None
         expires = members.get(_EXPIRES)
         if isinstance(milliseconds := members.get(_EXPIRES_MS), int | float):
             expires = milliseconds / 1000

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.__main__ import main
-from tests.conftest import Running, Start, chat_body
+from tests.conftest import FakeClock, Running, Start, chat_body
 from tests.flows.messages import Providers
 from tests.flows.pairs import PAIRS, ask
 
@@ -21,6 +21,10 @@ BROKEN = {
     "an empty token": '{"access_token":""}',
     "a number": '{"access_token":5}',
     "inner without token": '{"claudeAiOauth":{"scopes":[]}}',
+    "a blank token": '{"access_token":" "}',
+    "two lines": '{"access_token":"a\\nb"}',
+    "letters of no header": '{"access_token":"h\\u00e9"}',
+    "an empty refresh token": '{"access_token":"a","refresh_token":"","expires_at":5}',
     "ended for good": '{"access_token":"a","expires_at":5}',
 }
 
@@ -84,6 +88,22 @@ async def test_alone_it_is_not_ready(start: Start, file: Path, text: str | None)
     assert (await health(running, "/readyz"))[0] == 200 and json.loads((await health(running))[1])[
         "status"
     ] == "healthy"
+    assert (await ask(running, "claude"))[0] == 200
+
+
+async def test_a_file_that_goes_while_its_token_is_in_use(start: Start, file: Path) -> None:
+    """The token in memory serves until it is due; without the file its provider is disabled then."""
+    clock = FakeClock()
+    put(file, json.dumps({"access_token": "a", "expires_at": clock.clock().time() + 900}))
+    running = await start(PAIRS.replace("{x-api-key: {env: TWO}}", auth(file)), clock=clock.clock())
+    assert (await ask(running, "claude"))[0] == 200
+    file.unlink()
+    assert (await ask(running, "claude"))[0] == 200
+    clock.now += 1000
+    status, said, _ = await ask(running, "claude")
+    assert (status, said["error"]["type"]) == (529, "overloaded_error")
+    assert json.loads((await health(running))[1])["status"] == "degraded"
+    put(file, GOOD)
     assert (await ask(running, "claude"))[0] == 200
 
 
