@@ -51,7 +51,7 @@ class Consequence:
 # One row for each fault (docs/wire/retries.md#by-failure, docs/reliability.md R6, R7).
 CONSEQUENCES: dict[Fault, Consequence] = {
     Fault.CONNECT: Consequence(may_repeat=True, counts=True),
-    Fault.TRANSIENT: Consequence(may_repeat=True, counts=True),
+    Fault.TRANSIENT: Consequence(may_repeat=True, counts=True, scope=Scope.BOTH),
     Fault.OVERLOADED: Consequence(may_repeat=True, counts=True, scope=Scope.BOTH),
     Fault.LIMITED: Consequence(may_repeat=True, scope=Scope.BOTH, rest=30),
     Fault.QUOTA: Consequence(scope=Scope.CREDENTIAL, rest=600),

@@ -171,7 +171,7 @@ class Dispatch:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
-            if (said := selection.health.said(target.name, credential.id, now)) is None:
+            if (said := selection.health.said(self._place(target), credential.id, now)) is None:
                 schedule.pass_over(target, wait)
             else:
                 self._said.append((wait, said))
@@ -179,7 +179,7 @@ class Dispatch:
             return None
         schedule.start()
         self._note_start(target, now)
-        is_probe = selection.health.begin(target.name)
+        is_probe = selection.health.begin(self._place(target))
         exchange.step(Step.TRY)
         try:
             answer = await self._run_attempt(self._make_attempt(target, credential, plan, schedule))
@@ -193,9 +193,9 @@ class Dispatch:
             return None
         finally:
             if is_probe:
-                selection.health.release(target.name)
+                selection.health.release(self._place(target))
             metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
-        selection.health.succeed(target.name, credential.id)
+        selection.health.succeed(self._place(target), credential.id)
         selection.key_seen_valid[target.provider] = True
         metrics.attempts.inc(target.provider, "ok")
         return answer
@@ -268,15 +268,15 @@ class Dispatch:
             native, spent = call.dialect.native_header, call.context.gateway_headers
             credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
             call.context.key_id = credential.id.rpartition("#")[2][:KEY_ID]
-            return credential, health.wait(target.name, "", now)
+            return credential, health.wait(self._place(target), credential.id, now)
         pool = snapshot.credential_pools.get(target.provider)
         if pool is None or not call.gateway.is_live(provider):
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        wanted = self._session.credential_at(target.name)
+        place, wanted = self._place(target), self._session.credential_at(target.name)
         if self._session.pinned and (only := pool.find(wanted)) is not None:
-            return only, health.wait(target.name, only.id, now)
-        return pool.pick(target.name, health, now, wanted)
+            return only, health.wait(place, only.id, now)
+        return pool.pick(place, health, now, wanted)
 
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.call.gateway, self.call.context.exchange
@@ -296,9 +296,9 @@ class Dispatch:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")
             if fault.certain is Fault.CREDENTIALS:
                 selection.key_seen_valid[target.provider] = False
-        selection.health.fail(target.name, credential.id, fault.certain, fault.retry_after, now)
+        selection.health.fail(self._place(target), credential.id, fault.certain, fault.retry_after, now)
         pool = snapshot.credential_pools.get(target.provider)
-        has_other_key = pool is not None and pool.has_other(credential, target.name, selection.health, now)
+        has_other_key = pool is not None and pool.has_other(credential, self._place(target), selection.health, now)
         if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
             self.call.context.exchange.note_refused(target.name)
             if self._further and schedule.after_refusal:
@@ -311,6 +311,10 @@ class Dispatch:
             return self._nothing_to_try()
         may_move = CONSEQUENCES[self._faults[-1].fault].may_move
         return (may_move and self._session.lost(self._refusals)) or verdict(self._faults)
+
+    def _place(self, target: Target) -> str:
+        """Return the name under which a target rests: counting has limits of its own (docs/wire/rate-limits.md)."""
+        return target.name if self.call.dialect.write_count is None else f"{target.name} (counting)"
 
     def _nothing_to_try(self) -> GatewayError:
         if self._said:

@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor
 from aiohttp import web
 from attrs import evolve
 
-from gateway.errors import Fault, GatewayError, UpstreamFault
+from gateway.errors import Fault, GatewayError, RateLimited, UpstreamFault
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
@@ -71,8 +71,11 @@ async def _forward(
     try:
         return await Dispatch(call).answer()
     except GatewayError as error:
-        if error.status >= 500 or (
-            isinstance(error, UpstreamFault) and error.fault not in (Fault.CALLER, Fault.TOO_LONG)
+        is_callers = isinstance(error, UpstreamFault) and error.fault in (Fault.CALLER, Fault.TOO_LONG)
+        if (
+            error.status >= 500
+            or isinstance(error, RateLimited)
+            or (isinstance(error, UpstreamFault) and not is_callers)
         ):
             return None
         context.exchange.step(Step.GIVE_UP)
