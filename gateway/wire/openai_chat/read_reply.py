@@ -11,6 +11,7 @@ from attrs import define, field
 from gateway.errors import Broke, Unreadable
 from gateway.wire.codec.lenient import Junk, is_filled, read_object
 from gateway.wire.codec.sse import read_frame
+from gateway.wire.codec.text import printable
 from gateway.wire.events import (
     BlockDelta,
     BlockEnded,
@@ -49,7 +50,9 @@ from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.options import is_on
 from gateway.wire.translation.think_tags import ThinkFilter
 
-_SOUND = "(The model answered with sound, which this API cannot carry.)"
+_PARTS = {"audio": "with sound", "video_url": "with a video", "video": "with a video", "file": "with a file"}
+_PICTURES = ("image_url", "b64_json", "source", "image")  # the members that hold one
+MAX_KIND = 40  # letters of an unknown content part
 _Said = Mapping[str, Any]
 
 
@@ -85,7 +88,7 @@ class ChatReader:
     _reason: StopReason | None = field(default=None, init=False)
     _sequence: str | None = field(default=None, init=False)
     _shown: set[int] = field(factory=set, init=False)  # hashes of the pictures so far
-    _has_sound: bool = field(default=False, init=False)  # without a transcript so far
+    _untold: str = field(default="", init=False)  # what it sent that has no text so far: a sound, a video
     _junk: Junk = field(factory=Junk, init=False)
     _logprobs: Logprobs = field(init=False)
     _tokens: list[Logprob] = field(factory=list, init=False)  # of text that was not said yet
@@ -230,8 +233,8 @@ class ChatReader:
         """A picture, in `images` or in the content. Some servers repeat it in a later chunk."""
         if not is_filled(part):
             return
-        place = part.get("image_url") or part.get("b64_json") if isinstance(part, dict) else part
-        url = place.get("url") if isinstance(place, dict) else place
+        place = next(filter(None, map(part.get, _PICTURES)), None) if isinstance(part, dict) else part
+        url = place.get("url") or place.get("data") if isinstance(place, dict) else place
         url = url if isinstance(url, str) else ""
         if hash(url) in self._shown:
             return
@@ -248,10 +251,10 @@ class ChatReader:
     def _hear(self, audio: _Said) -> Iterator[Event]:
         """A sound: its transcript is the text of the reply, and its bytes are a loss. An empty object is nothing."""
         if audio.get("data"):
-            self._has_sound = True
+            self._untold = "audio"
             self.memo.drops.add("audio")
         if isinstance(text := audio.get("transcript"), str) and text:
-            self._has_sound = False
+            self._untold = ""
             yield from self._say(text)
 
     def _read_detail(self, detail: _Said) -> Iterator[Event]:
@@ -271,7 +274,7 @@ class ChatReader:
                 continue
             if isinstance(text := part.get("text"), str) and text:
                 yield from self._say(text)
-            elif "image_url" in part:
+            elif any(name in part for name in _PICTURES):
                 yield from self._show(part)
             elif isinstance(audio := part.get("audio") or part.get("input_audio"), dict):
                 yield from self._hear(audio)
@@ -281,6 +284,9 @@ class ChatReader:
                     thought = "".join(str(one.get("text") or "") for one in thought if isinstance(one, dict))
                 if isinstance(thought, str) and thought:
                     yield from self._think_on("plain", thought)
+            elif isinstance(kind := part.get("type"), str) and is_filled(part.get(kind)):
+                self._untold = printable(kind, MAX_KIND)
+                self.memo.drops.add(self._untold)
 
     def _say(self, text: str) -> Iterator[Event]:
         if self._think is None:
@@ -352,8 +358,9 @@ class ChatReader:
             self.memo.odd_finish = "none"
         self.is_over = self.is_finished = True
         has_refused = self._refusal is not None
-        if self._has_sound and self.memo.request.format.kind == "text":
-            yield from self._say(_SOUND)
+        if self._untold and self.memo.request.format.kind == "text":
+            what = _PARTS.get(self._untold, f"with '{self._untold}'")
+            yield from self._say(f"(The model answered {what}, which this API cannot carry.)")
         yield from self._end_prose()
         yield from self._calls.end()
         reason = StopReason.END
