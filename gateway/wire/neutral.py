@@ -319,7 +319,6 @@ class Request:
     wants_usage: bool = True
     n: int = 1
     cache_key: str | None = None
-    has_auto_cache: bool = False
     user: str | None = None
     tier: str | None = None
     speed: str | None = None

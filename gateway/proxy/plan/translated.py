@@ -20,8 +20,6 @@ from gateway.wire.translated_lane import MAX_PAUSES, Crossing, join, read_whole,
 from gateway.wire.translation.ahead import Ahead, behind
 from gateway.wire.translation.memo import Memo, Setting
 
-# Members that are lost from the history, not from what this call requests: `on_shed: refuse` does not refuse them.
-_OF_HISTORY = frozenset({"reasoning", "system"})
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -234,7 +232,7 @@ def _edited(members: dict[str, Any], provider: Provider, upstream: Dialect) -> d
 
 def _refuse_losses(memo: Memo) -> None:
     """Raise CannotSay if the translation lost something that this call requests."""
-    lost = [name for name in memo.drops.names if name not in _OF_HISTORY]
+    lost = memo.drops.losses
     if lost:
         raise CannotSay(f"This model cannot be asked with {', '.join(lost)}", param=lost[0])
 

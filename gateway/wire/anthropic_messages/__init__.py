@@ -43,6 +43,9 @@ SHEDS: Mapping[str, Mapping[str, str]] = {
         "prediction, store, moderation": "dropped",
     },
     "openai_responses": {
+        "what OpenAI's tools did and found in the history": "told as text, a screenshot as a picture",
+        "a shell in a container": "dropped, and its calls in the history told as text",
+        "reasoning.mode, reasoning.context, phase, annotations, and what is new": "dropped",
         "truncation: auto, max_tool_calls, prompt_cache_retention": "dropped",
         "local_shell, shell, apply_patch": "offered as functions, and turned back",
         "tool_search that the client runs": "offered as a function, and turned back; what it finds is offered",

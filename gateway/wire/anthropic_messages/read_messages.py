@@ -59,7 +59,7 @@ def _content(node: Node) -> Iterator[Block]:
             yield Text(text)
     elif kind != "null":
         for raw, path in node.items("content"):
-            block = Node.read(raw, path)
+            block = node.child(raw, path)
             if (kind := block.needed_text("type")) == COMPACTION and not block.text("content"):
                 continue  # a compaction that has failed stands for nothing
             yield _block(block, kind, raw)
@@ -91,10 +91,15 @@ def _block(node: Node, kind: str, raw: msgspec.Raw) -> Block:
         case "tool_search_tool_result":
             return _tools_found(node)
         case "server_tool_use" if (node.text("name") or "").startswith("tool_search_tool"):
+            node.take()
             return Text("")  # its result follows, and says all that matters of it
         case "compaction":
             return Compacted(node.needed_text("content"), is_whole=True)
+        case "tool_addition" | "tool_removal":
+            node.take("tool")
+            return Opaque(NAME, kind, raw)
         case _:
+            node.take()
             return Opaque(NAME, kind, raw)
 
 
@@ -114,7 +119,9 @@ def _pictures_in(node: Node) -> Iterator[Block]:
     kind = node.text("type")
     inside = node.node("source") if kind == "document" else node if kind == "search_result" else None
     if inside is not None and inside.kind("content") == "an array":
-        yield from (block for block in _content(inside) if isinstance(block, Image))
+        for block, raw in _inside(inside):
+            if block.text("type") == "image":
+                yield _block(block, "image", raw)
 
 
 def read_cache(node: Node) -> CacheMark | None:
@@ -126,7 +133,8 @@ def read_cache(node: Node) -> CacheMark | None:
 def _citations(node: Node) -> Iterator[Citation]:
     if node.kind("citations") == "an array":
         for raw, path in node.items("citations"):
-            cited = Node.read(raw, path)
+            cited = node.child(raw, path)
+            cited.take()
             yield Citation(NAME, decode(raw, dict, path, "an object"), cited.text("url"), cited.text("title"))
 
 
@@ -154,7 +162,15 @@ def _source(node: Node, kinds: Collection[str] = ("base64", "url", "file", "text
 
 
 def _texts(node: Node) -> Iterator[str]:
-    return (block.text for block in _content(node) if isinstance(block, Text))
+    """Yield the texts inside a document or a search result; marks and citations in there are not read."""
+    if node.kind("content") == "a string":
+        yield node.needed_text("content")
+    else:
+        yield from (block.text("text") or "" for block, _ in _inside(node) if block.text("type") == "text")
+
+
+def _inside(node: Node) -> Iterator[tuple[Node, msgspec.Raw]]:
+    return ((node.child(raw, path), raw) for raw, path in node.items("content"))
 
 
 def _document(node: Node) -> Document:

@@ -8,6 +8,7 @@ from gateway.errors import BadRequest, CannotSay
 from gateway.wire.anthropic_messages.compaction import lost_edits, read_compaction
 from gateway.wire.anthropic_messages.read_messages import NAME, read_messages, read_system
 from gateway.wire.anthropic_messages.thinking import read_thinking, write_thinking
+from gateway.wire.anthropic_messages.tool_changes import with_changes
 from gateway.wire.anthropic_messages.tools import read_choice, read_tools, write_tools
 from gateway.wire.anthropic_messages.write_messages import Conversation, write_conversation
 from gateway.wire.codec.json_body import JsonBody
@@ -28,13 +29,6 @@ from gateway.wire.translation.schema import (
 from gateway.wire.translation.stops import check_stops
 from gateway.wire.translation.tool_search import settled
 
-_READ = frozenset(
-    {
-        "model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream",
-        "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata", "service_tier", "speed",
-        "cache_control", "thread", "compaction", "context_management",
-    }
-)  # fmt: skip
 MAX_BREAKPOINTS = 4
 STANDARD_OUTPUT = 32_000  # `max_tokens`, which Messages requires, if neither client nor profile sets it
 # A tool that the model is forced to call: its arguments are the structured answer of models without JSON schemas.
@@ -58,14 +52,15 @@ def read_request(body: JsonBody) -> Request:
     if most < 0:
         raise node.refuse("max_tokens", "'max_tokens' must not be negative")
     choice, parallel = read_choice(node)
-    turns = read_messages(node)
+    node.take("cache_control")  # caching without breakpoints: what other providers do by themselves
+    tools, turns = with_changes(node, read_tools(node), read_messages(node))
     metadata = node.node("metadata")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
         system=read_system(node),
         turns=turns,
-        tools=settled(read_tools(node), turns, choice),
+        tools=settled(tools, turns, choice),
         choice=choice,
         parallel=parallel,
         max_output=most,
@@ -75,12 +70,10 @@ def read_request(body: JsonBody) -> Request:
         thinking=read_thinking(node),
         compaction=read_compaction(node),
         is_stream=bool(node.flag("stream")),
-        has_auto_cache=node.has("cache_control"),
         user=metadata.text("user_id") if metadata is not None else None,
         tier=node.text("service_tier"),
         speed=node.text("speed"),
-        extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
-        | dict.fromkeys(lost_edits(node)),
+        extra=dict.fromkeys([*lost_edits(node), *node.unread()]),
     )
 
 

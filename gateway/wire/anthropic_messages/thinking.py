@@ -51,6 +51,8 @@ def write_thinking(request: Request, tools: Mapping[str, Any], most: int, memo: 
     """Write `thinking` and `output_config.effort` in the form that the model takes; `most` is the output cap."""
     thinking = request.thinking
     if thinking.mode is None and thinking.effort is None:
+        if thinking.summary not in (None, "auto"):
+            memo.drops.add("reasoning.summary")
         return Thought(replays=profile.thinking in ("adaptive", "both", "always"))
     match profile.thinking:
         case "adaptive" | "both":

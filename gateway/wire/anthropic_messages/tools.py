@@ -51,11 +51,12 @@ _SEARCH_DEFAULTS = {"search_context_size": "medium", "external_web_access": True
 
 def read_tools(body: Node) -> list[Tool]:
     """Read `tools`. The client's built-in tools get their schemas from `builtin`."""
-    tools = [tool for node in body.nodes("tools") for tool in _read_tool(node)]
+    tools = [tool for node in body.nodes("tools") for tool in read_tool(node)]
     return distinct(tools)
 
 
-def _read_tool(node: Node) -> Iterator[Tool]:
+def read_tool(node: Node) -> Iterator[Tool]:
+    """Read one entry of `tools`: a toolset is several tools."""
     kind = node.text("type") or "custom"
     if kind == "custom":
         yield Tool(
@@ -67,12 +68,11 @@ def _read_tool(node: Node) -> Iterator[Tool]:
             is_deferred=bool(node.flag("defer_loading")),
         )
     elif (family := toolset(kind)) is not None:
-        configs = node.mapping("configs") or {}
+        configs = node.node("configs") or Node({})
         for name, (description, schema) in members(family).items():
-            config = configs.get(name)
-            config = config if isinstance(config, dict) else {}
-            if config.get("enabled", True):
-                is_deferred = config.get("defer_loading") is True
+            config = configs.node(name) if configs.kind(name) == "an object" else None
+            if config is None or config.flag("enabled") is not False:
+                is_deferred = config is not None and config.flag("defer_loading") is True
                 yield Tool(name, description=description, parameters=schema, namespace=family, is_deferred=is_deferred)
     elif (known := single(kind)) is not None:
         tool = Tool(node.needed_text("name"), description=known[0], parameters=known[1], cache=read_cache(node))
@@ -143,8 +143,11 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
             return _write_search(tool, memo)
         case "tool_search":
             return tool.raw if tool.origin == NAME else _TOOL_SEARCH
-        case _:
-            return tool.raw if tool.origin == NAME else None
+        case _ if tool.origin == NAME:
+            return tool.raw
+        case _:  # another dialect's tool of the same kind has members that this one does not know
+            memo.drops.add(f"tools.{tool.kind}")
+            return None
 
 
 def _write_function(tool: Tool, name: str, memo: Memo, profile: Profile) -> dict[str, Any]:

@@ -31,9 +31,11 @@ from gateway.wire.neutral import (
 from gateway.wire.profile import Profile
 from gateway.wire.translation import media
 from gateway.wire.translation.arguments import as_object, wrap_freeform
+from gateway.wire.translation.hosted_text import foreign_as_text
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import safe_id
 from gateway.wire.translation.turn_order import SYSTEM_ROLES, shape, system_as_user
+from gateway.wire.translation.unwritten import note_unwritten
 
 # Texts that are put in where Anthropic requires a user turn, or a text in one, and the client sent none.
 RESUMED = "(conversation resumed)"
@@ -56,7 +58,9 @@ def write_conversation(request: Request, memo: Memo, profile: Profile, *, with_t
     for block in request.system:
         if block.text:
             writer.out.system.append(writer.marked({"type": "text", "text": block.text}, block.cache))
-    turns = system_as_user(shape(request.turns, memo.drops), profile.mid_system)
+    spoken = foreign_as_text(request.turns, NAME, memo.drops)
+    note_unwritten(request, memo, {"phase": "phase"})
+    turns = system_as_user(shape(spoken, memo.drops), profile.mid_system)
     for turn in _movable(_prefillable(_begun(turns), memo, profile)):
         writer.write(turn)
     _join_neighbours(writer.out.messages)
@@ -160,8 +164,6 @@ class _Writer:
     out: Conversation = field(factory=Conversation)
 
     def write(self, turn: Turn) -> None:
-        if turn.name:
-            self.memo.drops.add("messages.name")
         role = "system" if turn.role in SYSTEM_ROLES else turn.role.value
         content = [written for block in turn.blocks for written in self._block(block, turn.role)]
         content = _without_blanks(content)

@@ -1,14 +1,16 @@
 """A JSON object that knows its path in the body, so that each error can name it: `messages[3].content[0].text`.
 
-Members stay raw until they are read. Unknown members are ignored; a known member of the wrong kind is an error.
-Methods that decode a member raise BadRequest with the member's path.
+Members stay raw until they are read. A known member of the wrong kind is an error; one that nobody reads is none, but
+`unread` names it, so that what a translation does not know cannot be lost in silence. Methods that decode a member
+raise BadRequest with the member's path.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import msgspec
-from attrs import frozen
+from attrs import define, field
 
 from gateway.errors import BadRequest
 from gateway.wire.codec import json_body
@@ -17,24 +19,63 @@ from gateway.wire.codec.json_body import is_null, kind_of
 Wanted = TypeVar("Wanted")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LARGEST = 2**63
+_FIRST = re.compile(r"[.\[]")
 MAX_ITEMS = 20_000  # of an array that is translated; the longest agent sessions have some thousand messages
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_LABELS = frozenset({"type", "id"})  # say what an object is, not what is in it
+# Values with which a member inside an object says nothing: what is not known there is off until it is switched on, an
+# item of a history is complete, and the model calls its tools itself.
+_SAYS_NOTHING = frozenset({b"null", b"false", b"[]", b"{}", b'""', b'"completed"', b'["direct"]'})
 
 
-@frozen
+@define(eq=False)
 class Node:
-    """The members of one object. `path` is the object's place in the body, empty for the body itself."""
+    """The members of one object. `path` is the object's place in the body, empty for the body itself.
+
+    `ledger` holds what nobody has read so far, by the paths of the objects; all nodes of a body share it.
+    """
 
     members: Mapping[str, msgspec.Raw]
     path: str = ""
+    ledger: dict[str, dict[str, msgspec.Raw]] = field(factory=dict, repr=False)
+    _left: dict[str, msgspec.Raw] = field(init=False, repr=False)
+
+    @_left.default
+    def _(self) -> dict[str, msgspec.Raw]:
+        left = self.ledger.get(self.path)
+        if left is None:
+            left = self.ledger[self.path] = dict(self.members)
+        return left
 
     @classmethod
-    def read(cls, raw: bytes | msgspec.Raw, path: str) -> Self:
+    def read(cls, raw: bytes | msgspec.Raw, path: str, ledger: dict[str, dict[str, msgspec.Raw]] | None = None) -> Self:
         """Read an object. Raises BadRequest if `raw` is not an object."""
         try:
-            return cls(_MEMBERS.decode(raw), path)
+            return cls(_MEMBERS.decode(raw), path, {} if ledger is None else ledger)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise wrong_kind(path, "an object", raw) from None
+
+    def child(self, raw: bytes | msgspec.Raw, path: str) -> Self:
+        """Read an object that stands inside this one's body. Raises BadRequest if `raw` is not an object."""
+        return self.read(raw, path, self.ledger)
+
+    def take(self, *names: str) -> None:
+        """Count members as read, all if none is named: those that are kept unread, and those that say nothing."""
+        for name in names or self.members:
+            self._left.pop(name, None)
+
+    def unread(self) -> Iterator[str]:
+        """Name each member of this body that nobody has read: by the first part of its path and by itself.
+
+        `messages[3].content[0].caller` is `messages.caller`. Left out are members that say nothing, and `type` and
+        `id`, which only say what an object is.
+        """
+        for path, left in self.ledger.items():
+            for name, raw in left.items():
+                if not path and not is_null(raw):
+                    yield name
+                elif path and name not in _LABELS and bytes(raw) not in _SAYS_NOTHING:
+                    yield f"{_FIRST.split(path, 1)[0]}.{name}"
 
     def has(self, name: str) -> bool:
         """Whether the member is there and not null."""
@@ -43,7 +84,11 @@ class Node:
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """Return the JSON of a member; None when absent or null."""
-        return self.members[name] if self.has(name) else None
+        raw = self.members.get(name)
+        if raw is None or is_null(raw):
+            return None
+        self._left.pop(name, None)
+        return raw
 
     def kind(self, name: str) -> str:
         """Return the kind of a member: `a string`, `an array`, …; `null` also when it is absent."""
@@ -86,7 +131,7 @@ class Node:
     def node(self, name: str) -> "Node | None":
         """Read an object as a Node, whose members stay raw."""
         raw = self.raw(name)
-        return None if raw is None else Node.read(raw, self.at(name))
+        return None if raw is None else self.child(raw, self.at(name))
 
     def items(self, name: str) -> Iterator[tuple[msgspec.Raw, str]]:
         """Yield each item of an array as JSON, with its path; nothing when absent."""
@@ -105,14 +150,13 @@ class Node:
     def nodes(self, name: str) -> Iterator["Node"]:
         """Yield each item of an array of objects."""
         for item, path in self.items(name):
-            yield Node.read(item, path)
+            yield self.child(item, path)
 
     def check_filled(self, name: str) -> None:
         """Raise BadRequest if a member is absent, null or an array without items; an empty text passes."""
-        raw = self.raw(name)
-        if raw is None:
+        if not self.has(name):
             raise BadRequest(f"'{self.at(name)}' is missing", param=self.at(name), code="missing_required_parameter")
-        if kind_of(raw) == "an array" and next(self.items(name), None) is None:
+        if self.kind(name) == "an array" and next(self.items(name), None) is None:
             raise self.refuse(name, f"'{self.at(name)}' must have at least one item")
 
     def at(self, name: str) -> str:
@@ -124,9 +168,10 @@ class Node:
         return BadRequest(message, param=self.at(name), code=code)
 
     def _get(self, name: str, kind: type[Wanted], words: str) -> Wanted | None:
-        raw = self.members.get(name)
+        raw = self.members.get(name)  # not self.raw: this is the busiest place of all readers
         if raw is None or is_null(raw):
             return None
+        self._left.pop(name, None)
         return decode(raw, kind, self.at(name), words)
 
 

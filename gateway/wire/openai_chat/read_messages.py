@@ -102,13 +102,13 @@ def _content(message: Node) -> Iterator[Block]:
             yield Text(text)
     elif kind != "null":
         for raw, path in message.items("content"):
-            yield _part(raw, path)
+            yield _part(message, raw, path)
 
 
-def _part(raw: msgspec.Raw, path: str) -> Block:
+def _part(message: Node, raw: msgspec.Raw, path: str) -> Block:
     if bytes(raw)[:1] == b'"':
         return Text(decode(raw, str, path, "a string"))
-    part = Node.read(raw, path)
+    part = message.child(raw, path)
     kind = part.needed_text("type")
     match kind:
         case "text":
@@ -123,6 +123,7 @@ def _part(raw: msgspec.Raw, path: str) -> Block:
         case "file":
             return _file(part, _inner(part, "file"))
         case _:
+            part.take()
             return Opaque(NAME, kind, raw)
 
 

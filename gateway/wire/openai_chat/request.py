@@ -19,15 +19,6 @@ from gateway.wire.translation.options import budget_of, effort_of, is_off, is_on
 from gateway.wire.translation.schema import is_strict, json_instruction
 from gateway.wire.translation.stops import check_stops
 
-_READ = frozenset(
-    {
-        "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
-        "top_k", "presence_penalty", "frequency_penalty", "seed", "logit_bias", "logprobs", "top_logprobs", "n", "stop",
-        "tools", "functions", "tool_choice", "function_call", "parallel_tool_calls", "response_format", "verbosity",
-        "reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget", "safety_identifier", "user",
-        "prompt_cache_key", "service_tier", "metadata", "web_search_options", "modalities", "audio",
-    }
-)  # fmt: skip
 _THINKING = {"enabled": "auto", "disabled": "off", "adaptive": "adaptive", "auto": "auto"}
 _BAD_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -41,7 +32,7 @@ def read_request(body: JsonBody) -> Request:
     system, turns = read_messages(node)
     options = node.node("stream_options")
     is_legacy = node.has("functions") and not node.has("tools")  # such a client can read only one call in a reply
-    most = node.whole("max_completion_tokens")
+    most, older = node.whole("max_completion_tokens"), node.whole("max_tokens")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
@@ -50,7 +41,7 @@ def read_request(body: JsonBody) -> Request:
         tools=read_tools(node),
         choice=read_choice(node),
         parallel=False if is_legacy else node.flag("parallel_tool_calls"),
-        max_output=most if most is not None else node.whole("max_tokens"),
+        max_output=most if most is not None else older,
         sampling=_read_sampling(node),
         stops=_read_stops(node),
         format=_read_format(node),
@@ -64,7 +55,7 @@ def read_request(body: JsonBody) -> Request:
         verbosity=node.text("verbosity"),
         metadata=node.mapping("metadata"),
         is_legacy=is_legacy,
-        extra={name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)},
+        extra=dict.fromkeys(node.unread()),
     )
 
 
@@ -225,6 +216,10 @@ def _write_thinking(request: Request, memo: Memo, profile: Profile) -> dict[str,
     See docs/wire/requests.md#reasoning-controls.
     """
     thinking = request.thinking
+    if thinking.summary not in (None, "auto"):  # what the server shows of its reasoning is the summary
+        memo.drops.add("reasoning.summary")
+    if thinking.display == "omitted":
+        memo.drops.add("thinking.display")
     if thinking.mode is None and thinking.effort is None:
         return {}
     off, effort = is_off(thinking), effort_of(thinking, profile, memo)

@@ -61,6 +61,7 @@ def read_cache(node: Node) -> CacheMark | None:
     """Read a cache breakpoint: OpenAI's `prompt_cache_breakpoint`, or `cache_control`, which some Chat servers take."""
     if (mark := node.node("prompt_cache_breakpoint") or node.node("cache_control")) is None:
         return None
+    mark.take("mode")  # of OpenAI's: always explicit
     return CacheMark(mark.text("ttl"))
 
 

@@ -1,6 +1,6 @@
 """Writes a neutral conversation as Chat messages (docs/wire/conversation.md)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -23,14 +23,19 @@ from gateway.wire.neutral import (
     Turn,
 )
 from gateway.wire.openai_chat.read_messages import FORMATS
+from gateway.wire.openai_chat.tools import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.translation import media
 from gateway.wire.translation.arguments import wrap_freeform
+from gateway.wire.translation.hosted_text import foreign_as_text
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import nine, safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape, text_of
+from gateway.wire.translation.unwritten import note_unwritten
 
 _FORMAT_OF = {origin: name for name, origin in FORMATS.items()}
+# Attributes of blocks that Chat has no member for.
+_UNWRITTEN = {"phase": "phase", "citations": "citations", "has_citations": "citations"}
 _MAX_BREAKPOINTS = 4
 _LONGEST_ID = 40  # OpenAI refuses a longer id of a call on Chat, though not on Responses
 
@@ -38,7 +43,8 @@ _LONGEST_ID = 40  # OpenAI refuses a longer id of a call on Chat, though not on 
 def write_messages(request: Request, memo: Memo, profile: Profile) -> list[dict[str, Any]]:
     """Write `messages`. Raises CannotSay for content that the upstream cannot take."""
     writer = _Writer(memo, profile, has_tools=bool(request.tools))
-    turns = request.turns
+    turns = foreign_as_text(request.turns, NAME, memo.drops)
+    note_unwritten(request, memo, _UNWRITTEN)
     system = [block for block in request.system if block.text and not block.text.startswith(ATTRIBUTION)]
     if profile.single_system:
         later = [turn for turn in turns if turn.role in SYSTEM_ROLES]
@@ -57,8 +63,14 @@ def write_messages(request: Request, memo: Memo, profile: Profile) -> list[dict[
 
 def has_cache_marks(request: Request) -> bool:
     """Whether the client has set a cache breakpoint anywhere in its conversation."""
-    blocks = [*request.system, *(block for turn in request.turns for block in turn.blocks)]
-    return any(getattr(block, "cache", None) is not None for block in blocks)
+    return _has_mark(request.system) or any(_has_mark(turn.blocks) for turn in request.turns)
+
+
+def _has_mark(blocks: Iterable[Block]) -> bool:
+    return any(
+        getattr(block, "cache", None) is not None or (isinstance(block, ToolResult) and _has_mark(block.blocks))
+        for block in blocks
+    )
 
 
 @define
@@ -70,8 +82,6 @@ class _Writer:
     marked: list[dict[str, Any]] = field(factory=list)  # parts with a breakpoint
 
     def write(self, turn: Turn) -> None:
-        if turn.name:
-            self.memo.drops.add("messages.name")
         match turn.role:
             case Role.SYSTEM | Role.DEVELOPER:
                 self.write_system(turn.role, turn.blocks)
@@ -120,7 +130,7 @@ class _Writer:
             case "details" if blocks:
                 return {"reasoning_details": [entry for k, block in enumerate(blocks) for entry in details(block, k)]}
             case _:
-                if text:
+                if text or any(block.sealed for block in blocks):
                     self.memo.drops.add("reasoning")
                 return {}
 
@@ -238,6 +248,8 @@ class _Writer:
             raise CannotSay(f"A {what} cannot be sent to this model: send its content", param="messages")
         if not self.profile.pdf:
             raise CannotSay("This model takes no files", param="messages")
+        if document.context:
+            self.memo.drops.add("messages.context")
         name = document.name or "document.pdf"
         return {"type": "file", "file": {"filename": name, "file_data": media.write_url(source)}}
 

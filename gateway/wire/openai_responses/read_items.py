@@ -3,7 +3,8 @@
 See docs/wire/conversation.md, docs/wire/tools.md#codex-built-ins, docs/wire/responses.md#input-normalisation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 from attrs import define, evolve, field
@@ -28,7 +29,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
-from gateway.wire.openai_responses.read_tools import read_tools
+from gateway.wire.openai_responses.read_tools import is_in_container, read_tools
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation import media
 from gateway.wire.translation.compaction import LOST, UNREADABLE
@@ -52,6 +53,8 @@ _OUTPUTS = frozenset(
     }
 )
 COMPACTIONS = frozenset({"compaction", "context_compaction", "compaction_summary"})
+# Results of tools that have no function in their place, and who brings them.
+_RESULTS = {"computer_call_output": Role.USER, "program": Role.ASSISTANT, "program_output": Role.ASSISTANT}
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM, "developer": Role.DEVELOPER}
 
 
@@ -65,7 +68,9 @@ class Conversation:
     system: list[Text] = field(factory=list)
     lost: list[str] = field(factory=list)
     tools: list[Tool] = field(factory=list)
+    own_tools: Callable[[], Iterator[Node]] = lambda: iter(())  # those of the request itself
     is_triggered: bool = field(default=False, init=False)  # the last item asks for a compaction
+    _hosted: set[str] = field(factory=set, init=False)  # ids of the calls that the provider has run
     _sides: list[tuple[Role, list[Block]]] = field(factory=list, init=False)
 
     @property
@@ -99,6 +104,9 @@ class Conversation:
                     f"Item with id '{name[:100]}' not found. Items are not persisted when store is set to false.",
                     param=item.at("id"),
                 )
+            case _ if kind in _RESULTS or self._is_hosted(item, kind):
+                item.take()
+                self.add(_RESULTS.get(kind, Role.ASSISTANT), Opaque(NAME, kind, raw), *_screenshot(item))
             case _ if kind in EMULATED:
                 self.add(Role.ASSISTANT, _emulated(item, kind))
             case _ if kind in _OUTPUTS:
@@ -108,10 +116,12 @@ class Conversation:
             case "compaction_trigger":
                 pass  # one that is not the last item has had its answer
             case _ if kind.endswith("_call"):
+                item.take()
                 self.add(Role.ASSISTANT, Opaque(NAME, kind, raw))
             case "":
                 raise item.refuse("type", f"'{item.at('type')}' is missing", "missing_required_parameter")
             case _:
+                item.take()
                 self.lost.append(f"input.{kind}")
 
     def _read_compaction(self, sealed: str | None, *, was_triggered: bool) -> None:
@@ -121,6 +131,20 @@ class Conversation:
         elif sealed and not was_triggered:
             self.lost.append(LOST)
             self.add(Role.USER, Text(UNREADABLE))
+
+    def _is_hosted(self, item: Node, kind: str) -> bool:
+        """Whether a shell call, or its output, is of a container of the provider: no client may run it."""
+        if kind == "shell_call_output":
+            return item.text("call_id") in self._hosted
+        if kind != "shell_call":
+            return False
+        if not item.has("environment"):
+            is_hosted = any(is_in_container(tool) for tool in self.own_tools() if tool.text("type") == "shell")
+        else:
+            is_hosted = is_in_container(item)
+        if is_hosted:
+            self._hosted.add(item.needed_text("call_id"))
+        return is_hosted
 
     def _read_message(self, item: Node) -> None:
         name = item.needed_text("role")
@@ -158,7 +182,7 @@ class Conversation:
 
 def read_input(body: Node) -> Conversation:
     """Read `instructions` and `input`. Raises BadRequest with the place."""
-    found = Conversation()
+    found = Conversation(own_tools=partial(body.nodes, "tools"))
     if instructions := body.text("instructions"):
         found.system.append(Text(instructions))
     if body.kind("input") == "a string":
@@ -167,8 +191,15 @@ def read_input(body: Node) -> Conversation:
     if body.flag("generate") is not False:  # a request that only warms a cache may have nothing to say yet
         body.check_filled("input")
     for raw, path in body.items("input"):
-        found.read(Node.read(raw, path), raw)
+        found.read(body.child(raw, path), raw)
     return found
+
+
+def _screenshot(item: Node) -> Iterator[Image]:
+    """Yield the picture of the screen that a computer call has brought."""
+    shown = item.node("output") if item.kind("output") == "an object" else None
+    if shown is not None and shown.text("image_url"):
+        yield Image(_source(shown, "image_url"))
 
 
 def _content(node: Node, name: str, phase: str | None = None) -> Iterator[Block]:
@@ -178,7 +209,7 @@ def _content(node: Node, name: str, phase: str | None = None) -> Iterator[Block]
             yield Text(text, phase=phase)
     elif kind != "null":
         for raw, path in node.items(name):
-            yield _part(Node.read(raw, path), raw, phase)
+            yield _part(node.child(raw, path), raw, phase)
 
 
 def _part(part: Node, raw: msgspec.Raw, phase: str | None) -> Block:
@@ -197,12 +228,16 @@ def _part(part: Node, raw: msgspec.Raw, phase: str | None) -> Block:
             inner = part.node("input_audio") or part
             return Audio(inner.needed_text("data"), inner.text("format") or "wav")
         case _:
+            part.take()
             return Opaque(NAME, kind, raw)
 
 
 def _mark(part: Node) -> CacheMark | None:
     mark = part.node("prompt_cache_breakpoint")
-    return None if mark is None else CacheMark(mark.text("ttl"))
+    if mark is None:
+        return None
+    mark.take("mode")  # always explicit
+    return CacheMark(mark.text("ttl"))
 
 
 def _source(part: Node, name: str) -> Source:
@@ -246,7 +281,9 @@ def _emulated(item: Node, kind: str) -> ToolCall:
 
 def _output(item: Node, kind: str) -> ToolResult:
     call_id = item.text("call_id") or item.needed_text("id")
-    is_error = item.text("status") == "failed"
+    is_error = bytes(item.members.get("status", b"")) == b'"failed"'
+    if is_error:
+        item.take("status")  # the mark before the text says it
     if kind == "shell_call_output" and item.kind("output") == "an array":
         runs = decode(item.members["output"], list[object], item.at("output"), "an array")
         blocks: tuple[Block, ...] = (Text(msgspec.json.encode(runs).decode()),)

@@ -10,15 +10,6 @@ from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.translation.tool_search import settled
 from gateway.wire.translation.tools import distinct
 
-_READ = frozenset(
-    {
-        "model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p",
-        "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "safety_identifier",
-        "user", "prompt_cache_key", "service_tier", "metadata", "store", "include", "previous_response_id",
-        "conversation", "background", "prompt", "client_metadata", "truncation",
-        "generate", "context_management",
-    }
-)  # fmt: skip
 LOGPROBS = "message.output_text.logprobs"  # in `include`
 INCLUDABLE = frozenset(
     {
@@ -27,21 +18,26 @@ INCLUDABLE = frozenset(
         "code_interpreter_call.outputs", "reasoning.encrypted_content", LOGPROBS,
     }
 )  # fmt: skip
+# Those that every reply has where the upstream has them, or that are named by themselves.
+_INCLUDED = {"reasoning.encrypted_content", LOGPROBS}
 
 
 def read_request(body: JsonBody) -> Request:
     """Read a Responses request. Raises BadRequest with the place, CannotSay for what no other dialect has."""
     node = Node(body.members)
     no_storage(node)
+    node.take("client_metadata")  # what Codex says about itself to OpenAI: nothing that a model reads
     payload = read_input(node)
     text, reasoning, choice = node.node("text"), node.node("reasoning"), read_choice(node)
+    node.node("stream_options")  # what is in there steers the stream of another server
     _check_include(node)
     payload.lost += lost_management(node)
     if node.flag("store"):
         payload.lost.append("store")  # where the gateway stores the response, it has set this to false
-    extra = {name: raw for name, raw in node.members.items() if name not in _READ and node.has(name)}
     if node.value("truncation") == "auto":
         payload.lost.append("truncation")
+    if set(node.value("include") or ()) - _INCLUDED:
+        payload.lost.append("include")
     return Request(
         origin=NAME,
         model=node.text("model") or "",
@@ -62,7 +58,7 @@ def read_request(body: JsonBody) -> Request:
         tier=node.text("service_tier"),
         verbosity=text.text("verbosity") if text is not None else None,
         metadata=node.mapping("metadata") or None,
-        extra=extra | dict.fromkeys(payload.lost),
+        extra=dict.fromkeys([*payload.lost, *node.unread()]),
         echo={name: node.value(name) for name in node.members if name != "input"},
     )
 

@@ -83,7 +83,7 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
             tools = [tool for one in node.nodes("tools") for tool in _read_tool(one, inside)]
             about = node.text("description") if node.kind("description") == "a string" else None
             return _described(inside, about, tools) if about else tools
-        case _ if kind in _BUILTIN:
+        case _ if kind in _BUILTIN and not is_in_container(node):
             description, properties, required = _BUILTIN[kind]
             schema = {"type": "object", "properties": properties, "required": required}
             return [Tool(kind, description=description, parameters=schema, raw={"type": kind})]
@@ -95,6 +95,12 @@ def _read_tool(node: Node, namespace: str | None) -> list[Tool]:
             family = "web_search" if kind.startswith("web_search") else kind
             raw = {name: node.value(name) for name in node.members}
             return [Tool(node.text("name") or kind, family, origin=NAME, raw=raw)]
+
+
+def is_in_container(node: Node) -> bool:
+    """Whether a shell, or a call of it, says that it runs in a container of the provider."""
+    where = node.node("environment") if node.kind("environment") == "an object" else None
+    return where is not None and where.text("type") != "local"
 
 
 def _is_client_run(node: Node) -> bool:
@@ -138,4 +144,6 @@ def read_choice(node: Node) -> ToolChoice | None:
         return ToolChoice(MODES[kind])
     if kind == SEARCH:  # run by the client or by the provider: the tool itself says which
         return ToolChoice("named", kind)
-    return ToolChoice("named", choice.text("name") or kind, is_hosted=kind not in CLIENT_KINDS and kind not in _BUILTIN)
+    return ToolChoice(
+        "named", choice.text("name") or kind, is_hosted=None if kind in _BUILTIN else kind not in CLIENT_KINDS
+    )

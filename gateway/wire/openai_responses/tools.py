@@ -15,6 +15,9 @@ from gateway.wire.translation.schema import is_strict, may_be_object, tool_param
 from gateway.wire.translation.tool_search import at_hand
 from gateway.wire.translation.tools import CLIENT_KINDS, check_forced, check_number, chosen, is_offered, learn
 
+# The members of another dialect's web search that are read.
+_OPTIONS = frozenset({"type", "name", "search_context_size", "filters", "allowed_domains", "user_location"})
+
 
 def write_tools(request: Request, memo: Memo, profile: Profile) -> dict[str, Any]:
     """Return `tools`, `tool_choice` and `parallel_tool_calls`; nothing if no tool can be sent.
@@ -44,6 +47,8 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
             parameters = tool_parameters(tool.parameters)
             if not may_be_object(tool.parameters):
                 memo.drops.add("tools.parameters")
+            if tool.cache is not None:
+                memo.drops.add("tools.cache_control")
             strict = bool(tool.strict) and is_strict(parameters)
             if tool.strict and not strict:
                 memo.drops.add("tools.strict")
@@ -63,8 +68,8 @@ def _write_tool(tool: Tool, request: Request, memo: Memo, profile: Profile) -> d
 
 def _options(raw: dict[str, Any], memo: Memo) -> dict[str, Any]:
     """Return the options that another dialect's web search shares with this one's; note the lost ones in `memo`."""
-    for name in ("max_uses", "blocked_domains"):
-        if raw.get(name):
+    for name, value in raw.items():
+        if name not in _OPTIONS and value:
             memo.drops.add(f"tools.{name}")
     kept: dict[str, Any] = {name: raw[name] for name in ("search_context_size", "filters") if name in raw}
     if raw.get("allowed_domains"):

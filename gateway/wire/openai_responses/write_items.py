@@ -25,11 +25,15 @@ from gateway.wire.neutral import (
 )
 from gateway.wire.profile import Profile
 from gateway.wire.translation import media
+from gateway.wire.translation.hosted_text import foreign_as_text
 from gateway.wire.translation.memo import Memo
 from gateway.wire.translation.names import mint, safe_id
 from gateway.wire.translation.turn_order import ATTRIBUTION, ERROR_MARK, SYSTEM_ROLES, shape
+from gateway.wire.translation.unwritten import note_unwritten
 
 NAME = "openai_responses"
+# Attributes of blocks that Responses has no member for.
+_UNWRITTEN = {"citations": "citations", "has_citations": "citations"}
 _MAX_BREAKPOINTS = 4  # OpenAI takes no more of them in a request; the latest stay
 
 
@@ -45,7 +49,8 @@ def write_input(request: Request, memo: Memo, profile: Profile) -> tuple[str | N
         instructions = system[0].text
     elif system:
         writer.write_message("developer", system)
-    turns = shape(request.turns, memo.drops)
+    note_unwritten(request, memo, _UNWRITTEN)
+    turns = shape(foreign_as_text(request.turns, NAME, memo.drops), memo.drops)
     calls = (block for turn in turns for block in turn.blocks if isinstance(block, ToolCall))
     writer.custom |= {call.id for call in calls if call.kind == "custom"}
     for turn in turns:
@@ -71,8 +76,6 @@ class _Writer:
     custom: set[str] = field(factory=set)  # ids of freeform calls
 
     def write(self, turn: Turn) -> None:
-        if turn.name:
-            self.memo.drops.add("messages.name")
         if turn.role in SYSTEM_ROLES:
             self.write_message("developer", turn.blocks)
         elif turn.role is Role.ASSISTANT:
@@ -122,6 +125,8 @@ class _Writer:
     def _call(self, call: ToolCall) -> dict[str, Any]:
         name = self.memo.names.safe(call.name, call.namespace)
         named = {"call_id": safe_id(call.id), "name": name}
+        if call.cache is not None:
+            self.memo.drops.add("cache_control")
         if call.kind == "custom":
             return {"id": mint("ctc_", call.id), "type": "custom_tool_call", **named, "input": call.arguments}
         arguments = call.arguments.strip() or "{}"
@@ -130,6 +135,8 @@ class _Writer:
         }  # fmt: skip
 
     def _write_result(self, result: ToolResult) -> None:
+        if result.cache is not None:
+            self.memo.drops.add("cache_control")
         kind = "custom_tool_call_output" if result.call_id in self.custom else "function_call_output"
         parts = [part for block in result.blocks for part in self._part(block)]
         output: str | list[dict[str, Any]] = parts
@@ -181,6 +188,8 @@ class _Writer:
         if (text := media.text_in(source)) is not None:
             heads = [head for head in (document.name, document.context) if head]
             return {"type": "input_text", "text": f"[document{': ' if heads else ''}{' — '.join(heads)}]\n{text}"}
+        if document.context:
+            self.memo.drops.add("messages.context")
         if not self.profile.pdf:
             raise CannotSay("This model takes no files", param="input")
         if source.url is not None:

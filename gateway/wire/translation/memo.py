@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 from gateway.wire.neutral import Request, ToolCall
 from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import Sealer
+from gateway.wire.translation.hints import HINTS
 from gateway.wire.translation.names import SAFE_ID, ToolNames, mint, safe_id
 from gateway.wire.translation.tokens import countable
 
@@ -36,16 +37,31 @@ class Drops:
     """The losses of one request: names of members or parts that its translation could not keep."""
 
     _names: dict[str, None] = field(factory=dict, init=False)
+    _told: set[str] = field(factory=set, init=False)  # names of what reaches the model in another form
 
     @property
     def names(self) -> list[str]:
         """The names, in the order in which they were lost."""
         return list(self._names)
 
+    @property
+    def losses(self) -> list[str]:
+        """The names without those of hints, and of what reaches the model in another form."""
+        return [name for name in self._names if name not in HINTS and name not in self._told]
+
     def add(self, name: str) -> None:
         """Note that `name` is lost, wholly or in part. Clients make names up: only so many are noted."""
+        name = name[:MAX_DROP_LENGTH]
         if len(self._names) < MAX_DROPS:
-            self._names[name[:MAX_DROP_LENGTH]] = None
+            self._names[name] = None
+        self._told.discard(name)
+
+    def note(self, name: str) -> None:
+        """Note that `name` reaches the model in another form, such as a result as text."""
+        is_lost = name in self._names and name not in self._told
+        self.add(name)
+        if not is_lost:
+            self._told.add(name)
 
 
 @define

@@ -26,6 +26,8 @@ INTERRUPTED = ToolResult("", (Text("[no result: the call was interrupted]"),), i
 
 def shape(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
     """Merge neighbouring turns of one role, answer each call in the next turn, make text of results without a call."""
+    if any(turn.name for turn in turns):
+        drops.add("messages.name")
     return _paired(_merged(_behind_results(_merged(turns))), drops)
 
 

@@ -155,3 +155,39 @@ def test_deep_nesting_and_bad_bytes_raise_nothing_else() -> None:
             decode(raw, object, "x", "odd")
     assert decode(b"[1]", list, "x", "an array") == [1]
     assert wrong_kind("x", "odd", b"null").message == "'x' must be odd, not null"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"a": 1}', ["a"]),
+        ('{"a": null}', []),
+        ('{"known": "x"}', []),
+        ('{"list": [{"known": "x", "b": 1}, {"b": 2, "type": "t", "id": "i"}]}', ["list.b", "list.b"]),
+        ('{"list": [{"b": null}, {"b": false}, {"b": []}, {"b": {}}, {"b": ""}]}', []),
+        ('{"inner": {"inner": {"c": true}}}', ["inner.c"]),
+    ],
+)
+def test_what_nobody_reads_is_named(text: str, names: list[str]) -> None:
+    """Unread members of all objects are named by the first part of their path, but for those that say nothing."""
+    body = node(text)
+    body.text("known")
+    for one in body.nodes("list"):
+        one.text("known")
+    inner = body.node("inner")
+    if inner is not None:
+        inner.node("inner")
+    assert list(body.unread()) == names
+
+
+def test_members_can_be_taken_unread() -> None:
+    """What is kept as it came counts as read, some members or all, also where an object is read twice."""
+    body = node('{"a": {"b": 1, "c": 2, "d": 3}}')
+    first, second = body.node("a"), body.node("a")
+    assert first is not None
+    assert second is not None
+    first.take("b")
+    second.text("x")
+    assert list(body.unread()) == ["a.c", "a.d"]
+    second.take()
+    assert list(body.unread()) == []
