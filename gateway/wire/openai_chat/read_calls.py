@@ -171,10 +171,8 @@ class Calls:
             # Some servers repeat the name as far as it has come, others send the next piece of it.
             slot.name = name if name.startswith(slot.name) else slot.name + name
         text = arguments_in(payload)
-        if text and not slot.is_custom:
-            text = slot.arguments.feed(text)
         if text:
-            slot.held.append(text)
+            slot.held.append(text if slot.is_custom else slot.arguments.feed(text))
             yield from self._emit(slot)
 
     def _emit(self, slot: Slot) -> Iterator[Event]:

@@ -23,6 +23,7 @@ _EMPTY = msgspec.Raw(b"{}")
 # Members in which models put the text of a freeform tool, the likeliest first, and objects around it that are opened.
 _NAMES = ("input", "patch", "diff", "code", "text", "content", "raw")
 _MAX_NESTED = 3
+_NOTHING = "{}"
 _TWO_OBJECTS = re.compile(r"\}\s*\{")
 MAX_REPEATS = 8  # of a call's whole arguments; servers send them twice
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -72,7 +73,8 @@ class ArgumentsOnce:
 
     Some servers send the whole object once more when its pieces have come. So what follows a complete object is held
     until the call ends, and dropped if it says the same. Only text that looks like two objects side by side is
-    examined: `_unread` has not gone through `_prefix` yet, and in most calls never does.
+    examined: `_unread` has not gone through `_prefix` yet, and in most calls never does. Others send `{}` before the
+    pieces, so that an empty object is held until it is clear that nothing follows.
     """
 
     _told: list[str] = field(factory=list, init=False)
@@ -81,6 +83,7 @@ class ArgumentsOnce:
     _is_bad: bool = field(default=False, init=False)  # what was told is not the beginning of an object
     _last: str = field(default="", init=False)  # the last character that is no white space
     _more: list[str] = field(factory=list, init=False)  # what came behind the object
+    _empty: str = field(default="", init=False)  # an empty object, so far the only thing that came
 
     @property
     def is_half(self) -> bool:
@@ -90,13 +93,19 @@ class ArgumentsOnce:
     @property
     def is_complete(self) -> bool:
         """Whether what was told is a complete object."""
-        return self._last == "}" and self._read("") == 0 and self._prefix.is_complete
+        return bool(self._empty) or (self._last == "}" and self._read("") == 0 and self._prefix.is_complete)
 
     def feed(self, text: str) -> str:
         """Take a fragment, return what may be told of it."""
         if self._more:
             self._more.append(text)
             return ""
+        if not self._told and (text.strip() == _NOTHING or (self._empty and not text.strip())):
+            self._empty = _NOTHING
+            return ""
+        if self._empty:
+            text = text if text.lstrip()[:1] == "{" else self._empty + text
+            self._empty = ""
         if (self._last == "}" and text.lstrip()[:1] == "{") or _TWO_OBJECTS.search(text) is not None:
             good = self._read(text)
             if good < len(text) and self._prefix.is_complete:
@@ -111,11 +120,15 @@ class ArgumentsOnce:
     def end(self) -> str:
         """Return what came behind the object, unless it repeats it."""
         more, self._more = "".join(self._more).strip(), []
+        if self._empty:
+            self._told.append(self._empty)
+            self._empty = ""
+            return _NOTHING
         return "" if self.repeats(more) else more
 
     def repeats(self, text: str) -> bool:
         """Return whether a text is the object that was told, up to MAX_REPEATS times; the last may be cut off."""
-        whole = "".join(self._told).strip()
+        whole = "".join(self._told).strip() or self._empty
         try:
             wanted = msgspec.json.decode(whole)
             for _ in range(MAX_REPEATS):
