@@ -7,9 +7,10 @@ import sys
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from gateway.config.fields import BUILTIN
 from gateway.config.files import packaged, read_config
 from gateway.config.problems import ConfigError
-from gateway.config.schema import BUILTIN, Provider
+from gateway.config.schema import Provider
 from gateway.errors import UpstreamFault
 from gateway.proxy.snapshot import Snapshot, make_snapshot
 from gateway.server.facts import missing_facts

@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.config.schema import ANONYMOUS, BUILTIN, Config, Provider
+from gateway.config.fields import ANONYMOUS, BUILTIN, ORIGIN
+from gateway.config.schema import Config, Provider
 from gateway.config.yaml_marks import Path
 from gateway.store.schemes import store_problem
 from gateway.wire import DIALECTS
@@ -159,7 +160,7 @@ def _check_provider(path: Path, provider: Provider) -> Found:
     if not provider.speaks:
         yield path, "missing key 'speaks': say which dialects it speaks"
     for dialect, where in provider.speaks.items():
-        if not where.startswith("/"):
+        if not where.startswith(("/", ORIGIN)):
             yield (*path, "speaks", dialect), f"'{where}' is no path: it begins with /"
     for name, value in provider.headers.items():
         if name.lower() in _RESERVED_HEADERS:

@@ -12,9 +12,10 @@ from attrs import evolve
 from cattrs.errors import BaseValidationError
 
 from gateway.config.checks import check, split_url
+from gateway.config.fields import ORIGIN
 from gateway.config.problems import ConfigError
 from gateway.config.route_targets import Expander
-from gateway.config.schema import ORIGIN, Config
+from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
 from gateway.config.warnings import warnings_of
 from gateway.config.yaml_marks import Path, Text, parse

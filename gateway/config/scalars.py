@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from gateway.config.schema import Rate, Seconds, Share, Size
+from gateway.config.fields import Seconds, Share, Size
+from gateway.config.schema import Rate
 
 Hook = Callable[[Any, Any], Any]
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|s|m|h|d)")

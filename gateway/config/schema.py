@@ -4,33 +4,11 @@ Each field carries its `doc`; `docs/reference.md` is made from them. Durations a
 """
 
 from datetime import date
-from typing import Any, NewType
+from typing import Any
 
 from attrs import field, frozen, validators
 
-Seconds = NewType("Seconds", float)
-Size = NewType("Size", int)
-Share = NewType("Share", float)
-StoreUrl = NewType("StoreUrl", str)
-BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
-ORIGIN = "{origin}"  # begins a path of `speaks` that is not below the base URL, but elsewhere at its host
-ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
-# Fields of wire.profile.Profile by name: only those that the file sets.
-ModelSettings = NewType("ModelSettings", dict[str, Any])
-MIB = 1024 * 1024
-
-
-def doc(text: str, **more: Any) -> dict[str, Any]:
-    """Make field metadata with the sentence for docs/reference.md."""
-    return {"doc": text, **more}
-
-
-def unbuilt(text: str) -> dict[str, Any]:
-    """Mark a key whose behaviour is not built yet: a file that sets it is refused, so that nobody relies on it."""
-    return {"doc": text, "unbuilt": True}
-
-
-INTERNAL = {"internal": True}  # filled by `load`, not a key of the file
+from gateway.config.fields import INTERNAL, MIB, ModelSettings, Seconds, Share, Size, StoreUrl, doc, unbuilt
 
 
 @frozen
@@ -240,7 +218,7 @@ class OAuth:
     credentials_file: str
     token_url: str
     client_id: str
-    refresh_before: Seconds = Seconds(300)
+    refresh_before: Seconds = field(default=Seconds(300))
 
 
 @frozen

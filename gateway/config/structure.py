@@ -18,6 +18,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
+from gateway.config.fields import ModelSettings, Seconds, Share, Size, StoreUrl
 from gateway.config.scalars import (
     Hook,
     exactly,
@@ -30,20 +31,7 @@ from gateway.config.scalars import (
     read_size,
     read_text,
 )
-from gateway.config.schema import (
-    Auth,
-    KeySecret,
-    ModelSettings,
-    OAuth,
-    Rate,
-    Route,
-    Seconds,
-    Secret,
-    Share,
-    Size,
-    StoreUrl,
-    Target,
-)
+from gateway.config.schema import Auth, KeySecret, OAuth, Rate, Route, Secret, Target
 from gateway.config.yaml_marks import Path
 from gateway.wire.profile import Profile
 

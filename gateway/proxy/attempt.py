@@ -13,7 +13,8 @@ from aiohttp import web
 from attrs import define, evolve, field, fields
 from yarl import URL
 
-from gateway.config.schema import NO_OVERRIDES, ORIGIN, OAuth, Provider, Target, TargetTimeouts, Timeouts
+from gateway.config.fields import ORIGIN
+from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Target, TargetTimeouts, Timeouts
 from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS

@@ -3,7 +3,7 @@
 from aiohttp import web
 from attrs import define, field, frozen
 
-from gateway.config.schema import Seconds
+from gateway.config.fields import Seconds
 from gateway.policy.shares import share_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.plan.mode import FULL, Mode

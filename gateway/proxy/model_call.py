@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from attrs import frozen
 
-from gateway.config.schema import Seconds
+from gateway.config.fields import Seconds
 from gateway.policy.routes import Resolved
 from gateway.proxy.client_stream import ClientStream
 from gateway.proxy.context import RequestContext

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from gateway.clock import Clock
 from gateway.config.checks import password_in
+from gateway.config.fields import BUILTIN
 from gateway.config.files import sqlite_file
-from gateway.config.schema import BUILTIN, Config
+from gateway.config.schema import Config
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health
 from gateway.proxy.snapshot import make_snapshot

@@ -9,7 +9,7 @@ from aiohttp import web
 from attrs import frozen
 from multidict import CIMultiDictProxy
 
-from gateway.config.schema import ANONYMOUS, Seconds
+from gateway.config.fields import ANONYMOUS, Seconds
 from gateway.errors import BadRequest, Forbidden
 from gateway.policy.routes import Resolved, check_access, may_use
 from gateway.proxy.context import Endpoint, RequestContext

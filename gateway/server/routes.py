@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from attrs import frozen
 
-from gateway.config.schema import MIB, Seconds
+from gateway.config.fields import MIB, Seconds
 from gateway.proxy.context import ENDPOINTS, Endpoint
 from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
 from gateway.server.bodies import hold_continue

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.checks import LIMIT_CLASSES, check, is_loopback, open_to_all, split_address
+from gateway.config.fields import StoreUrl
 from gateway.config.schema import (
     Auth,
     Config,
@@ -19,7 +20,6 @@ from gateway.config.schema import (
     Secret,
     Server,
     Store,
-    StoreUrl,
     Target,
 )
 from gateway.config.yaml_marks import Path

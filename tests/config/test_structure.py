@@ -6,19 +6,8 @@ from typing import Any
 import pytest
 from cattrs.errors import BaseValidationError
 
-from gateway.config.schema import (
-    Auth,
-    Breaker,
-    Config,
-    KeySecret,
-    ModelSettings,
-    OAuth,
-    Provider,
-    Route,
-    Secret,
-    StoreUrl,
-    Target,
-)
+from gateway.config.fields import ModelSettings, StoreUrl
+from gateway.config.schema import Auth, Breaker, Config, KeySecret, OAuth, Provider, Route, Secret, Target
 from gateway.config.structure import Converter, problems_of
 from gateway.config.yaml_marks import Path
 

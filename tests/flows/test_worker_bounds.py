@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gateway.config.schema import Seconds
+from gateway.config.fields import Seconds
 from gateway.server import routes
 from tests.conftest import Provider, Running, Start, chat_body
 

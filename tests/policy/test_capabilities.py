@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.fields import ModelSettings
 from gateway.config.files import packaged
-from gateway.config.schema import ModelSettings, Provider
+from gateway.config.schema import Provider
 from gateway.policy.capabilities import Capabilities
 from gateway.wire.profile import Price
 

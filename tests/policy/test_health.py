@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.config.schema import Breaker, Seconds
+from gateway.config.fields import Seconds
+from gateway.config.schema import Breaker
 from gateway.errors import Fault
 from gateway.policy.health import CONSEQUENCES, MAX_NAMES, MAX_REST, Health, TargetState
 from gateway.policy.retries import RetryBudget

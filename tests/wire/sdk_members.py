@@ -24,6 +24,7 @@ _ASKED = {"role": "user", "content": "Hi"}
 _SAID = {"role": "assistant", "content": "Well"}
 # How kinds of blocks are named when they are lost.
 _KINDS = {"thinking": "reasoning", "redacted_thinking": "reasoning", "web_search_preview": "web_search"}
+_KINDS |= {f"tool_search_tool_{way}_20251119": "tool_search" for way in ("bm25", "regex")}
 _PARTS = {"prompt_cache_breakpoint": "cache_control"}
 _CHANGE = "tool_removal"
 _DATED = re.compile(r"_\d{8}$")

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types import Message
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -19,9 +19,9 @@ from gateway.wire.translated_lane import read_whole, says_nothing
 from gateway.wire.translation.memo import Drops, Memo
 from tests.wire.crossings import PIXEL, chat_request, chunk, cross, event, memo_of, messages_request
 from tests.wire.grammar import frames_of, read_chat, read_responses
+from tests.wire.hosted import FORMAT, blocks_of, whole
 
 DONE = b"data: [DONE]\n\n"
-OF_MESSAGES: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 OF_RESPONSES: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 URL = "https://x.example/a"
 SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
@@ -39,7 +39,6 @@ HOSTED: list[dict[str, Any]] = [
     {"id": "new_1", "type": "a_kind_of_tomorrow"},
 ]
 DRAWN = {"id": "ig_1", "type": "image_generation_call", "status": "completed", "result": PIXEL}
-FORMAT = {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}
 
 
 def claudes(**more: Any) -> Memo:
@@ -57,37 +56,6 @@ def streamed(*output: dict[str, Any]) -> bytes:
         frames.append(event("response.output_item.added", output_index=index, item={**item, "content": []}))
         frames.append(event("response.output_item.done", output_index=index, item=item))
     return b"".join([*frames, event("response.completed", response=items(*output))])
-
-
-def whole(client: str, upstream: str, payload: dict[str, Any], memo: Memo) -> dict[str, Any]:
-    writes, reads = DIALECTS[client].client, DIALECTS[upstream].upstream
-    assert writes is not None and reads is not None
-    found: dict[str, Any] = json.loads(
-        writes.write_reply(read_whole(reads, json.dumps(payload).encode(), False, memo), memo)
-    )
-    return found
-
-
-def blocks_of(stream: bytes) -> list[dict[str, Any]]:
-    """Return the content that a Messages stream builds; assert that the SDK knows every event."""
-    blocks: list[dict[str, Any]] = []
-    for _, data in frames_of(stream):
-        said = json.loads(data)
-        if said["type"] != "ping":
-            OF_MESSAGES.validate_python(said)
-        if said["type"] == "content_block_start":
-            assert said["index"] == len(blocks)
-            blocks.append(dict(said["content_block"]))
-        elif said["type"] == "content_block_delta":
-            block, delta = blocks[said["index"]], said["delta"]
-            match delta["type"]:
-                case "text_delta":
-                    block["text"] += delta["text"]
-                case "input_json_delta":
-                    block["input"] = json.loads(delta["partial_json"])
-                case "citations_delta":
-                    block.setdefault("citations", []).append(delta["citation"])
-    return blocks
 
 
 def claude(payload: dict[str, Any], **more: Any) -> list[dict[str, Any]]:

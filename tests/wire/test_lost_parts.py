@@ -7,8 +7,8 @@ import pytest
 from gateway.wire.translation.memo import Memo
 from tests.wire.crossings import PIXEL, chunk, cross, memo_of, messages_request
 from tests.wire.grammar import read_messages, read_responses
+from tests.wire.hosted import FORMAT, blocks_of, whole
 from tests.wire.streams import DONE
-from tests.wire.test_hosted_replies import FORMAT, blocks_of, whole
 
 PICTURES: list[dict[str, Any]] = [
     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},

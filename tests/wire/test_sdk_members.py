@@ -35,6 +35,21 @@ NO_LOSS = {
     "name.code_execution": "OpenAI's hosted tools have none",
     "name.web_fetch": "OpenAI's hosted tools have none",
     "thinking.budget_tokens": "becomes the nearest effort",
+    "*.defer_loading": "holds a tool back until a search has found it, unless all tools are held back",
+    "tools.configs": "names single tools of a set: its members are looked at by themselves",
+    "arguments.tool_search_call": "of a search that the provider has run: its output says what was found",
+    "execution.tool_search_call": "says who has run the search, which is over",
+    "execution.tool_search_output": "says who has run the search, which is over",
+    "status.tool_search_call": "of an item of the past, which is over",
+    "status.tool_search_output": "of an item of the past, which is over",
+    "role.additional_tools": "is always developer",
+    "tool_use_id.tool_search_tool_result": "names the search, which is over",
+    "compaction": "is done by the gateway itself",
+    "compaction.instructions": "goes into the request for the summary",
+    "context_management.edits.instructions": "goes into the request for the summary",
+    "context_management.edits.pause_after_compaction": "is done by the gateway itself",
+    "context_management.edits.trigger": "is the length at which the gateway asks for the summary",
+    "cache_control.tool_search_tool_result": "is of one line of names",
 }
 PLAIN = Profile(verbosity=True, tiers=True, safety_identifier=True, strict_tools=True, thinking="adaptive")
 HOSTED = Profile(tiers=True, hosted_tools=("web_search", "code_execution", "web_fetch"))

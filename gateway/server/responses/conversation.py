@@ -11,7 +11,7 @@ from functools import partial
 
 from attrs import evolve, frozen
 
-from gateway.config.schema import ANONYMOUS
+from gateway.config.fields import ANONYMOUS
 from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
 from gateway.proxy.context import RequestContext
 from gateway.proxy.off_loop import off_loop

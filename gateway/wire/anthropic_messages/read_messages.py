@@ -89,11 +89,13 @@ def _block(node: Node, kind: str, raw: msgspec.Raw) -> Block:
             name = node.needed_text("tool_name")
             return Text(name, cache=read_cache(node), tools=((name, None),))
         case "tool_search_tool_result":
+            node.take("tool_use_id")
             return _tools_found(node)
         case "server_tool_use" if (node.text("name") or "").startswith("tool_search_tool"):
             node.take()
             return Text("")  # its result follows, and says all that matters of it
         case "compaction":
+            node.take("signature", "encrypted_content")  # for its maker; the content says it all
             return Compacted(node.needed_text("content"), is_whole=True)
         case "tool_addition" | "tool_removal":
             node.take("tool")

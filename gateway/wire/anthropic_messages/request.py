@@ -54,7 +54,7 @@ def read_request(body: JsonBody) -> Request:
     choice, parallel = read_choice(node)
     node.take("cache_control")  # caching without breakpoints: what other providers do by themselves
     tools, turns = with_changes(node, read_tools(node), read_messages(node))
-    metadata = node.node("metadata")
+    metadata, lost = node.node("metadata"), lost_edits(node)
     return Request(
         origin=NAME,
         model=node.text("model") or "",
@@ -73,7 +73,7 @@ def read_request(body: JsonBody) -> Request:
         user=metadata.text("user_id") if metadata is not None else None,
         tier=node.text("service_tier"),
         speed=node.text("speed"),
-        extra=dict.fromkeys([*lost_edits(node), *node.unread()]),
+        extra=dict.fromkeys([*node.unread(), *lost]),
     )
 
 

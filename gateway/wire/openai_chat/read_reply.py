@@ -37,6 +37,7 @@ from gateway.wire.neutral import (
     StopReason,
     Text,
 )
+from gateway.wire.openai_chat.choices import calls_in, complementing
 from gateway.wire.openai_chat.read_calls import Calls
 from gateway.wire.openai_chat.read_messages import FORMATS
 from gateway.wire.openai_chat.repeats import Repeats
@@ -119,7 +120,7 @@ class ChatReader:
         return () if self.is_over else list(self._end())
 
     def read_whole(self, payload: _Said) -> Iterator[Event]:
-        """Read a whole reply. One server spreads a single message over several choices: see `_complementing`."""
+        """Read a whole reply. One server spreads a single message over several choices: see `complementing`."""
         self._calls.is_whole = True
         yield from self._read(payload, only_first=False)
         yield from self._end(is_complete=True)
@@ -139,7 +140,7 @@ class ChatReader:
                 self._has_usage = True
                 yield UsageSeen(usage)
                 break
-        for choice in [one for one in choices if not one.get("index")] if only_first else _complementing(choices):
+        for choice in [one for one in choices if not one.get("index")] if only_first else complementing(choices):
             yield from self._read_choice(choice)
 
     def _read_choice(self, choice: _Said) -> Iterator[Event]:
@@ -204,7 +205,7 @@ class ChatReader:
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._refuse(refusal)
         self._calls.slots.next_delta()
-        for call in _calls_in(delta):
+        for call in calls_in(delta):
             if self._calls.is_new(call):
                 yield from self._end_prose()
                 yield from self._calls.feed(call, self._take_index())
@@ -375,26 +376,6 @@ class ChatReader:
     def _take_index(self) -> int:
         self._next += 1
         return self._next - 1
-
-
-def _complementing(choices: Sequence[_Said]) -> Iterator[_Said]:
-    """Yield the first choice of a whole reply, and each later one with text or calls if none before it had them."""
-    has_text = has_calls = False
-    for number, choice in enumerate(choices):
-        message = choice.get("message") or choice.get("delta")
-        message = message if isinstance(message, dict) else {}
-        says, calls = bool(message.get("content")), bool(message.get("tool_calls"))
-        if not number or (says and not has_text) or (calls and not has_calls):
-            yield choice
-            has_text, has_calls = has_text or says, has_calls or calls
-
-
-def _calls_in(delta: _Said) -> Iterator[_Said]:
-    calls = delta.get("tool_calls")
-    if isinstance(calls, list) and calls:
-        yield from (call for call in calls if isinstance(call, dict))
-    elif isinstance(function := delta.get("function_call"), dict):
-        yield {"index": 0, "function": function}
 
 
 def read_reply(body: bytes, memo: Memo) -> Reply:

@@ -90,12 +90,15 @@ class Conversation:
             case "reasoning":
                 self.add(Role.ASSISTANT, _thought(item))
             case "additional_tools":
+                item.take("role")
                 self.tools += read_tools(item)
             case "tool_search_call":
                 if item.has("call_id"):  # without it OpenAI has run the search: its output says what it found
                     self.add(Role.ASSISTANT, _search(item))
+                item.take()
             case "tool_search_output":
                 self._read_found(item)
+                item.take()
             case "agent_message":
                 self.add(Role.ASSISTANT, *_content(item, "content"))
             case "item_reference":

@@ -1,0 +1,27 @@
+"""What the shape of providers.yaml is written with: the units of its values, and what is noted of each field."""
+
+from typing import Any, NewType
+
+Seconds = NewType("Seconds", float)
+Size = NewType("Size", int)
+Share = NewType("Share", float)
+StoreUrl = NewType("StoreUrl", str)
+BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
+ORIGIN = "{origin}"  # begins a path of `speaks` that is not below the base URL, but elsewhere at its host
+ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
+# Fields of wire.profile.Profile by name: only those that the file sets.
+ModelSettings = NewType("ModelSettings", dict[str, Any])
+MIB = 1024 * 1024
+
+
+def doc(text: str, **more: Any) -> dict[str, Any]:
+    """Make field metadata with the sentence for docs/reference.md."""
+    return {"doc": text, **more}
+
+
+def unbuilt(text: str) -> dict[str, Any]:
+    """Mark a key whose behaviour is not built yet: a file that sets it is refused, so that nobody relies on it."""
+    return {"doc": text, "unbuilt": True}
+
+
+INTERNAL = {"internal": True}  # filled by `load`, not a key of the file
