@@ -341,11 +341,17 @@ class ChatWatch(Watch):
 
     def _finishes(self) -> bytes:
         choices: list[dict[str, Any]] = [
-            {"index": index, "delta": {}, "finish_reason": "tool_calls" if index in self._calling else "stop"}
+            {"index": index, "delta": {}, "finish_reason": self._reason_of(index)}
             for index in sorted(self._open - self._finished)
         ]
         head = {name: value for name, value in decode(self._head).items() if name in _CONSTANT}
         return write_data(msgspec.json.encode(head | {"choices": choices}))
+
+    def _reason_of(self, index: int) -> str:
+        """Return how a choice without a finish reason looks: a call that stops in the middle was cut."""
+        if (calls := self._calls.get(index)) is not None and calls.is_half:
+            return "length"
+        return "tool_calls" if index in self._calling else "stop"
 
     def end(self) -> bytes:
         if self._is_done:

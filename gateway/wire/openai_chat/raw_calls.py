@@ -28,6 +28,11 @@ class RawCalls:
     _slots: Slots = field(factory=Slots, init=False)
     _kept: int = field(default=0, init=False)
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the arguments of a call stop in the middle; False if they are too large to be looked at."""
+        return self._kept <= MAX_KEPT and any(slot.arguments.is_half for slot in self._slots.all)
+
     def goes_on(self, entries: Any) -> bool:
         """Take a delta that only has more arguments of one well numbered call; return False for others."""
         if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entry := entries[0], dict):

@@ -192,3 +192,16 @@ def test_a_finished_stream_passes_byte_for_byte() -> None:
     ):
         stream = b"".join(frames) + DONE
         assert raw(said(content="x") + stream) == said(content="x") + stream
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"), [('{"a":1}', "tool_calls"), ('{"a"', "length"), ("", "tool_calls"), ("{}", "tool_calls")]
+)
+def test_a_call_that_stops_in_the_middle_was_cut(arguments: str, reason: str) -> None:
+    """On the raw lane, too, a complete stream whose call is not whole ends by its length, as crossed ones do."""
+    lane = DIALECTS["openai_chat"].watch(Asked())
+    pieces = [arguments[:3], arguments[3:]]
+    call = {**CALL, "function": {"name": "f", "arguments": pieces[0]}}
+    frames = [said(tool_calls=[call]), said(tool_calls=[{"index": 0, "function": {"arguments": pieces[1]}}]), USAGE]
+    out = b"".join(b"" if lane.passes(one) else lane.feed(one) for one in (*frames, DONE))
+    assert json.loads(frames_of(out)[-3][1])["choices"][0]["finish_reason"] == reason
