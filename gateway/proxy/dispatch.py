@@ -273,7 +273,8 @@ class Dispatch:
         if pool is None or not call.gateway.is_live(provider):
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        place, wanted = self._place(target), self._session.credential_at(target.name)
+        place = self._place(target)
+        wanted = self._session.credential_at(target.name) if len(pool.credentials) > 1 else ""
         if self._session.pinned and (only := pool.find(wanted)) is not None:
             return only, health.wait(place, only.id, now)
         return pool.pick(place, health, now, wanted)

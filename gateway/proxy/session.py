@@ -62,7 +62,7 @@ class Session:
             call.gateway.sessions.keep(self.key, self.trail, step, config.affinity.warm)
         if call.source.asked.thread is not None and reply:
             call.gateway.threads.keep(self._thread_key(reply), NO_TRAIL, step, config.store.ttl)
-        if self.key or self.pinned or call.source.history.affinity:
+        if self.key or self.pinned.target or call.source.history.affinity.target:
             call.context.exchange.note_affinity(self._compared(step))
 
     def lost(self, refusals: Sequence[BadRequest]) -> GatewayError | None:
@@ -85,6 +85,8 @@ class Session:
     def compaction_home(self) -> Affinity:
         """Who has made the compaction that only its maker can read."""
         source = self.call.source
+        if not source.sealed_compactions:
+            return NO_AFFINITY
         return self.call.gateway.compaction_homes.find(source.owner, source.sealed_compactions)
 
     def _reads_compactions(self, target: Target) -> bool:

@@ -92,6 +92,8 @@ def request_headers(
     }
     if credential[0]:
         said[credential[0]] = credential[1]
+    if not headers:  # nothing that could stand there twice
+        return said
     by_name = {name.lower(): (name, value) for name, value in said.items()}
     return dict(by_name.values())
 

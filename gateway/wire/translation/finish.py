@@ -7,6 +7,7 @@ it does not sound like one of the others: a cut reply must not look finished.
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 from gateway.wire.neutral import StopReason
 
@@ -70,6 +71,11 @@ def spelled(word: str) -> str:
 
 def meaning_of(word: str) -> Meaning | None:
     """Return what a word means, None if it is unknown. `a: b` means what `a` means, or else `b`."""
+    return _meaning_of(word[: 2 * MAX_WORD])
+
+
+@lru_cache(1024)
+def _meaning_of(word: str) -> Meaning | None:
     for part in (word, *word.split(":")):
         if (found := WORDS.get(spelled(part))) is not None:
             return found
