@@ -10,7 +10,6 @@ from gateway.wire.translated_lane import read_whole
 from gateway.wire.translation.memo import Memo
 from tests.wire.crossings import PIXEL, chunk, cross, memo_of, messages_request
 from tests.wire.grammar import read_messages, read_responses
-from tests.wire.hosted import FORMAT, blocks_of, whole
 from tests.wire.streams import DONE
 
 FORMAT = {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}
