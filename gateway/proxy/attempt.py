@@ -231,13 +231,12 @@ class Attempt:
 
     async def _read_body(self, reply: UpstreamReply, body: bytes, *, as_stream: bool) -> WholeReply:
         """Read a whole body with the plan: a large one in a thread, so that the loop serves the others meanwhile."""
-        plan, body = self.plan, without_bom(body)
-        if as_stream:
-            read = plan.write_stream
-        else:
+        plan, is_stream = self.plan, False
+        if body[:1] != b"{":  # as nearly all begin
+            body = without_bom(body)
             is_labelled = reply.content_type == EVENT_STREAM
             is_stream = not is_whole(body) and (is_labelled or bool(looks_like(body)))
-            read = partial(plan.read_whole, is_stream=is_stream)
+        read = plan.write_stream if as_stream else partial(plan.read_whole, is_stream=is_stream)
         with ForeignBytes(self._log_bug):
             if len(body) <= LARGE_REPLY:
                 return read(body)

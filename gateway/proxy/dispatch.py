@@ -63,11 +63,13 @@ class Dispatch:
     _refused_schemas: Set[str] = field(default=frozenset(), init=False)
     _attempt: Attempt | None = field(default=None, init=False)  # the last one
     _session: Session = field(init=False)
+    _apart: str = field(init=False)  # behind the name under which a target rests: counting has limits of its own
     _source: SourceRequest = field(init=False)
     _further: Sequence[Further] | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
         self._session, self._source = Session(self.call), self.call.source
+        self._apart = "" if self._source.dialect.write_count is None else " (counting)"
         if self._source.asked.fallbacks and (further := further_targets(self.call)) is not None:
             self._further, self._source = further, evolve(self._source, honoured=HONOURED)
 
@@ -171,7 +173,7 @@ class Dispatch:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
-            if (said := selection.health.said(self._place(target), credential.id, now)) is None:
+            if (said := selection.health.said(target.name + self._apart, credential.id, now)) is None:
                 schedule.pass_over(target, wait)
             else:
                 self._said.append((wait, said))
@@ -179,7 +181,7 @@ class Dispatch:
             return None
         schedule.start()
         self._note_start(target, now)
-        is_probe = selection.health.begin(self._place(target))
+        is_probe = selection.health.begin(target.name + self._apart)
         exchange.step(Step.TRY)
         try:
             answer = await self._run_attempt(self._make_attempt(target, credential, plan, schedule))
@@ -193,9 +195,9 @@ class Dispatch:
             return None
         finally:
             if is_probe:
-                selection.health.release(self._place(target))
+                selection.health.release(target.name + self._apart)
             metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
-        selection.health.succeed(self._place(target), credential.id)
+        selection.health.succeed(target.name + self._apart, credential.id)
         selection.key_seen_valid[target.provider] = True
         metrics.attempts.inc(target.provider, "ok")
         return answer
@@ -268,14 +270,14 @@ class Dispatch:
             native, spent = call.dialect.native_header, call.context.gateway_headers
             credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
             call.context.key_id = credential.id.rpartition("#")[2][:KEY_ID]
-            return credential, health.wait(self._place(target), credential.id, now)
+            return credential, health.wait(target.name + self._apart, credential.id, now)
         pool = snapshot.credential_pools.get(target.provider)
-        if pool is None or not call.gateway.is_live(provider):
+        if pool is None or (provider.auth.oauth is not None and not call.gateway.is_live(provider)):
             self._reasons.append(f"{target.provider} has no credential")
             return None
-        place = self._place(target)
+        place = target.name + self._apart
         wanted = self._session.credential_at(target.name) if len(pool.credentials) > 1 else ""
-        if self._session.pinned and (only := pool.find(wanted)) is not None:
+        if self._session.pinned.target and (only := pool.find(wanted)) is not None:
             return only, health.wait(place, only.id, now)
         return pool.pick(place, health, now, wanted)
 
@@ -297,9 +299,11 @@ class Dispatch:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")
             if fault.certain is Fault.CREDENTIALS:
                 selection.key_seen_valid[target.provider] = False
-        selection.health.fail(self._place(target), credential.id, fault.certain, fault.retry_after, now)
+        selection.health.fail(target.name + self._apart, credential.id, fault.certain, fault.retry_after, now)
         pool = snapshot.credential_pools.get(target.provider)
-        has_other_key = pool is not None and pool.has_other(credential, self._place(target), selection.health, now)
+        has_other_key = pool is not None and pool.has_other(
+            credential, target.name + self._apart, selection.health, now
+        )
         if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
             self.call.context.exchange.note_refused(target.name)
             if self._further and schedule.after_refusal:
@@ -312,10 +316,6 @@ class Dispatch:
             return self._nothing_to_try()
         may_move = CONSEQUENCES[self._faults[-1].fault].may_move
         return (may_move and self._session.lost(self._refusals)) or verdict(self._faults)
-
-    def _place(self, target: Target) -> str:
-        """Return the name under which a target rests: counting has limits of its own (docs/wire/rate-limits.md)."""
-        return target.name if self.call.dialect.write_count is None else f"{target.name} (counting)"
 
     def _nothing_to_try(self) -> GatewayError:
         if self._said:

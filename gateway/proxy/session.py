@@ -40,14 +40,14 @@ class Session:
 
     def ordered(self, targets: Sequence[Target]) -> Sequence[Target]:
         """Put the target first to which the conversation goes back."""
-        if self.pinned:
+        if self.pinned.target:
             return [target for target in targets if target.name == self.pinned.target]
-        first = self._home
+        first = self._home.target
         if not first and self.call.source.sealed_compactions:
             return sorted(targets, key=lambda target: not self._reads_compactions(target))
         if not first and self.call.resolved.route.policy == "sticky" and self._is_well(self.trail.last):
-            first = self.trail.last
-        return sorted(targets, key=lambda target: target.name != first.target) if first else targets
+            first = self.trail.last.target
+        return sorted(targets, key=lambda target: target.name != first) if first else targets
 
     def credential_at(self, target: str) -> str:
         """Return the id of the credential with which a target has served the conversation; empty if none has."""

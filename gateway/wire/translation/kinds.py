@@ -18,6 +18,7 @@ _DATE = re.compile(r"_\d{8}$")
 
 # Tools that the client runs, whoever offers them.
 _OWN = frozenset({"function", "custom", "namespace"})
+_CHAT_TOOLS = {"tools", "web_search_options"}
 
 
 class _Typed(msgspec.Struct):
@@ -54,7 +55,7 @@ def messages_sought(body: JsonBody) -> Set[str]:
 
 def chat_sought(body: JsonBody) -> Set[str]:
     """Return the kinds of tools in a Chat request that are not the client's own."""
-    return chat_tools(body) - _OWN
+    return chat_tools(body) - _OWN if _CHAT_TOOLS & body.members.keys() else NONE
 
 
 def responses_items(body: JsonBody) -> Set[str]:
