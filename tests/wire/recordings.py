@@ -5,6 +5,7 @@ import os
 import random
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def frames(chunks: list[bytes]) -> list[bytes]:
     return [*found, tail] if (tail := cutter.end()) else found
 
 
+@cache
 def cuts(recording: Recording) -> list[bytes]:
     """Assert that the frames are the same for cuts up to 4 KiB, at 200 seeded places and byte by byte.
 
