@@ -1,4 +1,4 @@
-"""Claude Code itself, whose search for tools works on providers of the other dialects."""
+"""Claude Code itself, under a real name of Anthropic's, whose search for tools works on the other dialects."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CLAUDE is None, reason="claude is not installed (npm install -g @anthropic-ai/claude-code)"),
 ]
+MODEL = "claude-opus-5-5"
 SEARCH = json.dumps({"query": "select:CronList"})
 
 
@@ -43,20 +44,19 @@ def responses_call() -> list[bytes]:
     return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
 
 
-@pytest.mark.parametrize(
-    ("route", "upstream", "frames"), [("chat", "oai", chat_call()), ("native", "res", responses_call())]
-)
+@pytest.mark.parametrize(("upstream", "frames"), [("oai", chat_call()), ("res", responses_call())])
 async def test_a_deferred_tool_is_found(
-    start: Start, provider: Providers, tmp_path: Path, route: str, upstream: str, frames: list[bytes]
+    start: Start, provider: Providers, tmp_path: Path, upstream: str, frames: list[bytes]
 ) -> None:
-    """The model searches with Claude Code's tool, reads the name, and is offered the tool; no placeholder ever."""
-    running = await start(CONFIG)
+    """Anthropic is dead: the next model searches, reads the name, and is offered the tool; no placeholder ever."""
+    running = await start(CONFIG.replace("routes: {", f'routes: {{"{MODEL}": [ant:m, {upstream}:m], '))
+    provider("ant").will(status=500)
     provider(upstream).will(frames=frames, times=1)
     provider(upstream).will(text="It is done.")
     assert CLAUDE is not None
     settings = {"ANTHROPIC_BASE_URL": running.url, "ANTHROPIC_API_KEY": "k", "HOME": str(tmp_path)}
     process = await asyncio.create_subprocess_exec(
-        CLAUDE, "-p", "Say hi", "--model", route,
+        CLAUDE, "-p", "Say hi", "--model", MODEL,
         cwd=tmp_path,
         env={**os.environ, **settings, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
         stdin=asyncio.subprocess.DEVNULL,
