@@ -60,6 +60,10 @@ class Trail:
         """Return the trail once `step` has served the conversation."""
         return Trail((step, *(one for one in self.steps if one.target != step.target))[:MAX_STEPS])
 
+    def beside(self, step: Affinity) -> "Trail":
+        """Return the trail once `step` has served one call of a conversation that stays where it is."""
+        return Trail((*self.steps[:1], *Trail(self.steps[1:]).after(step).steps)[:MAX_STEPS])
+
     def encode(self) -> str:
         """Write it as one text, for a store that several gateways share."""
         return "\n".join(step.encode() for step in self.steps)

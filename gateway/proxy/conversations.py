@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from gateway.clock import Clock
-from gateway.policy.affinity import Affinity, Trail, Trails
+from gateway.policy.affinity import Trail, Trails
 from gateway.store.protocol import StoreDown
 from gateway.store.watched import WatchedResponses
 
@@ -42,12 +42,11 @@ class Conversations:
                 self._rests_until = now + REST
         return self.trails.find(key, now)
 
-    def keep(self, key: str, trail: Trail, step: Affinity, seconds: float) -> None:
-        """Note that `step` has served the conversation whose trail was `trail`; forget it after so many seconds."""
-        longer = trail.after(step)
-        self.trails.keep(key, longer, self.clock.monotonic() + seconds)
+    def keep(self, key: str, trail: Trail, seconds: float) -> None:
+        """Note the trail of a conversation; forget it after so many seconds."""
+        self.trails.keep(key, trail, self.clock.monotonic() + seconds)
         if self.store.has_notes:
-            self.spawn(self._share(key, longer, seconds))
+            self.spawn(self._share(key, trail, seconds))
 
     async def _share(self, key: str, trail: Trail, seconds: float) -> None:
         with suppress(StoreDown):

@@ -32,7 +32,7 @@ from gateway.proxy.exchange import Step
 from gateway.proxy.fallbacks import Further, further_targets
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
-from gateway.proxy.plan.choose import lost_tools, make_plan
+from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.plan.source_request import SourceRequest
@@ -145,24 +145,14 @@ class Dispatch:
         return make_plan(source, provider, model, profile, refused)
 
     def _ordered(self) -> Sequence[Target]:
-        """Return the targets in the policy's order; the one that the conversation goes back to comes first."""
+        """Return the targets in the policy's order, and before it in that of the session."""
         call, selection = self.call, self.call.gateway.selection
         route = call.resolved.route
         if len(route.targets) == 1:
             return route.targets
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
-        return self._session.ordered(self._able_first(ordered))
-
-    def _able_first(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """Put those targets first that run the tools that the request is about, such as Claude Code's web search."""
-        snapshot, source = self.call.context.snapshot, self.call.source
-
-        def lost(target: Target) -> int:
-            provider = snapshot.config.providers[target.provider]
-            return lost_tools(source, provider, snapshot.capabilities.profile(provider, target.model or ""))
-
-        return sorted(targets, key=lost) if source.sought_tools else targets
+        return self._session.ordered(ordered)
 
     async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None if it failed and the client has seen nothing of it."""

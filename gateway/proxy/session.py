@@ -10,14 +10,16 @@ from functools import cached_property
 
 from attrs import define, field
 
-from gateway.config.schema import Target
+from gateway.config.schema import Provider, Target
 from gateway.errors import BadRequest, CannotSay, GatewayError, NotFound
 from gateway.policy.affinity import NO_AFFINITY, NO_TRAIL, Affinity, Trail
 from gateway.policy.capabilities import makes_compactions
 from gateway.policy.sessions import session_key, session_of
 from gateway.proxy.model_call import ModelCall
+from gateway.proxy.plan.choose import lost_tools
 from gateway.wire.anthropic_messages.threads import THREAD_NOT_FOUND, THREAD_UNSUPPORTED
 from gateway.wire.codec.json_body import JsonBody
+from gateway.wire.profile import Profile
 
 
 @define
@@ -39,19 +41,27 @@ class Session:
             await self._pin(source.asked.thread.previous)
 
     def ordered(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """Put the target first to which the conversation goes back."""
+        """Put the target first to which the conversation goes back, unless another one can do more for the call.
+
+        That is a target that runs the tools that the call is about, such as Claude Code's web search; and before it
+        the one that alone can read a compaction. For a thread all others are left out.
+        """
         if self.pinned.target:
             return [target for target in targets if target.name == self.pinned.target]
-        first = self._home.target
-        if not first and self.call.source.sealed_compactions:
+        source = self.call.source
+        first = source.history.affinity
+        if not first.target and self.call.resolved.route.policy == "sticky" and self._is_well(self.trail.last):
+            first = self.trail.last
+        targets = _first(targets, first)
+        if source.sought_tools:
+            targets = sorted(targets, key=self._lost_tools)
+        if source.sealed_compactions and not self.compaction_home.target:
             return sorted(targets, key=lambda target: not self._reads_compactions(target))
-        if not first and self.call.resolved.route.policy == "sticky" and self._is_well(self.trail.last):
-            first = self.trail.last.target
-        return sorted(targets, key=lambda target: target.name != first) if first else targets
+        return _first(targets, self.compaction_home)
 
     def credential_at(self, target: str) -> str:
         """Return the id of the credential with which a target has served the conversation; empty if none has."""
-        first = self.pinned or self._home
+        first = self.pinned or self.compaction_home or self.call.source.history.affinity
         return first.credential if first.target == target else self.trail.credential_at(target)
 
     def note(self, target: str, credential: str, reply: str) -> None:
@@ -59,9 +69,10 @@ class Session:
         call, step = self.call, Affinity(target, credential)
         config = call.context.snapshot.config
         if self.key:
-            call.gateway.sessions.keep(self.key, self.trail, step, config.affinity.warm)
+            trail = self.trail.beside(step) if self._is_errand(target) else self.trail.after(step)
+            call.gateway.sessions.keep(self.key, trail, config.affinity.warm)
         if call.source.asked.thread is not None and reply:
-            call.gateway.threads.keep(self._thread_key(reply), NO_TRAIL, step, config.store.ttl)
+            call.gateway.threads.keep(self._thread_key(reply), NO_TRAIL.after(step), config.store.ttl)
         if self.key or self.pinned.target or call.source.history.affinity.target:
             call.context.exchange.note_affinity(self._compared(step))
 
@@ -77,11 +88,6 @@ class Session:
         return _unsupported() if len(self.call.resolved.route.targets) > 1 else None
 
     @cached_property
-    def _home(self) -> Affinity:
-        """Where the conversation must go back to: where its compaction was made, else its last reply."""
-        return self.compaction_home or self.call.source.history.affinity
-
-    @cached_property
     def compaction_home(self) -> Affinity:
         """Who has made the compaction that only its maker can read."""
         source = self.call.source
@@ -91,9 +97,7 @@ class Session:
 
     def _reads_compactions(self, target: Target) -> bool:
         """Whether a target may have made a compaction that it alone can read."""
-        snapshot, dialect = self.call.context.snapshot, self.call.dialect
-        provider = snapshot.config.providers[target.provider]
-        profile = snapshot.capabilities.profile(provider, target.model or "")
+        (provider, profile), dialect = self._known(target), self.call.dialect
         return dialect.name in provider.speaks and makes_compactions(dialect.name, provider, profile)
 
     @property
@@ -103,9 +107,27 @@ class Session:
         route, snapshot = call.resolved.route, call.context.snapshot
         if not snapshot.rotating and route.policy != "sticky":
             return False
-        if not snapshot.config.affinity.warm or not call.dialect.generates:
+        if not snapshot.config.affinity.warm or not (call.dialect.generates or call.dialect.compacts):
             return False
         return route.policy == "sticky" or any(target.provider in snapshot.rotating for target in route.targets)
+
+    def _is_errand(self, target: str) -> bool:
+        """Whether a call goes elsewhere only for tools that its conversation's own target does not run."""
+        home = self.trail.last.target
+        if not self.call.source.sought_tools or home in ("", target):
+            return False
+        lost = {one.name: self._lost_tools(one) for one in self.call.resolved.route.targets}
+        return home in lost and lost.get(target, 0) < lost[home]
+
+    def _lost_tools(self, target: Target) -> int:
+        provider, profile = self._known(target)
+        return lost_tools(self.call.source, provider, profile)
+
+    def _known(self, target: Target) -> tuple[Provider, Profile]:
+        """Return a target's provider, and what its model can do there."""
+        snapshot = self.call.context.snapshot
+        provider = snapshot.config.providers[target.provider]
+        return provider, snapshot.capabilities.profile(provider, target.model or "")
 
     def _name(self) -> str:
         body = self.call.source.body
@@ -146,7 +168,10 @@ class Session:
     def _compared(self, step: Affinity) -> str:
         """Say whether `step` is where the conversation was served before: kept, moved or new."""
         before = self.pinned or self.call.source.history.affinity or self.trail.last
-        if self.call.resolved.route.policy != "sticky" and (known := self.trail.credential_at(step.target)):
+        known = self.trail.credential_at(step.target)
+        if self._is_errand(step.target):
+            before = Affinity(step.target, known) if known else NO_AFFINITY
+        elif known and self.call.resolved.route.policy != "sticky":
             before = Affinity(step.target, known)
         if not before:
             return "new"
@@ -154,6 +179,10 @@ class Session:
 
     def _thread_key(self, message: str) -> str:
         return session_key(self.call.source.owner, "", message)
+
+
+def _first(targets: Sequence[Target], place: Affinity) -> Sequence[Target]:
+    return sorted(targets, key=lambda target: target.name != place.target) if place else targets
 
 
 def _not_found() -> NotFound:

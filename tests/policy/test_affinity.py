@@ -65,3 +65,11 @@ def test_trails_end_and_are_bounded() -> None:
     trails.keep("a", trail, until=10.0)
     trails.keep("c", trail, until=10.0)
     assert [trails.find(name, 0.0) == trail for name in "abc"] == [True, False, True] and len(trails) == 2
+
+
+def test_who_serves_one_call_stands_beside_the_last_one() -> None:
+    """A target that has served one call of a conversation is remembered, and the conversation stays."""
+    home, other = Affinity("t:m", "k#1"), Affinity("o:m", "k#2")
+    trail = NO_TRAIL.after(Affinity("x:m", "k#3")).after(home)
+    assert [step.target for step in trail.beside(other).steps] == ["t:m", "o:m", "x:m"]
+    assert trail.beside(other).beside(other) == trail.beside(other) and trail.beside(other).last == home
