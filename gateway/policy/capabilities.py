@@ -40,7 +40,7 @@ class Capabilities:
 
 
 # The path where a provider of a dialect makes compactions, which shows that it makes them everywhere in that dialect.
-_COMPACTS = {"openai_responses": "openai_compact", "openai_compact": "openai_compact"}
+_COMPACTS = dict.fromkeys(("openai_responses", "openai_compact", "openai_input_tokens"), "openai_compact")
 
 
 def makes_compactions(dialect: str, provider: Provider, profile: Profile) -> bool:

@@ -102,3 +102,29 @@ async def test_a_conversation_is_compacted_where_it_can_be(running: Running, pro
     async with running.post("/v1/responses/compact", {"model": "plain", "input": "x"}) as answer:
         said = await answer.json()
     assert [item["type"] for item in said["output"]] == ["message", "compaction"]
+
+
+async def test_compactions_count(running: Running, provider: Providers) -> None:
+    """A summary of ours counts wherever the count is made, and OpenAI's sealed compaction goes to OpenAI unchanged."""
+    provider("old").will(text="shed " * 400, times=1)
+    given = [{"role": "user", "content": "Hi"}, {"type": "compaction_trigger"}]
+    async with running.post("/v1/responses", {"model": "plain", "input": given, "store": False}) as answer:
+        ours = (await answer.json())["output"][0]
+    for model in ("plain", "openai", "claude"):
+        _, said, headers = await count(running, OPENAI, model, input=[ours, given[0]])
+        assert said["input_tokens"] > 400 and "x-gateway-dropped" not in headers
+
+    sealed = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA-sealed"}
+    _, _, headers = await count(running, OPENAI, "openai", input=[sealed, given[0]])
+    assert provider("oai").seen[-1].json["input"] == [sealed, given[0]] and "x-gateway-dropped" not in headers
+
+
+async def test_what_asks_for_a_compaction_is_not_counted(running: Running, provider: Providers) -> None:
+    """A server that makes no compactions is not sent what asks for one; a trigger is none of its business either."""
+    edits = {"edits": [{"type": "compact_20260112"}, {"type": "clear_tool_uses_20250919"}]}
+    await count(running, CLAUDE, "claude", context_management=edits, compaction={"type": "enabled"})
+    sent = provider("ant").seen[-1].json
+    assert sent["context_management"] == {"edits": edits["edits"][1:]} and "compaction" not in sent
+    given = [{"role": "user", "content": "Hi"}, {"type": "compaction_trigger"}]
+    for model, status in (("plain", 200), ("claude", 200)):
+        assert (await count(running, OPENAI, model, input=given))[0] == status

@@ -133,8 +133,10 @@ def _readable(source: SourceRequest, body: Body, provider: Provider, profile: Pr
     if compactions is None or not source.mode.edits or not isinstance(body, JsonBody):
         return body
     is_refused = provider.name in source.cannot_decrypt and provider.name != source.home
-    keeps = not is_refused and makes_compactions(source.dialect.name, provider, profile)
-    readable = compactions.readable(body, source.sealer, drops, keeps=keeps)
+    makes = makes_compactions(source.dialect.name, provider, profile)
+    if not makes and source.dialect.write_count is not None:  # a count, in which nobody else takes it out
+        body = compactions.without(body)
+    readable = compactions.readable(body, source.sealer, drops, keeps=makes and not is_refused)
     if source.refuses_losses and LOST in drops.names:
         raise CannotSay("The compaction in this conversation can be read by another provider only", param="input")
     return readable

@@ -12,6 +12,7 @@ from gateway.errors import Fault, GatewayError, RateLimited, UpstreamFault
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
+from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.state import GATEWAY, Gateway
@@ -47,14 +48,13 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
     route = wanted.resolved.route
     first = route.targets[0]
     provider = context.snapshot.config.providers[first.provider]
-    if upstream_dialect(dialect, provider) is not None:
-        alone = evolve(wanted.resolved, route=evolve(route, targets=(first,), context_fallback=()))
-        if (answer := await _forward(request, dialect, prepared, evolve(wanted, resolved=alone))) is not None:
-            return answer
-    assert dialect.client is not None
+    alone = evolve(wanted.resolved, route=evolve(route, targets=(first,), context_fallback=()))
+    alone_wanted = evolve(wanted, resolved=alone)
+    call = make_call(request, gateway, context, dialect, prepared.body, alone_wanted, history=prepared.history)
+    if upstream_dialect(dialect, provider) is not None and (answer := await _forward(call)) is not None:
+        return answer
     assert dialect.write_count is not None
-    read = dialect.client.read_request
-    asked = await off_loop(prepared.body.size, read, prepared.body)
+    asked = await off_loop(prepared.body.size, call.source.request)
     factor = context.snapshot.capabilities.profile(provider, first.model or asked.model).token_factor
     tokens = await _estimate(gateway, asked, factor, prepared.body.size)
     context.exchange.step(Step.ANSWER)
@@ -62,12 +62,8 @@ async def _count(request: web.Request, dialect: Dialect, prepared: Prepared, wan
     return web.Response(body=dialect.write_count(tokens), content_type="application/json", headers=headers)
 
 
-async def _forward(
-    request: web.Request, dialect: Dialect, prepared: Prepared, wanted: Wanted
-) -> web.StreamResponse | None:
+async def _forward(call: ModelCall) -> web.StreamResponse | None:
     """Return the provider's own count; None if the provider fails. Raises GatewayError if the request is at fault."""
-    gateway, context = request.app[GATEWAY], request[CONTEXT]
-    call = make_call(request, gateway, context, dialect, prepared.body, wanted, history=prepared.history)
     try:
         return await Dispatch(call).answer()
     except GatewayError as error:
@@ -78,7 +74,7 @@ async def _forward(
             or (isinstance(error, UpstreamFault) and not is_callers)
         ):
             return None
-        context.exchange.step(Step.GIVE_UP)
+        call.context.exchange.step(Step.GIVE_UP)
         raise
 
 
