@@ -55,14 +55,15 @@ class NextAttempt:
 class Schedule:
     """The attempts of one exchange. Times are monotonic seconds; from `until` on no attempt may start.
 
-    `after_refusal` are the targets of which one is asked after a refusal, if not those that are left.
+    `after_refusal` is there once the client has named what is asked after a refusal: one of these targets, or if it is
+    empty, of those that are left.
     """
 
     targets: deque[Target]
     context_fallback: Sequence[Target]
     attempts_left: int
     until: float
-    after_refusal: Sequence[Target] = ()
+    after_refusal: Sequence[Target] | None = None
     _repeats: list[tuple[float, Target]] = field(factory=list, init=False)  # (ready at, target)
     _has_repeated: bool = field(default=False, init=False)
     _has_met_empty: bool = field(default=False, init=False)

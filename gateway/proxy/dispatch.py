@@ -29,7 +29,7 @@ from gateway.policy.routes import order
 from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
-from gateway.proxy.fallbacks import Further, further_targets
+from gateway.proxy.fallbacks import Further, further_of
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import make_plan
@@ -65,12 +65,12 @@ class Dispatch:
     _session: Session = field(init=False)
     _apart: str = field(init=False)  # behind the name under which a target rests: counting has limits of its own
     _source: SourceRequest = field(init=False)
-    _further: Sequence[Further] | None = field(default=None, init=False)  # what the client itself names for a refusal
+    _further: Further | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
         self._session, self._source = Session(self.call), self.call.source
         self._apart = "" if self._source.dialect.write_count is None else " (counting)"
-        if self._source.asked.fallbacks and (further := further_targets(self.call)) is not None:
+        if self._source.asked.fallbacks and (further := further_of(self.call)) is not None:
             self._further, self._source = further, evolve(self._source, honoured=HONOURED)
 
     async def run(self) -> web.StreamResponse:
@@ -194,10 +194,9 @@ class Dispatch:
 
     def _make_attempt(self, target: Target, credential: Credential, plan: Plan, schedule: Schedule) -> Attempt:
         delivers = self.call.resolved.route.on_refusal == "deliver"
-        if (
-            self._further is not None and not plan.is_raw and not self._session.pinned
-        ):  # a raw lane's provider does it itself
-            schedule.after_refusal, delivers = [one.target for one in self._further], False
+        # On a raw lane the provider does it itself.
+        if self._further is not None and not plan.is_raw and not self._session.pinned:
+            schedule.after_refusal, delivers = self._further.targets, False
         return Attempt(
             call=self.call,
             target=target,
@@ -296,8 +295,8 @@ class Dispatch:
         )
         if isinstance(fault, SaidNothing) and fault.fault is Fault.FILTERED:
             self.call.context.exchange.note_refused(target.name)
-            if self._further and schedule.after_refusal:
-                self._source = evolve(self._further[0].source, honoured=HONOURED)
+            if self._further is not None and schedule.after_refusal is not None:
+                self._source = evolve(self._further.source, honoured=HONOURED)
         schedule.note(target, fault, has_other_key and not self._session.pinned, now, selection.dice.random())
 
     def _verdict(self) -> GatewayError:

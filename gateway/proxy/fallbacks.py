@@ -19,27 +19,24 @@ from gateway.wire.codec.json_body import JsonBody
 
 @frozen
 class Further:
-    """A target that may be asked after a refusal, and the request as it is put to it."""
+    """What may be asked after a refusal: one of these targets, else the next of the route; and the request for it."""
 
-    target: Target
+    targets: Sequence[Target]
     source: SourceRequest
 
 
-def further_targets(call: ModelCall) -> Sequence[Further] | None:
-    """Return the targets of the first fallback that the client's key may use; an empty list for the route's own.
-
-    None if there is no such fallback.
-    """
+def further_of(call: ModelCall) -> Further | None:
+    """Return the first fallback that the client's key may use; None if there is none."""
     source, snapshot = call.source, call.context.snapshot
+    assert isinstance(source.body, JsonBody)
     for fallback in source.asked.fallbacks:
+        changed = evolve(source, body=with_fallback(source.body, fallback))
         if not fallback.model:
-            return () if len(call.resolved.route.targets) > 1 else None
+            return Further((), changed) if len(call.resolved.route.targets) > 1 else None
         try:
             resolved = snapshot.table.resolve(fallback.model)
             check_access(resolved, call.context.owner.key if call.context.owner is not None else None)
         except (UnknownModel, Forbidden):
             continue
-        assert isinstance(source.body, JsonBody)
-        changed = evolve(source, body=with_fallback(source.body, fallback))
-        return [Further(target, changed) for target in resolved.route.targets]
+        return Further(resolved.route.targets, changed)
     return None

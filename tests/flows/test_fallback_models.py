@@ -85,7 +85,7 @@ async def test_the_default_is_the_next_target(start: Start, provider: Providers,
 
 
 @pytest.mark.parametrize(
-    "fallbacks", [[{"model": "unknown"}], [{"model": "claude-haiku-5"}], "default", [], "x", [7], [{}]]
+    "fallbacks", [[{"model": "unknown"}], [{"model": "claude-haiku-5"}], "default", "x", [7], [{}]]
 )
 async def test_what_cannot_be_done_is_named(start: Start, provider: Providers, fallbacks: Any) -> None:
     """Models that are unknown or not the key's, and a default without a second target, are named as lost."""
@@ -126,3 +126,11 @@ async def test_one_further_model_at_most(start: Start, provider: Providers) -> N
     headers, text = await ask(running, [{"model": "claude-haiku-5"}, {"model": "claude-opus-5"}])
     assert headers["x-gateway-provider"] == "ant" and headers["x-gateway-attempts"] == "2" and '"refusal"' in text
     assert not provider("new").seen
+
+
+async def test_a_fallback_asks_for_no_further_one(start: Start, provider: Providers) -> None:
+    """The route's own next target is asked without the member, so that its provider tries no third model."""
+    running = await start(FALLBACKS.replace('["oai:m", "new:m"]', '["oai:m", "ant:m"]'))
+    refuse(provider)
+    headers, _ = await ask(running, "default")
+    assert headers["x-gateway-provider"] == "ant" and "fallbacks" not in provider("ant").seen[-1].json
