@@ -136,3 +136,22 @@ async def test_what_the_client_says_itself_is_not_mended(running: Running, provi
     provider("oai").will(status=400, error={"message": "Unsupported parameter: 'top_p'"})
     assert (await running.chat("chat", top_p=0.5))[0] == 400
     assert len(provider("oai").seen) == 2
+
+
+_TURNS: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/messages", _TURNS | {"max_tokens": 9, "fallbacks": [], "mcp_servers": [], "context_management": {}}, None),
+        ("/chat/completions", _TURNS | {"store": False, "metadata": {}, "prediction": None}, None),
+        ("/responses", {"input": "Hi", "store": False, "prompt_cache_options": {}, "metadata": {}}, None),
+        ("/chat/completions", _TURNS | {"store": True}, "store"),
+    ],
+)
+async def test_what_says_nothing_is_no_loss(running: Running, path: str, body: Any, named: str | None) -> None:
+    """Members that are empty, or off as they are without being sent, are not named."""
+    model = "chat" if path == "/messages" else "claude"
+    async with running.post(f"/v1{path}", body | {"model": model}) as answer:
+        assert answer.status == 200 and answer.headers.get("x-gateway-dropped") == named

@@ -69,7 +69,7 @@ def test_documents() -> None:
 
 def test_unknown_parts_and_members() -> None:
     """An unknown part becomes a text, and it and an unknown member are noted as lost."""
-    out, drops = sent(messages=[{"role": "user", "content": [{"type": "hologram"}]}], prediction={})
+    out, drops = sent(messages=[{"role": "user", "content": [{"type": "hologram"}]}], prediction={"content": "a"})
     assert out["messages"][0]["content"][0]["text"] == "[hologram]"
     assert drops == ["messages.hologram", "prediction"]
 

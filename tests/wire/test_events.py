@@ -126,9 +126,10 @@ def _says_once(reply: Reply) -> bool:
     thoughts = ["".join(block.parts) for block in reply.blocks if isinstance(block, Reasoning)]
     calls = [(block.id, block.name, block.arguments) for block in reply.blocks if isinstance(block, ToolCall)]
     plain = "".join(block.text for block in reply.blocks if isinstance(block, Text))
+    refused = "".join(block.text for block in reply.blocks if isinstance(block, Refusal))
     try:
         check_once(Told("".join(texts), "".join(thoughts), calls=calls, texts=[*texts, *thoughts]))
-        check_once(Told(plain))
+        check_once(Told(plain, refusal=refused))
     except AssertionError:
         return False
     return True

@@ -129,7 +129,8 @@ def test_structured_output() -> None:
 
 def test_what_only_anthropic_knows() -> None:
     """Members that only Anthropic has are noted as lost; a thread raises CannotSay."""
-    out, drops = sent(container="c", inference_geo="eu", context_management={}, cache_control={"type": "ephemeral"})
+    edits = {"edits": [{"type": "clear_tool_uses_20250919"}]}
+    out, drops = sent(container="c", inference_geo="eu", context_management=edits, cache_control={"type": "ephemeral"})
     assert drops == ["container", "inference_geo", "context_management"]
     assert not {"container", "inference_geo", "context_management", "cache_control"} & set(out)
     with pytest.raises(CannotSay) as raised:

@@ -46,7 +46,7 @@ def lost_edits(node: Node) -> list[str]:
     given = node.node("context_management")
     if given is None:
         return []
-    is_all = set(given.members) == {"edits"} and all(edit.text("type") == EDIT for edit in _edits(node))
+    is_all = set(given.members) <= {"edits"} and all(edit.text("type") == EDIT for edit in _edits(node))
     return [] if is_all else ["context_management"]
 
 

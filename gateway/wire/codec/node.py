@@ -26,6 +26,7 @@ _LABELS = frozenset({"type", "id"})  # say what an object is, not what is in it
 # Values with which a member inside an object says nothing: what is not known there is off until it is switched on, an
 # item of a history is complete, and the model calls its tools itself.
 _SAYS_NOTHING = frozenset({b"null", b"false", b"[]", b"{}", b'""', b'"completed"', b'["direct"]'})
+_EMPTY = frozenset({b"null", b"[]", b"{}", b'""'})  # the same of the request's own members: some of them are on
 
 
 @define(eq=False)
@@ -72,7 +73,7 @@ class Node:
         """
         for path, left in self.ledger.items():
             for name, raw in left.items():
-                if not path and not is_null(raw):
+                if not path and bytes(raw) not in _EMPTY:
                     yield name
                 elif path and name not in _LABELS and bytes(raw) not in _SAYS_NOTHING:
                     yield f"{_FIRST.split(path, 1)[0]}.{name}"

@@ -53,9 +53,9 @@ def read_request(body: JsonBody) -> Request:
         user=node.text("safety_identifier") or node.text("user"),
         tier=node.text("service_tier"),
         verbosity=node.text("verbosity"),
-        metadata=node.mapping("metadata"),
+        metadata=node.mapping("metadata") or None,
         is_legacy=is_legacy,
-        extra=dict.fromkeys(node.unread()),
+        extra=dict.fromkeys([*(["store"] if node.flag("store") else ()), *node.unread()]),
     )
 
 
