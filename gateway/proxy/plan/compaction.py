@@ -97,6 +97,15 @@ def _is_same(source: SourceRequest, upstream: Dialect) -> bool:
 
 def _unasked(source: SourceRequest) -> SourceRequest:
     """Return the request without the members that ask for a compaction: its server does not know them."""
-    assert isinstance(source.body, JsonBody)
-    assert source.dialect.compactions is not None
-    return evolve(source, body=source.dialect.compactions.without(source.body))
+    body, readable, compactions = source.body, source.history.readable, source.dialect.compactions
+    assert isinstance(body, JsonBody)
+    assert compactions is not None
+    unasked = compactions.without(body)
+    if readable is None:
+        return evolve(source, body=unasked)
+
+    def read_by(provider: str) -> JsonBody:
+        found = readable(provider)
+        return unasked if found is body else compactions.without(found)
+
+    return evolve(source, body=unasked, history=evolve(source.history, readable=read_by))

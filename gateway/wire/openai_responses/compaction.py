@@ -31,6 +31,8 @@ KIND = "compaction"
 DEFAULT_THRESHOLD = 150_000
 _END = 4096  # bytes of the input in which its last item is looked for: a trigger holds an id at most
 _WORD = b"compaction"
+# Items that no summary stands for: they bring the tools that the model may call.
+_BRINGING = frozenset({"additional_tools", "tool_search_call", "tool_search_output"})
 _TRIGGER = b'"%s"' % TRIGGER.encode()
 
 
@@ -106,7 +108,7 @@ def _readable(items: Sequence[Any], sealer: Sealer, drops: Drops, *, keeps: bool
             summary, is_whole = found
             told = _message(summary_text(summary))
             before = out[:-1] if was_triggered and keeps else out  # without the trigger, which has had its answer
-            out = [told, *_tail(before)] if is_whole or was_triggered else [*out, told]
+            out = _behind(before, told) if is_whole or was_triggered else [*out, told]
         elif not was_triggered:
             drops.add(LOST)
             out.append(_message(UNREADABLE))
@@ -116,6 +118,13 @@ def _readable(items: Sequence[Any], sealer: Sealer, drops: Drops, *, keeps: bool
 
 def _message(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def _behind(items: Sequence[Any], told: dict[str, Any]) -> list[Any]:
+    """Return a summary and what is kept beside it: the items that bring tools, and what the user has said last."""
+    tail = _tail(items)
+    earlier = items[: len(items) - len(tail)]
+    return [*(item for item in earlier if isinstance(item, dict) and item.get("type") in _BRINGING), told, *tail]
 
 
 def _tail(items: Sequence[Any]) -> Sequence[Any]:
