@@ -82,3 +82,34 @@ async def test_a_budget_in_a_stored_conversation(running: Running, provider: Pro
     )
     assert [item["type"] for item in said["output"]] == ["message"] and "x-gateway-dropped" not in headers
     assert "context_management" not in provider(ROUTES[route]).seen[-1].json
+
+
+STRICT = """
+server: {listen: ["127.0.0.1:0"]}
+store: {url: "memory:"}
+providers:
+  auto: {base_url: "MOCK/auto/v1", speaks: [openai_chat], models: {"*": {tool_choice: [auto]}}}
+  rsp: {base_url: "MOCK/rsp/v1", speaks: [openai_responses]}
+routes:
+  strict: {targets: ["auto:m"], on_shed: refuse}
+  native: "rsp:m"
+"""
+
+
+@pytest.mark.parametrize("managed", [None, [{"type": "compaction", "compact_threshold": 9000}]])
+async def test_a_strict_route_makes_summaries(start: Start, provider: Providers, managed: Any) -> None:
+    """What the client wants of its replies does not hold for a summary, and so is no loss there."""
+    running = await start(STRICT)
+    tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
+    more = {"tools": tools, "text": {"verbosity": "low"}, "context_management": managed}
+    said, headers = await ask(running, "strict", [user("Hi"), TRIGGER], store=False, **more)
+    assert [item["type"] for item in said["output"]] == ["compaction"] and "x-gateway-dropped" not in headers
+    assert "tool_choice" not in provider("auto").seen[-1].json
+
+
+async def test_other_edits_of_the_context_stay(start: Start, provider: Providers) -> None:
+    """Only what asks for a compaction is kept from a server of the same dialect that makes none."""
+    running, other = await start(STRICT), {"type": "trim"}
+    managed = [other, {"type": "compaction", "compact_threshold": 9000}]
+    await ask(running, "native", [user("Hi")], context_management=managed)
+    assert provider("rsp").seen[-1].json["context_management"] == [other]

@@ -77,7 +77,7 @@ def make_compaction_plan(
         plan = write(rewrite=lambda read: continued(read, summary))
         return evolve(plan, ahead=(block,), spent=usage)
 
-    plan = write(rewrite=asking)
+    plan = write(rewrite=partial(asking, profile=profile))
     return SummaryPlan(
         source=plan.source,
         upstream=plan.upstream,

@@ -73,8 +73,12 @@ def is_asked(body: JsonBody) -> bool:
 
 
 def without(body: JsonBody) -> JsonBody:
-    """Return the body without `context_management`."""
-    return body.without({"context_management"})
+    """Return the body without what asks for a compaction; other entries of `context_management` stay."""
+    given = body.get("context_management", list[Any], "an array") or []
+    kept = [entry for entry in given if not (isinstance(entry, dict) and entry.get("type") == KIND)]
+    if not kept:
+        return body.without({"context_management"})
+    return _with(body, "context_management", kept)
 
 
 def readable(body: JsonBody, sealer: Sealer, drops: Drops, *, keeps: bool) -> JsonBody:
@@ -88,11 +92,11 @@ def readable(body: JsonBody, sealer: Sealer, drops: Drops, *, keeps: bool) -> Js
         return body
     items = body.get("input", list[Any], "an array") or []
     written = _readable(items, sealer, drops, keeps=keeps)
-    return body if written == items else _with_input(body, written)
+    return body if written == items else _with(body, "input", written)
 
 
-def _with_input(body: JsonBody, items: list[Any]) -> JsonBody:
-    return evolve(body, members=body.members | JsonBody.of({"input": to_json(items)}).members)
+def _with(body: JsonBody, name: str, value: list[Any]) -> JsonBody:
+    return evolve(body, members=body.members | JsonBody.of({name: to_json(value)}).members)
 
 
 def _readable(items: Sequence[Any], sealer: Sealer, drops: Drops, *, keeps: bool) -> list[Any]:

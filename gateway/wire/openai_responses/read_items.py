@@ -116,7 +116,7 @@ class Conversation:
                 self.add(Role.USER, _output(item, kind))
             case _ if kind in COMPACTIONS:
                 self._read_compaction(item.text("encrypted_content"), was_triggered=was_triggered)
-            case "compaction_trigger":
+            case _ if kind == TRIGGER:
                 pass  # one that is not the last item has had its answer
             case _ if kind.endswith("_call"):
                 item.take()

@@ -27,7 +27,7 @@ def read_request(body: JsonBody) -> Request:
     node = Node(body.members)
     no_storage(node)
     node.take("client_metadata")  # what Codex says about itself to OpenAI: nothing that a model reads
-    payload = read_input(node)
+    payload, managed = read_input(node), read_threshold(node)
     text, reasoning, choice = node.node("text"), node.node("reasoning"), read_choice(node)
     node.node("stream_options")  # what is in there steers the stream of another server
     _check_include(node)
@@ -51,7 +51,7 @@ def read_request(body: JsonBody) -> Request:
         sampling=_read_sampling(node),
         format=_read_format(text),
         thinking=_read_thinking(reasoning),
-        compaction=Compaction() if payload.is_triggered else read_threshold(node),
+        compaction=Compaction() if payload.is_triggered else managed,
         is_stream=bool(node.flag("stream")),
         cache_key=node.text("prompt_cache_key"),
         user=node.text("safety_identifier") or node.text("user"),

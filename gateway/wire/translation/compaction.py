@@ -24,6 +24,7 @@ from gateway.wire.neutral import (
     ToolResult,
     Turn,
 )
+from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.tokens import countable
 
@@ -65,13 +66,17 @@ def is_due(request: Request, token_factor: float) -> bool:
     return countable(request).tokens(token_factor) >= wanted.threshold
 
 
-def asking(request: Request) -> Request:
-    """Return the request for the summary: the same beginning, for the prompt cache, and the question at its end."""
+def asking(request: Request, profile: Profile) -> Request:
+    """Return the request for the summary: the same beginning, for the prompt cache, and the question at its end.
+
+    What the client wants of its reply does not hold for the summary.
+    """
     assert request.compaction is not None
     turns = [*request.turns, Turn(Role.USER, (Text(question(request.compaction)),))]
-    choice = ToolChoice("none") if request.tools else None
+    choice = ToolChoice("none") if request.tools and "none" in profile.tool_choice else None
     most = request.max_output if request.compaction.threshold is None else None
-    return evolve(request, turns=turns, choice=choice, format=Format(), stops=[], max_output=most, n=1)
+    plain = evolve(request, turns=turns, format=Format(), stops=[], n=1, verbosity=None)
+    return evolve(plain, choice=choice, max_output=most)
 
 
 def continued(request: Request, summary: str) -> Request:

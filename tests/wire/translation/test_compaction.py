@@ -20,6 +20,7 @@ from gateway.wire.neutral import (
     Usage,
 )
 from gateway.wire.openai_responses.compaction import is_asked, made
+from gateway.wire.profile import Profile
 from gateway.wire.translation.ahead import total
 from gateway.wire.translation.compaction import (
     ASK,
@@ -96,9 +97,10 @@ def test_a_sealed_summary_is_opened_by_its_owner(is_whole: bool) -> None:
 def test_what_the_target_is_asked() -> None:
     """The question stands behind the conversation, whose beginning stays; tools stay and may not be called."""
     request = Request("o", "m", turns=[user("a")], tools=[Tool("f")], stops=["x"], compaction=Compaction())
-    asked = asking(request)
+    asked = asking(request, Profile())
     assert asked.turns == [user("a"), user(ASK)] and asked.tools == request.tools and not asked.stops
     assert asked.choice == ToolChoice("none")
+    assert asking(request, Profile(tool_choice=("auto",))).choice is None
     assert question(Compaction(instructions="x")) == f"{ASK}\n\nx"
     assert question(Compaction(instructions="x", replaces=True)) == "x"
     assert question(Compaction(instructions=" ", replaces=True)) == ASK
