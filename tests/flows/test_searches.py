@@ -63,6 +63,20 @@ async def test_a_dead_searcher_is_passed_over(start: Start, provider: Callable[[
         assert answer.headers["x-gateway-dropped"] == "tools.web_search"
 
 
+async def test_a_search_for_tools_goes_to_who_runs_it(start: Start) -> None:
+    """Anthropic's searches for tools are OpenAI's tool_search: a target that runs it is asked first."""
+    text = CONFIG.replace("none: [plain:demo, local:demo]", "tools: [plain:demo, finder:demo]")
+    more = (
+        "  finder: {base_url: MOCK/finder/v1, speaks: [openai_responses], models: {'*': {hosted_tools: [tool_search]}}}"
+    )
+    running = await start(text.replace("routes:", f"{more}\nroutes:"))
+    tools = [{"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}, OWN | {"defer_loading": True}]
+    ask = {"model": "tools", "max_tokens": 16, "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+    async with running.post("/v1/messages", ask) as answer:
+        assert answer.status == 200 and answer.headers["x-gateway-provider"] == "finder"
+        assert "x-gateway-dropped" not in answer.headers
+
+
 async def test_codex_keeps_the_routes_order(start: Start) -> None:
     """Codex offers a search beside its own tools on every turn: that alone moves no request."""
     running = await start(CONFIG)

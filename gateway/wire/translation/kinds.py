@@ -14,6 +14,8 @@ from gateway.wire.codec.json_body import JsonBody
 NONE: frozenset[str] = frozenset()
 # Anthropic's types end with a date, which is no part of the kind: `web_search_20250305`.
 _DATE = re.compile(r"_\d{8}$")
+# Its searches for tools have a kind each, and are one to those who run them: `tool_search_tool_bm25`, `…_regex`.
+_SEARCHES = "tool_search_tool_"
 
 
 # Tools that the client runs, whoever offers them.
@@ -66,7 +68,11 @@ def responses_items(body: JsonBody) -> Set[str]:
 def messages_tools(body: JsonBody) -> Set[str]:
     """Return the kinds of a Messages request's tools without their dates; a client's own tool is a function."""
     found = (_DATE.sub("", kind) for kind in _kinds(body, "tools", "function"))
-    return frozenset("function" if kind == "custom" else kind for kind in found)
+    return frozenset(_family(kind) for kind in found)
+
+
+def _family(kind: str) -> str:
+    return "function" if kind == "custom" else "tool_search" if kind.startswith(_SEARCHES) else kind
 
 
 def chat_tools(body: JsonBody) -> Set[str]:

@@ -55,6 +55,7 @@ def test_kinds_of_items(given: Any, kinds: set[str]) -> None:
 @pytest.mark.parametrize(
     ("dialect", "members", "sought"),
     [
+        ("anthropic_messages", {"tools": [{"type": "tool_search_tool_regex_20251119", "name": "s"}]}, {"tool_search"}),
         ("anthropic_messages", {"tools": [SEARCH]}, {"web_search"}),
         ("anthropic_messages", {"tools": [OWN, SEARCH]}, {"web_search"}),
         ("anthropic_messages", {"tools": [OWN]}, set()),
