@@ -5,7 +5,7 @@ that place is not well. Or the account holds what nobody else can read: the thre
 new messages only. Then it goes there or is refused, with the error on which the client sends the whole conversation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 from attrs import define, field
@@ -145,17 +145,15 @@ class Session:
 
     def _accounts(self) -> set[tuple[str, str]]:
         """Return (target, id of a credential) of all places of the route that may hold threads."""
-        return set(self._places())
-
-    def _places(self) -> Iterator[tuple[str, str]]:
         call, snapshot = self.call, self.call.context.snapshot
+        found = set()
         for target in call.resolved.route.targets:
             provider = snapshot.config.providers[target.provider]
             if call.dialect.name not in provider.speaks:
                 continue
             pool = snapshot.credential_pools.get(target.provider)
-            for one in pool.credentials if pool is not None else ():
-                yield target.name, one.id
+            found |= {(target.name, one.id) for one in (pool.credentials if pool is not None else ())}
+        return found
 
     def _is_well(self, place: Affinity) -> bool:
         """Whether a target may be asked now with this credential."""

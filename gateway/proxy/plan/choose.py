@@ -48,7 +48,7 @@ def make_plan(
         upstream = next(_crossings(source.dialect, provider), upstream)
     elif upstream.name in _LEFT_FOR and _needs_other(source, upstream, provider, profile):
         upstream = DIALECTS[_LEFT_FOR[upstream.name]]
-    is_same = upstream is source.dialect or source.dialect.name == upstream.name
+    is_same = source.dialect.name == upstream.name
     try:
         if source.asks_compaction and not (is_same and _makes(source, provider, profile)):
             return make_compaction_plan(source, upstream, provider, model, profile, without)
