@@ -8,6 +8,7 @@ a list of blocks to set one. So the digest is one of texts, not of bytes.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ from gateway.wire.translation.turn_order import ATTRIBUTION
 # Bytes of one text that count, and items before the first user turn: a picture or a catalogue of tools may have
 # megabytes, and conversations differ long before.
 MAX_TEXT, MAX_ITEMS = 64 * 1024, 50
-_MARK = b'"cache_control"'
+# A cache mark of a tool, with one of the commas beside it: without it the tools are what they were without a mark.
+_MARK = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,\s*')
 
 
 def stable_prefix(body: JsonBody) -> str:
@@ -40,7 +42,8 @@ def _parts(body: JsonBody) -> Iterator[bytes]:
     for name in ("system", "instructions", "tools"):
         if (raw := body.members.get(name)) is not None:
             yield name.encode()
-            yield from _texts(bytes(raw).strip(), is_of_tools=name == "tools")
+            written = bytes(raw).strip()
+            yield from _texts(written) if name != "tools" else [_unmarked(written[: 2 * MAX_TEXT])]
     yield b"turns"
     if bytes(memoryview(turns)[:8]).lstrip().startswith(b'"'):  # `input` as one text
         yield b"user"
@@ -68,9 +71,13 @@ def _turn(item: bytes) -> tuple[bytes, list[bytes]]:
     return role.encode(), list(_said(turn.get("content")))
 
 
-def _texts(written: bytes, *, is_of_tools: bool = False) -> Iterator[bytes]:
-    """Yield the texts of a member. Tools stay as they are written, unless a cache mark stands among them."""
-    if written.startswith((b'"', b"[")) and (not is_of_tools or _MARK in written):
+def _unmarked(tools: bytes) -> bytes:
+    return _MARK.sub(b"", tools) if b'"cache_control"' in tools else tools
+
+
+def _texts(written: bytes) -> Iterator[bytes]:
+    """Yield the texts of a member."""
+    if written.startswith((b'"', b"[")):
         try:
             yield from _said(decode(written))
             return

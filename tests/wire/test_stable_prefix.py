@@ -27,6 +27,7 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"system": [{"type": "text", "text": "x-anthropic-billing-header: cch=1"}], "messages": [USER]},
         {"system": [{"type": "text", "text": "x-anthropic-billing-header: cch=2"}], "messages": [USER]},
     ),
+    ({"messages": [USER], "tools": [{"name": "t"}]}, {"messages": [USER], "tools": [{"name": "t", **MARK}]}),
     ({"messages": [USER], "tools": [{"name": "t", **MARK}]}, {"messages": [USER], "tools": [{**MARK, "name": "t"}]}),
     ({"messages": [USER], "temperature": 0}, {"messages": [USER], "stream": True}),
     ({"input": "Hi"}, {"input": [USER, ANSWER]}),
