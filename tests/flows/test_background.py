@@ -13,6 +13,8 @@ from tests.conftest import Running, Start, eventually
 from tests.flows.stored import CONFIG, KEYS, MODELS, STORES, A, B, Providers, _Broken, ask, call, ended, events
 from tests.wire.grammar import read_responses
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["running"]
 
 

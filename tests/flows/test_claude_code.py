@@ -75,6 +75,7 @@ async def test_claude_code_on_an_openai_provider(running: Running, provider: Pro
     assert set(first["tools"][0]["function"]) <= {"name", "description", "parameters", "strict"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["claude", "chat"])
 async def test_a_silent_stream_is_kept_alive(start: Start, provider: Providers, model: str) -> None:
     """In silence Anthropic clients get pings and OpenAI clients comments, never an id line. (EC-214, EC-215)"""

@@ -40,6 +40,7 @@ async def _status(session: aiohttp.ClientSession, url: str) -> int:
         return answer.status
 
 
+@pytest.mark.slow
 async def test_a_stream_is_finished_before_it_stops(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_whole_reply_that_does_not_finish_is_a_503(
     assert (line["status"], line["outcome"]) == (503, "shutting_down")
 
 
+@pytest.mark.slow
 async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     run: Run, session: aiohttp.ClientSession
 ) -> None:
@@ -145,6 +147,7 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
         assert "reload_problems" not in await answer.json()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
@@ -176,6 +179,7 @@ async def test_what_keeps_it_from_starting_is_one_line(run: Run, text: str, code
     assert len(process.lines) == 1 and "Traceback" not in process.log.read_text()
 
 
+@pytest.mark.slow
 async def test_a_port_in_use_is_one_line(run: Run) -> None:
     """A second daemon on a port in use logs one line and exits 1."""
     first = await asyncio.to_thread(run)
@@ -185,6 +189,7 @@ async def test_a_port_in_use_is_one_line(run: Run) -> None:
     assert [line["detail"] for line in second.lines] == [f"cannot listen on 127.0.0.1:{port}: Address already in use"]
 
 
+@pytest.mark.slow
 async def test_a_missing_file_and_a_bad_listen_are_said(run: Run, folder: Path) -> None:
     """A missing configuration file exits 78 and an invalid --listen exits 1, each with its reason in the log."""
     process = await asyncio.to_thread(run, CONFIG, "--config", str(folder / "nope.yaml"))
@@ -193,6 +198,7 @@ async def test_a_missing_file_and_a_bad_listen_are_said(run: Run, folder: Path) 
     assert await process.ended() == 1 and "--listen: 'here' is no address" in process.log.read_text()
 
 
+@pytest.mark.slow
 async def test_unix_sockets_and_a_stale_one(run: Run, folder: Path) -> None:
     """The daemon listens on a unix socket and replaces the stale file of a killed process."""
     path = folder / "gateway.sock"
@@ -206,6 +212,7 @@ async def test_unix_sockets_and_a_stale_one(run: Run, folder: Path) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.slow
 async def test_a_socket_handed_over_by_systemd_wins(
     folder: Path, mock: MockServer, session: aiohttp.ClientSession
 ) -> None:
@@ -234,6 +241,7 @@ async def test_a_socket_handed_over_by_systemd_wins(
         listener.close()
 
 
+@pytest.mark.slow
 async def test_the_watchdog_hears_of_a_turning_loop(run: Run) -> None:
     """The daemon sends WATCHDOG=1 while its event loop turns, at half of the period that systemd allows."""
     process = await asyncio.to_thread(run, CONFIG, environ={"WATCHDOG_USEC": "100000"})

@@ -65,6 +65,7 @@ async def test_with_a_second_target_a_whole_reply_comes(
     assert len(provider("two").seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 async def test_without_a_second_target_the_error_is_honest(
     running: Running, provider: Callable[[str], Provider], name: str
@@ -98,6 +99,7 @@ async def test_with_a_second_target_a_whole_stream_comes(
     assert stream.count(b'"role"') == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAM)
 async def test_without_a_second_target_a_stream_is_refused_with_a_status(
     running: Running, provider: Callable[[str], Provider], name: str

@@ -8,6 +8,8 @@ from tests.conftest import Running, Start, eventually
 from tests.flows.messages import Providers
 from tests.flows.pairs import PAIRS
 
+pytestmark = pytest.mark.slow
+
 PATIENT = PAIRS.replace("first_byte: 300ms, whole: 300ms", "first_byte: 9s, whole: 9s")
 
 

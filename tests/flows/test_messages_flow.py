@@ -156,6 +156,7 @@ async def test_openai_is_dead_and_claude_answers(
         assert said["choices"][0]["message"]["content"] == "Hello from the mock provider. You said: Hi"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["claude", "chat"])
 @pytest.mark.parametrize("fault", ["truncate", "reset_in_body", "stall_in_body", "error_event"])
 async def test_a_stream_that_breaks_says_so(running: Running, provider: Providers, model: str, fault: str) -> None:

@@ -144,6 +144,7 @@ async def test_the_workers_errors_are_flat(
         assert said["timestamp"].endswith("Z")
 
 
+@pytest.mark.slow
 async def test_the_workers_timeout_is_thirty_seconds_and_a_504(
     start: Start, provider: Callable[[str], Provider]
 ) -> None:

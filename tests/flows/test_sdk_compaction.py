@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Provider, Running, Start
 from tests.flows.responses import CONFIG, ROUTES, UPSTREAMS
 
+pytestmark = pytest.mark.slow
+
 Providers = Callable[[str], Provider]
 NAMES = CONFIG.replace("routes: {", "routes: {gpt-chat: oai:m, gpt-claude: ant:m, gpt-native: res:m, ")
 

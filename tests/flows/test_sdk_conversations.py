@@ -12,7 +12,7 @@ from tests.conftest import Provider, Running, Start
 from tests.flows.responses import CONFIG, ROUTES, UPSTREAMS
 
 Providers = Callable[[str], Provider]
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.slow, pytest.mark.sdk]
 
 
 @pytest.fixture

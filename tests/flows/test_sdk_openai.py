@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Provider, Running, Start
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.slow, pytest.mark.sdk]
 
 TEXT = """
 store: {url: "memory:"}

@@ -12,7 +12,7 @@ from tests.conftest import Provider, Running, Start
 from tests.flows.pairs import PAIRS, UPSTREAMS
 from tests.wire.crossings import PIXEL
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.slow, pytest.mark.sdk]
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ASK: Any = [{"role": "user", "content": "Hi"}]
 PDF = "JVBERi0xLjQKJSBub3RoaW5nCg=="

@@ -14,6 +14,8 @@ from gateway.mock import responses
 from tests.conftest import Running, Start, eventually
 from tests.flows.stored import CONFIG, MODELS, STORES, Providers, ask, ask_stream, call, turns
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=STORES)
 async def running(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Running:

@@ -21,6 +21,8 @@ from tests.flows.processes import Run, free_port
 from tests.flows.stored import CONFIG, ask, call, turns
 from tests.store.redis_server import Redis, server, with_redis
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["server"]
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import Provider, Running, Start, chat_body, events_of, text_of
 
 ONE = """
@@ -58,6 +60,7 @@ async def test_silence_is_filled_between_frames(start: Start, provider: Callable
     assert text in stream and end in stream
 
 
+@pytest.mark.slow
 async def test_comments_of_a_slow_provider_are_signs_of_life(start: Start, provider: Callable[[str], Provider]) -> None:
     """Comments reset the idle timer; the gateway holds them back until content comes. (EC-167)"""
     running = await start(ONE.format(server="keepalive: 15s"))
@@ -103,6 +106,7 @@ async def test_the_total_time_is_bounded(start: Start, provider: Callable[[str],
     assert 3 <= len(text_of(stream)) <= 7
 
 
+@pytest.mark.slow
 async def test_the_clients_own_deadline_is_kept(start: Start, provider: Callable[[str], Provider]) -> None:
     """x-stainless-timeout bounds the wait for the upstream: a second after it the client gets a 504. (EC-19)"""
     running = await start(ONE.format(server="").replace("first_byte: 400ms", "first_byte: 9s, whole: 9s"))

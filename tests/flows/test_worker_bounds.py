@@ -13,6 +13,8 @@ from gateway.config.fields import Seconds
 from gateway.server import routes
 from tests.conftest import Provider, Running, Start, chat_body
 
+pytestmark = pytest.mark.slow
+
 TWO = """
 server: {%s}
 store: {url: "memory:"}

@@ -16,6 +16,8 @@ from gateway.wire.lane import Lane
 from tests.wire.crossings import chunk, crossing
 from tests.wire.odd_streams import NAMES
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 Pack = Callable[[bytes], bytes]
 

@@ -16,6 +16,8 @@ from gateway.wire.profile import Profile
 from tests.wire.sdk_members import is_silent, undated
 from tests.wire.sdk_types import Case, cases
 
+pytestmark = pytest.mark.slow
+
 # A place, a member with the kind of its object, or `*.` and a member -> why no crossing has to say anything about it.
 NO_LOSS = {
     "model": "is that of the target",
