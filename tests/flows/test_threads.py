@@ -188,6 +188,8 @@ async def test_the_sdk_sends_everything_again(
     running: Running, client: anthropic.AsyncAnthropic, provider: Providers
 ) -> None:
     """Anthropic's SDK loses its maker and goes on by itself: its whole history begins a thread at the other account."""
+    if not hasattr(client.beta.messages, "thread"):
+        pytest.skip("this SDK knows no threads yet")
     one = provider("one")
     thread = client.beta.messages.thread(model="lone", max_tokens=9)
     await thread.send({"role": "user", "content": "first"})
