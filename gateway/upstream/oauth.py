@@ -36,6 +36,16 @@ class _Token:
     expires: float | None  # Unix seconds
 
 
+def _problem(config: OAuth, clock: Clock) -> str:
+    """Say why the credentials file has no token to send; empty if it has one."""
+    try:
+        token = _read(config)
+    except UpstreamFault as fault:
+        return fault.message
+    has_ended = token.expires is not None and token.expires <= clock.time() and token.refresh is None
+    return _fault("the token has ended, and there is no refresh token").message if has_ended else ""
+
+
 @define
 class TokenFile:
     """One credentials file. `warn` logs a message."""
@@ -52,18 +62,13 @@ class TokenFile:
         """Why there is no token to send, empty if there is one: a provider without one is disabled until it is back."""
         if self._token is not None and not self._is_due(self._token):
             return ""
-        try:
-            token = self._read()
-        except UpstreamFault as fault:
-            return fault.message
-        has_ended = token.expires is not None and token.expires <= self.clock.time() and token.refresh is None
-        return f"{_UNUSABLE}: the token has ended, and there is no refresh token" if has_ended else ""
+        return _problem(self.config, self.clock)
 
     async def token(self) -> str:
         """Return the token to send. Raises UpstreamFault if the file has no token, or a refresh fails."""
-        token = self._token or self._read()
+        token = self._token or _read(self.config)
         if self._is_due(token):
-            token = self._read()  # another process may have refreshed it
+            token = _read(self.config)  # another process may have refreshed it
         if self._is_due(token):
             token = await self._refreshed(token)
         self._token = token
@@ -74,7 +79,7 @@ class TokenFile:
 
     async def renew(self, stale: str) -> bool:
         """Get a new token after a 401. `stale` is the refused one. Return whether the token is now another one."""
-        token = self._read()  # another process may have refreshed it
+        token = _read(self.config)  # another process may have refreshed it
         if token.access == stale:
             if token.refresh is None:
                 return False
@@ -96,12 +101,12 @@ class TokenFile:
 
     async def _refresh(self, token: _Token) -> _Token:
         if token.refresh is None:
-            raise self._fault("the token has ended, and there is no refresh token")
+            raise _fault("the token has ended, and there is no refresh token")
         form = {"grant_type": "refresh_token", "refresh_token": token.refresh, "client_id": self.config.client_id}
         payload = await self.post_form(self.config.token_url, form)
         access = payload.get("access_token")
         if not isinstance(access, str) or not access:
-            raise self._fault("the token endpoint's answer has no access_token")
+            raise _fault("the token endpoint's answer has no access_token")
         life = payload.get("expires_in")
         is_sane = isinstance(life, int | float) and 0 < life < _MAX_LIFE
         expires = self.clock.time() + (float(life) if is_sane and life is not None else _FALLBACK_LIFE)
@@ -109,61 +114,61 @@ class TokenFile:
         fresh = _Token(access, refresh if isinstance(refresh, str) and refresh else token.refresh, expires)
         self._token = fresh
         try:
-            await asyncio.to_thread(self._write, fresh)
+            await asyncio.to_thread(_write, self.config, fresh)
         except UpstreamFault as fault:  # go on with it: the provider takes the old one no more
             self.warn(fault.message)
         return fresh
 
-    def _read(self) -> _Token:
-        _, members = self._members()
-        access = next((members[name] for name in _ACCESS if isinstance(members.get(name), str)), "")
-        if not access:
-            raise self._fault("the credentials file has no access token")
-        if not (access.isascii() and access.isprintable()) or " " in access:
-            raise self._fault("the access token has characters that no header can carry")
-        refresh = next((members[name] for name in _REFRESH if isinstance(members.get(name), str)), None) or None
-        expires = members.get(_EXPIRES)
-        if isinstance(milliseconds := members.get(_EXPIRES_MS), int | float):
-            expires = milliseconds / 1000
-        return _Token(access, refresh, float(expires) if isinstance(expires, int | float) else None)
 
-    def _members(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the whole file, and the object that holds the token: the file's top object, or one inside it."""
-        try:
-            whole = msgspec.json.decode(Path(self.config.credentials_file).read_bytes(), type=dict[str, Any])
-        except OSError as error:
-            raise self._fault(f"the credentials file cannot be read: {error.strerror}") from None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise self._fault("the credentials file is not a JSON object") from None
-        inner = (one for one in whole.values() if isinstance(one, dict) and any(name in one for name in _ACCESS))
-        return whole, whole if any(name in whole for name in _ACCESS) else next(inner, {})
+def _read(config: OAuth) -> _Token:
+    _, members = _members(config)
+    access = next((members[name] for name in _ACCESS if isinstance(members.get(name), str)), "")
+    if not access:
+        raise _fault("the credentials file has no access token")
+    if not (access.isascii() and access.isprintable()) or " " in access:
+        raise _fault("the access token has characters that no header can carry")
+    refresh = next((members[name] for name in _REFRESH if isinstance(members.get(name), str)), None) or None
+    expires = members.get(_EXPIRES)
+    if isinstance(milliseconds := members.get(_EXPIRES_MS), int | float):
+        expires = milliseconds / 1000
+    return _Token(access, refresh, float(expires) if isinstance(expires, int | float) else None)
 
-    def _write(self, token: _Token) -> None:
-        path = Path(self.config.credentials_file)
-        whole, members = self._members()
-        members[_ACCESS[1] if _ACCESS[1] in members else _ACCESS[0]] = token.access
-        members[_REFRESH[1] if _REFRESH[1] in members else _REFRESH[0]] = token.refresh
-        if _EXPIRES_MS in members:
-            members[_EXPIRES_MS] = round((token.expires or 0) * 1000)
-        else:
-            members[_EXPIRES] = round(token.expires or 0)
-        try:
-            replace_private(path, msgspec.json.format(msgspec.json.encode(whole), indent=2))
-        except OSError as error:
-            raise self._fault(f"the credentials file cannot be written: {error.strerror}") from None
 
-    def _fault(self, reason: str) -> UpstreamFault:
-        return UpstreamFault(f"{_UNUSABLE}: {reason}", Fault.CREDENTIALS)
+def _members(config: OAuth) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the whole file, and the object that holds the token: the file's top object, or one inside it."""
+    try:
+        whole = msgspec.json.decode(Path(config.credentials_file).read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        raise _fault(f"the credentials file cannot be read: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise _fault("the credentials file is not a JSON object") from None
+    inner = (one for one in whole.values() if isinstance(one, dict) and any(name in one for name in _ACCESS))
+    return whole, whole if any(name in whole for name in _ACCESS) else next(inner, {})
+
+
+def _write(config: OAuth, token: _Token) -> None:
+    path = Path(config.credentials_file)
+    whole, members = _members(config)
+    members[_ACCESS[1] if _ACCESS[1] in members else _ACCESS[0]] = token.access
+    members[_REFRESH[1] if _REFRESH[1] in members else _REFRESH[0]] = token.refresh
+    if _EXPIRES_MS in members:
+        members[_EXPIRES_MS] = round((token.expires or 0) * 1000)
+    else:
+        members[_EXPIRES] = round(token.expires or 0)
+    try:
+        replace_private(path, msgspec.json.format(msgspec.json.encode(whole), indent=2))
+    except OSError as error:
+        raise _fault(f"the credentials file cannot be written: {error.strerror}") from None
+
+
+def _fault(reason: str) -> UpstreamFault:
+    return UpstreamFault(f"{_UNUSABLE}: {reason}", Fault.CREDENTIALS)
 
 
 def token_warnings(config: Config, clock: Clock) -> Iterator[str]:
     """Describe every provider that is disabled because its credentials file is missing or has no good token."""
     for name, provider in config.providers.items():
         if provider.auth.oauth is not None:
-            file = TokenFile(provider.auth.oauth, clock, _no_endpoint, str)
-            if file.problem:
-                yield f"providers.{name}: disabled. {file.problem} ({file.config.credentials_file})"
-
-
-async def _no_endpoint(url: str, form: dict[str, str]) -> dict[str, Any]:
-    raise NotImplementedError
+            problem = _problem(provider.auth.oauth, clock)
+            if problem:
+                yield f"providers.{name}: disabled. {problem} ({provider.auth.oauth.credentials_file})"

@@ -20,9 +20,8 @@ from gateway.errors import GatewayError
 from gateway.wire.codec.json_body import is_null
 from gateway.wire.codec.odd_json import decode_as
 from gateway.wire.codec.sse import FrameCutter, read_frame, write_event
-from gateway.wire.lane import Lane
-from gateway.wire.neutral import Usage
 from gateway.wire.openai_responses.streamed_item import build_item
+from gateway.wire.wrapped_lane import WrappedLane
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _MARK = b'"response":'
@@ -61,7 +60,7 @@ class Final:
 
 
 @define
-class RecordingLane:
+class RecordingLane(WrappedLane):
     """Wraps another lane: writes `marks` into every response object, and holds the last event back until `end`.
 
     It remembers the output, so that a stream that breaks off can be stored as far as it came. `begun` is the newest
@@ -69,7 +68,6 @@ class RecordingLane:
     began; together they have at most `limit` bytes.
     """
 
-    lane: Lane
     marks: Mapping[str, bytes]
     begun: bytes = b""
     limit: int = 64 * 1024 * 1024
@@ -83,33 +81,8 @@ class RecordingLane:
     _payload: list[bytes] = field(factory=list, init=False)  # decoded only if the stream breaks off
 
     @property
-    def has_content(self) -> bool:
-        """Whether the inner lane has content; most other properties are the inner lane's too."""
-        return self.lane.has_content
-
-    @property
-    def is_finished(self) -> bool:
-        return self.lane.is_finished
-
-    @property
     def is_enough(self) -> bool:
         return self.lane.is_enough or bool(self._held)
-
-    @property
-    def usage(self) -> Usage | None:
-        return self.lane.usage
-
-    @property
-    def is_empty(self) -> bool:
-        return self.lane.is_empty
-
-    @property
-    def is_refusal(self) -> bool:
-        return self.lane.is_refusal
-
-    @property
-    def reply_id(self) -> str:
-        return self.lane.reply_id
 
     def passes(self, chunk: bytes) -> bool:
         if not self.lane.passes(chunk):
@@ -124,9 +97,6 @@ class RecordingLane:
         out = self._mark(self.lane.end())
         out, self._held = out + self._held, b""
         return out
-
-    def proceed(self) -> bytes | None:
-        return self.lane.proceed()
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Write the error as the inner lane does, with the output so far and the marks in its response object."""
