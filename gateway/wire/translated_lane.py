@@ -226,7 +226,7 @@ class Crossing:
                 self._thoughts, self._calls, self._arguments = {}, [], {}
 
     def _uncounted(self) -> Usage | None:
-        return uncounted(self.usage, self.memo, self._said)
+        return uncounted(self.usage, self.memo, lambda: self._said)
 
 
 def true_stop(stop: Stop, arguments: Iterable[str]) -> Stop:
@@ -255,10 +255,10 @@ def join(first: Reply, second: Reply) -> Reply:
     return evolve(second, blocks=(*first.blocks, *second.blocks), usage=usage)
 
 
-def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | None:
+def uncounted(usage: Usage | None, memo: Memo, characters: Callable[[], float]) -> Usage | None:
     """Return the usage with estimates for missing token counts; None if none is missing.
 
-    `characters` are those of the output: four of them count as one token.
+    `characters` counts those of the output: four of them are one token.
     """
     found = usage or Usage()
     if found.input is not None and found.output is not None:
@@ -266,7 +266,7 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
     return evolve(
         found,
         input=found.input if found.input is not None else memo.prompt_estimate,
-        output=found.output if found.output is not None else math.ceil(characters / 4),
+        output=found.output if found.output is not None else math.ceil(characters() / 4),
         is_estimated=True,
     )
 
@@ -274,13 +274,15 @@ def uncounted(usage: Usage | None, memo: Memo, characters: float) -> Usage | Non
 def read_whole(upstream: UpstreamSide, body: bytes, is_stream: bool, memo: Memo) -> Reply:
     """Read a whole reply from a body, which is a stream of frames if `is_stream`. Raises UpstreamFault."""
     reply = _faults(_gather if is_stream else _read, upstream, body, memo)
-    if _length(reply, len) > MAX_SAID:
+    if len(body) > MAX_SAID and _length(reply, len) > MAX_SAID:
         raise _said_too_much()
     if memo.stops:
         reply = fold(_cut(reply, memo.stops))
     calls = (block for block in reply.blocks if isinstance(block, ToolCall) and block.kind != "custom")
-    reply = evolve(reply, stop=true_stop(reply.stop, (call.arguments for call in calls)))
-    if (missing := uncounted(reply.usage, memo, 4 * _length(reply, estimate))) is not None:
+    if (stop := true_stop(reply.stop, (call.arguments for call in calls))) is not reply.stop:
+        reply = evolve(reply, stop=stop)
+    said = reply
+    if (missing := uncounted(reply.usage, memo, lambda: 4 * _length(said, estimate))) is not None:
         reply = evolve(reply, usage=missing)
     return reply
 

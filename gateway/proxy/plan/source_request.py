@@ -107,10 +107,10 @@ class SourceRequest:
         has_lost_thoughts = unseal(request, self.sealer)
         open_summaries(request, self.sealer)
         self.reasoning_memory.restore(self.owner, self.monotonic, request)
-        extra = request.extra
+        request.model = self.model
         if self.honoured:
-            extra = {name: raw for name, raw in extra.items() if name not in self.honoured}
-        return evolve(request, model=self.model, extra=extra), has_lost_thoughts
+            request.extra = {name: raw for name, raw in request.extra.items() if name not in self.honoured}
+        return request, has_lost_thoughts
 
     def request(self) -> Request:
         """Return the neutral request, which is read once. Raises BadRequest, which names the place in the body."""

@@ -35,6 +35,7 @@ STANDARD_OUTPUT = 32_000  # `max_tokens`, which Messages requires, if neither cl
 ANSWER_TOOL = "json_response"
 # OpenAI's tiers in Anthropic's words; the others are dropped.
 _TIERS = {"auto": "auto", "default": "standard_only", "priority": "auto", "fast": "auto", "ultrafast": "auto"}
+_NO_VERBOSITY = Profile(verbosity=False)
 
 
 def read_request(body: JsonBody) -> Request:
@@ -256,7 +257,7 @@ def _write_cache(
 
 def _note_lost(request: Request, memo: Memo) -> None:
     """Note the members that Messages has no words for, and those that the reader of the request did not know."""
-    write_verbosity(request, memo, Profile(verbosity=False))
+    write_verbosity(request, memo, _NO_VERBOSITY)
     if request.metadata is not None:
         memo.drops.add("metadata")
     for name in request.extra:

@@ -22,6 +22,7 @@ _LARGEST = 2**63
 _FIRST = re.compile(r"[.\[]")
 MAX_ITEMS = 20_000  # of an array that is translated; the longest agent sessions have some thousand messages
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_NO_ITEMS = re.compile(rb"\s*\[\s*\]\s*")
 _LABELS = frozenset({"type", "id"})  # say what an object is, not what is in it
 # Values with which a member inside an object says nothing: what is not known there is off until it is switched on, an
 # item of a history is complete, and the model calls its tools itself.
@@ -155,9 +156,10 @@ class Node:
 
     def check_filled(self, name: str) -> None:
         """Raise BadRequest if a member is absent, null or an array without items; an empty text passes."""
-        if not self.has(name):
+        raw = self.members.get(name)
+        if raw is None or is_null(raw):
             raise BadRequest(f"'{self.at(name)}' is missing", param=self.at(name), code="missing_required_parameter")
-        if self.kind(name) == "an array" and next(self.items(name), None) is None:
+        if _NO_ITEMS.fullmatch(memoryview(raw)):
             raise self.refuse(name, f"'{self.at(name)}' must have at least one item")
 
     def at(self, name: str) -> str:

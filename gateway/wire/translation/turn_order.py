@@ -86,7 +86,7 @@ def _merged(turns: Iterable[Turn]) -> list[Turn]:
             sides[-1][1].extend(turn.blocks)
         elif turn.blocks:
             sides.append((turn, list(turn.blocks)))
-    return [evolve(turn, blocks=tuple(blocks)) for turn, blocks in sides]
+    return [turn if len(blocks) == len(turn.blocks) else evolve(turn, blocks=tuple(blocks)) for turn, blocks in sides]
 
 
 def _paired(turns: Sequence[Turn], drops: Drops) -> list[Turn]:
