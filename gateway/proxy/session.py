@@ -52,9 +52,12 @@ class Session:
         first = source.history.affinity
         if not first.target and self.call.resolved.route.policy == "sticky" and self._is_well(self.trail.last):
             first = self.trail.last
-        targets = _first(targets, first)
+        if first.target:
+            targets = _first(targets, first)
         if source.sought_tools:
             targets = sorted(targets, key=self._lost_tools)
+        if source.dialect.compactions is None:
+            return targets
         if source.sealed_compactions and not self.compaction_home.target:
             return sorted(targets, key=lambda target: not self._reads_compactions(target))
         return _first(targets, self.compaction_home)
@@ -66,14 +69,20 @@ class Session:
 
     def note(self, target: str, credential: str, reply: str) -> None:
         """Note who serves the conversation now; `reply` is the id of the message that it writes."""
-        call, step = self.call, Affinity(target, credential)
-        config = call.context.snapshot.config
+        call, before, thread = (
+            self.call,
+            self.pinned or self.call.source.history.affinity,
+            self.call.source.asked.thread,
+        )
+        if not (self.key or before.target or thread is not None):
+            return
+        config, step = call.context.snapshot.config, Affinity(target, credential)
         if self.key:
             trail = self.trail.beside(step) if self._is_errand(target) else self.trail.after(step)
             call.gateway.sessions.keep(self.key, trail, config.affinity.warm)
-        if call.source.asked.thread is not None and reply:
+        if thread is not None and reply:
             call.gateway.threads.keep(self._thread_key(reply), NO_TRAIL.after(step), config.store.ttl)
-        if self.key or self.pinned.target or call.source.history.affinity.target:
+        if self.key or before.target:
             call.context.exchange.note_affinity(self._compared(step))
 
     def lost(self, refusals: Sequence[BadRequest]) -> GatewayError | None:
