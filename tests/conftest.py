@@ -194,10 +194,11 @@ async def start(mock: MockServer) -> AsyncIterator[Start]:
             return load(filled, "test.yaml", lambda _, name: secrets.get(name), packaged("presets.yaml"))
 
         config = read(text)
-        redactor, output = Redactor(secrets_of(config)), io.BytesIO()
+        redactor, output = Redactor(secrets_of(config), deep=True), io.BytesIO()
+        logs = make_logs(redactor, "json", output)
         data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
         parts.setdefault("dice", random.Random(7))
-        app = make_app(config, make_logs(redactor, "json", output), redactor, data, **parts)
+        app = make_app(config, logs, redactor, data, **parts)
         sockets = open_sockets(["127.0.0.1:0"], {})
         runner, servers = await serve(app, config, sockets)
         session = aiohttp.ClientSession()
@@ -208,6 +209,7 @@ async def start(mock: MockServer) -> AsyncIterator[Start]:
             for server in servers:
                 server.close()
             await runner.cleanup()
+            logs.close()
 
         stops.append(stop)
         return Running(f"http://127.0.0.1:{port}", app, session, output, read)

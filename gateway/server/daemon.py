@@ -176,7 +176,7 @@ class Daemon:
 
 def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[str, str] = os.environ) -> int:
     """Run the daemon in the foreground and return its exit code. Each problem is one line of the log."""
-    redactor = Redactor()
+    redactor = Redactor(deep=True)
     logs = make_logs(redactor, log_format)
     try:
         config = read_config(path, environ)
@@ -192,6 +192,11 @@ def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[st
     except CannotStart as error:
         logs.log.error("cannot start", detail=str(error))
         return error.code
+    except Exception:  # a bug; Python's own way would print the secrets that stand in its text
+        logs.log.exception("crashed")
+        return EXIT_FAILED
+    finally:
+        logs.close()
     return EXIT_OK
 
 

@@ -71,7 +71,11 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
         now = gateway.responses.state
         return [((state.value,), float(state is now)) for state in StoreState]
 
-    watch, lifecycle = gateway.telemetry.metrics.watch, gateway.lifecycle
+    telemetry, lifecycle = gateway.telemetry, gateway.lifecycle
+    watch = telemetry.metrics.watch
+    telemetry.metrics.watch_count(
+        "log_lines_dropped", "Log lines that were dropped, because nobody read the log.", lambda: telemetry.logs.dropped
+    )
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(lifecycle.exchanges)))])
     watch("target_state", "How each target stands: 1 for the state it is in.", target_states, "target", "state")
     watch("background_runs", "Responses that run in the background.", lambda: [((), float(runs.running))])

@@ -1,18 +1,17 @@
 """Structured logs: one JSON object a line, or readable lines on a terminal.
 
-Secrets are blanked in the finished bytes, as the last step, so that no part of a line escapes it.
+Secrets are blanked in the finished bytes, as the last step, so that no part of a line escapes it. `log_writer` writes
+them, in a thread: nothing here waits for whoever reads the log.
 """
 
 import asyncio
-import atexit
-import contextlib
 import json
 import logging
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TextIO
 
 import msgspec
@@ -20,6 +19,7 @@ import structlog
 from attrs import frozen
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
+from gateway.telemetry.log_writer import LogWriter
 from gateway.telemetry.redact import Redactor
 
 Log = FilteringBoundLogger
@@ -30,14 +30,14 @@ _ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
 
 class Lines:
-    """Writes whole lines, many in one write: a write costs as much as everything else about a line.
+    """Collects lines, to write many at once: a write costs as much as everything else about a line.
 
-    In a running event loop a line waits for at most `LINGER_S`. A warning or worse is written at once, with all
+    In a running event loop a line waits for at most `LINGER_S`. A warning or worse is handed over at once, with all
     lines that wait. The method names are the log levels that structlog calls.
     """
 
-    def __init__(self, out: IO[bytes]) -> None:
-        self._out = out
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
         self._waiting: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,15 +60,13 @@ class Lines:
     error = critical = warning
 
     def flush(self) -> None:
-        """Write all lines that wait. If the reader has closed the pipe, they are lost and the daemon goes on."""
+        """Hand over all lines that wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         lines, self._waiting = self._waiting, []
         if lines:
-            with contextlib.suppress(OSError, ValueError):
-                self._out.write(b"\n".join(lines) + b"\n")
-                self._out.flush()
+            self._writer.hand_over(lines)
 
 
 @frozen
@@ -77,46 +75,66 @@ class Logs:
 
     log: Log
     _lines: Lines
-    _redactor: Redactor
+    _writer: LogWriter
     _write: Callable[[dict[str, Any]], bytes]
 
     def exchange(self, members: dict[str, Any]) -> None:
         """Write an exchange's line. Without structlog: its processors would cost four times as much as the rest."""
-        self._lines.info(self._redactor.clean(self._write(members)))
+        self._lines.info(self._write(members))
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped since the start, because nobody read the log."""
+        return self._writer.dropped
 
     def flush(self) -> None:
-        """Write all lines that wait."""
+        """Write all lines that wait. It waits for the reader, a second at most: not for use in an event loop."""
         self._lines.flush()
+        self._writer.wait()
+
+    def close(self) -> None:
+        """Write all lines that wait, as `flush` does, and end the thread that writes."""
+        self._lines.flush()
+        self._writer.close()
 
 
 def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None = None) -> Logs:
     """Make the gateway's logs. `style` is json or console; lines go to `stream`, by default standard output.
 
+    Close them at the end of the process, or the last lines may be lost.
+
     Callers never pass a prompt, a reply or a header: the redactor knows the gateway's secrets only.
     """
-    out = stream if stream is not None else sys.stdout.buffer
-    lines = Lines(out)
-    atexit.register(lines.flush)
+    # Without Python's buffer: its lock would be held by the thread that waits for a reader, also at the very end.
+    out: IO[bytes] = stream if stream is not None else getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
     final: list[Processor]
     if style == "json":
         final = [_tracebacks, _stamp, _render]
     else:
-        colours = hasattr(out, "isatty") and out.isatty()
+        colours = out.isatty()
         console = structlog.dev.ConsoleRenderer(
             colors=colours, repr_native_str=True, exception_formatter=_write_traceback
         )
         final = [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), console, _encode]
 
-    def redact(_: WrappedLogger, __: str, line: Any) -> Any:
-        return redactor.clean(line)
+    def finish(lines: Sequence[bytes]) -> bytes:
+        return b"\n".join(redactor.clean_lines(lines)) + b"\n"
 
+    write = _write_json if style == "json" else _write_console
+    writer = LogWriter(out, finish, lambda count: write(_dropped(count)))
+    lines = Lines(writer)
     log: Log = structlog.wrap_logger(
         lines,
-        processors=[structlog.processors.add_log_level, *final, redact],
+        processors=[structlog.processors.add_log_level, *final],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     ).bind()
-    return Logs(log, lines, redactor, _write_json if style == "json" else _write_console)
+    return Logs(log, lines, writer, write)
+
+
+def _dropped(count: int) -> dict[str, Any]:
+    reason = "nobody read the log"
+    return {"ts": round(time.time(), 3), "level": "warning", "event": "lines dropped", "lines": count, "reason": reason}
 
 
 def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
@@ -149,7 +167,11 @@ def _write_json(event: Mapping[str, Any]) -> bytes:
 def _write_console(members: dict[str, Any]) -> bytes:
     """Write an exchange's line for people: the time, then `key=value` for all members but level and event."""
     at = time.strftime("%H:%M:%S", time.localtime(members.pop("ts")))
-    payload = " ".join(f"{key}={_quoted(value)}" for key, value in members.items() if key not in ("level", "event"))
+    payload = " ".join(
+        f"{key}={_quoted(value)}"
+        for key, value in members.items()
+        if key != "level" and (key, value) != ("event", "exchange")
+    )
     return f"{at} {payload}".encode("utf-8", "replace")
 
 

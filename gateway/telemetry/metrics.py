@@ -79,16 +79,17 @@ class Histogram(Collector):
 
 
 @define(eq=False)
-class Gauge(Collector):
-    """A gauge of a value that is kept elsewhere: `look` reads it at each scrape, so that the two cannot differ."""
+class Watched(Collector):
+    """A value that is kept elsewhere: `look` reads it at each scrape, so that the two cannot differ."""
 
     name: str
     text: str
     labels: Labels
     look: Callable[[], Iterable[Sample]]
+    family: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
+        family = self.family(self.name, self.text, labels=self.labels)
         for labels, value in self.look():
             family.add_metric(labels, value)
         yield family
@@ -121,7 +122,12 @@ class Metrics:
 
     def watch(self, name: str, text: str, look: Callable[[], Iterable[Sample]], *labels: str) -> None:
         """Add a gauge that asks `look` for its samples."""
-        self.registry.register(Gauge(f"gateway_{name}", text, labels, look))
+        self.registry.register(Watched(f"gateway_{name}", text, labels, look))
+
+    def watch_count(self, name: str, text: str, look: Callable[[], int]) -> None:
+        """Add a counter whose number `look` tells."""
+        counter = Watched(f"gateway_{name}", text, (), lambda: [((), float(look()))], CounterMetricFamily)
+        self.registry.register(counter)
 
     def expose(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
