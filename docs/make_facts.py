@@ -3,18 +3,19 @@
 Asks each provider of the file that has a credential and a list for its list, once. Changes nothing.
 """
 
+import asyncio
 import sys
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from gateway.config.fields import BUILTIN
 from gateway.config.files import packaged, read_config
 from gateway.config.problems import ConfigError
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.errors import UpstreamFault
 from gateway.proxy.snapshot import Snapshot, make_snapshot
 from gateway.server.facts import missing_facts
-from gateway.server.model_lists import read_list
+from gateway.server.model_lists import fetch_list
+from gateway.upstream.client import Upstream
+from gateway.upstream.http1 import HttpClient
 
 PATIENCE = 20.0  # seconds
 
@@ -37,8 +38,8 @@ def main() -> int:
         ):
             continue
         try:
-            models = fetch(snapshot, provider)
-        except (URLError, OSError, UpstreamFault) as error:
+            models = asyncio.run(fetch(snapshot, provider))
+        except UpstreamFault as error:
             print(f"{name}: no list: {error}", file=sys.stderr)
             failed = True
             continue
@@ -47,16 +48,14 @@ def main() -> int:
     return int(failed)
 
 
-def fetch(snapshot: Snapshot, provider: Provider) -> list[object]:
-    """Return the models of a provider's list. Raises OSError or UpstreamFault."""
-    credential = snapshot.credential_pools[provider.name].credentials[0]
-    headers = {"Accept": "application/json", "User-Agent": "gateway-facts", **provider.headers}
-    if credential.header:
-        headers[credential.header] = credential.value
-    query = "&".join(f"{key}={value}" for key, value in provider.query.items())
-    url = f"{snapshot.base_urls[provider.name]}{provider.lists_models}{'?' if query else ''}{query}"
-    with urlopen(Request(url, headers=headers), timeout=PATIENCE) as reply:  # noqa: S310 - the operator's own URL
-        found: list[object] = read_list(reply.status, reply.read())["data"]
+async def fetch(snapshot: Snapshot, provider: Provider) -> list[object]:
+    """Return the models of a provider's list. Raises UpstreamFault."""
+    client = HttpClient()
+    try:
+        raw = await fetch_list(Upstream(client), snapshot, provider, bytes, patience=PATIENCE)
+    finally:
+        await client.close()
+    found: list[object] = raw["data"]
     return found
 
 

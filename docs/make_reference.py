@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from gateway.config import fields, provider_schema, server_schema
 from gateway.config import schema as config
 from gateway.config.checks import LIMIT_CLASSES
 from gateway.proxy.exchange import FINAL, NEXT, State
@@ -24,22 +25,22 @@ DESIGN = Path(__file__).with_name("design.md")
 # The sections of the page, as (key path, class), in the order in which the keys stand in providers.yaml.
 SECTIONS: list[tuple[str, type[Any]]] = [
     ("", config.Config),
-    ("server", config.Server),
-    ("server.timeouts", config.ClientTimeouts),
-    ("server.cors", config.Cors),
-    ("server.expose", config.Expose),
+    ("server", server_schema.Server),
+    ("server.timeouts", server_schema.ClientTimeouts),
+    ("server.cors", server_schema.Cors),
+    ("server.expose", server_schema.Expose),
     ("store", config.Store),
     ("keys.NAME", config.Key),
     ("keys.NAME.budget", config.Budget),
     ("limits", config.Limits),
     ("limits.key.CLASS, limits.address.CLASS, keys.NAME.limits.CLASS", config.Limit),
-    ("providers.NAME", config.Provider),
-    ("providers.NAME.timeouts", config.Timeouts),
+    ("providers.NAME", provider_schema.Provider),
+    ("providers.NAME.timeouts", provider_schema.Timeouts),
     ("providers.NAME.models.GLOB", Profile),
     ("providers.NAME.models.GLOB.price", Price),
     ("routes.ALIAS", config.Route),
     ("routes.ALIAS.targets[]", config.Target),
-    ("routes.ALIAS.targets[].timeouts", config.TargetTimeouts),
+    ("routes.ALIAS.targets[].timeouts", provider_schema.TargetTimeouts),
     ("breaker", config.Breaker),
     ("retry, routes.ALIAS.retry", config.Retry),
     ("defaults", config.Defaults),
@@ -141,10 +142,11 @@ def row(field: Any) -> str:
 def kind_of(kind: Any) -> str:
     """Return the name of a type that the page shows."""
     names = {
-        config.Seconds: "duration", config.Size: "size",
-        config.Share: "share", config.Rate: "rate", config.Secret: "secret",
-        config.StoreUrl: "text or secret", str: "text",
-        int: "number", float: "number", bool: "true/false", config.Auth: "auth", config.ModelSettings: "settings",
+        fields.Seconds: "duration", fields.Size: "size",
+        fields.Share: "share", config.Rate: "rate", fields.Secret: "secret",
+        fields.StoreUrl: "text or secret", str: "text",
+        int: "number", float: "number", bool: "true/false", fields.ModelSettings: "settings",
+        provider_schema.Auth: "auth",
     }  # fmt: skip
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
@@ -167,10 +169,10 @@ def default_of(field: Any) -> str:
         return f"`{str(value).lower()}`"
     if value is None or value == ():
         return ""
-    if field.type is config.Seconds:
+    if field.type is fields.Seconds:
         return f"`{value:g}s`"
-    if field.type is config.Size:
-        return f"`{value // config.MIB}MiB`"
+    if field.type is fields.Size:
+        return f"`{value // fields.MIB}MiB`"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`"

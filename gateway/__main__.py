@@ -12,16 +12,18 @@ import aiohttp
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.config.checks import split_address
-from gateway.config.files import CONTROL, find_state_dir, packaged, read_config
+from gateway.config.files import packaged, read_config
 from gateway.config.keys import mint
-from gateway.config.problems import ConfigError
+from gateway.config.problems import ConfigError, problem_at
 from gateway.config.schema import Config
+from gateway.config.state import CONTROL, find_state_dir
 from gateway.errors import GatewayError
 from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.proxy.snapshot import make_snapshot
 from gateway.server.control import NoGateway, ask
 from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
+from gateway.server.probe import probe
 from gateway.server.report import write_route, write_routes
 from gateway.upstream.oauth import token_warnings
 
@@ -47,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(call=_run)
 
     check = commands.add_parser("check", help="validate a configuration: every problem with its place")
-    check.add_argument("config", nargs="?", default=DEFAULT_CONFIG)
+    check.add_argument(
+        "config", nargs="?", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}; -: standard input"
+    )
+    check.add_argument("--strict", action="store_true", help="a warning is a problem: exit 78")
+    check.add_argument("--probe", action="store_true", help="ask each provider for its model list")
     check.set_defaults(call=_check)
 
     routes = commands.add_parser("routes", help="how model names are resolved now")
@@ -55,9 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     routes.add_argument("--config", default=DEFAULT_CONFIG)
     routes.set_defaults(call=_routes)
 
-    rest = commands.add_parser("rest", help="which targets of the running gateway rest, and for how long")
+    rest = commands.add_parser("rest", help="what rests in the running gateway, since when, for how long and why")
     rest.add_argument("--config", default=DEFAULT_CONFIG)
-    rest.set_defaults(call=_rest)
+    rest.set_defaults(call=_rest, clear=None)
+    clear = rest.add_subparsers(metavar="COMMAND").add_parser("clear", help="end a rest by hand")
+    clear.add_argument("clear", metavar="TARGET", help="provider:model, or the id of a credential")
+    clear.add_argument("--config", default=DEFAULT_CONFIG)
 
     keys = commands.add_parser("keys", help="client keys").add_subparsers(required=True, metavar="COMMAND")
     new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
@@ -89,9 +98,21 @@ def _check(arguments: argparse.Namespace) -> int:
     config = _read(arguments.config)
     if config is None:
         return EXIT_CONFIG
-    for warning in (*config.warnings, *token_warnings(config, Clock())):
-        print(f"{arguments.config}: warning: {warning}")
-    print(f"{arguments.config}: good ({len(config.providers)} providers, {len(config.routes)} routes)")
+    name, kind = arguments.config, "" if arguments.strict else "warning: "
+    warnings = [*config.warnings, *token_warnings(config, Clock())]
+    if arguments.probe:
+        for probed in asyncio.run(probe(config)):
+            if probed.problem:
+                warnings.append(problem_at(config.places, ("providers", probed.provider), probed.problem))
+            elif probed.models is None:
+                print(f"{name}: providers.{probed.provider}: not asked, {probed.reason}")
+            else:
+                print(f"{name}: providers.{probed.provider}: answers, with {probed.models} models")
+    for warning in warnings:
+        print(warning.said(name, kind), file=sys.stderr if arguments.strict else sys.stdout)
+    if warnings and arguments.strict:
+        return EXIT_CONFIG
+    print(f"{name}: good ({len(config.providers)} providers, {len(config.routes)} routes)")
     return EXIT_OK
 
 
@@ -116,14 +137,19 @@ def _rest(arguments: argparse.Namespace) -> int:
         return EXIT_CONFIG
     if (folder := find_state_dir(config)) is None:
         return _fail("a gateway with store.url memory: has no state directory, and so no control socket")
+    method, query = ("GET", {}) if arguments.clear is None else ("DELETE", {"name": arguments.clear})
     try:
-        health = asyncio.run(ask(folder / CONTROL, "/health?format=json"))
+        found = asyncio.run(ask(folder / CONTROL, "/rests", method, **query))
     except NoGateway as error:
         return _fail(str(error))
-    resting = health.get("resting") or {}
-    print(f"{health.get('status')}: {len(resting) or 'no'} {'target rests' if len(resting) == 1 else 'targets rest'}")
-    for name, seconds in sorted(resting.items()):
-        print(f"  {name}  {seconds:g} s left")
+    if "error" in found:
+        return _fail(found["error"]["message"])
+    if not found["data"]:
+        print("nothing rests")
+    for rest in found["data"]:
+        what = " at ".join(filter(None, (rest["credential"], rest["target"])))
+        left = f"{rest['seconds_left']:g} s left" if arguments.clear is None else "its rest is ended"
+        print(f"{what}  {left}, since {rest['since']}: {rest['why']}")
     return EXIT_OK
 
 

@@ -15,6 +15,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from yarl import URL
 
+# Bytes of one header of a reply, and how many there may be: providers behind several proxies send policies and cookies
+# of some ten KiB (aiohttp's own 8 KiB made such a reply one that is not valid HTTP).
+MAX_REPLY_FIELD, MAX_REPLY_HEADERS = 64 * 1024, 256
 _SERVED = "gateway_has_served"
 
 
@@ -41,7 +44,14 @@ def mark_used(protocol: ResponseHandler | None) -> bool:
 
 def expect_reply(protocol: ResponseHandler, read_bufsize: int) -> None:
     """Prepare a connection for the reply to a request that was written without ClientSession."""
-    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_bufsize)
+    protocol.set_response_params(
+        read_until_eof=True,
+        auto_decompress=False,
+        read_bufsize=read_bufsize,
+        max_line_size=MAX_REPLY_FIELD,
+        max_field_size=MAX_REPLY_FIELD,
+        max_headers=MAX_REPLY_HEADERS,
+    )
 
 
 def has_body(content: StreamReader) -> bool:

@@ -7,10 +7,11 @@ the gateway's. Whether a target rests after a fault is decided in `policy/health
 
 from collections.abc import Sequence
 from copy import copy
-from enum import StrEnum
 from typing import ClassVar, Self
 
 from attrs import frozen
+
+from gateway.faults import KEPT_STATUS, OWN_MESSAGE, TOLD, VERBATIM, Fault
 
 
 class GatewayError(Exception):
@@ -82,6 +83,10 @@ class CannotSay(BadRequest):
     default_code = "unsupported_parameter"
 
 
+# How the message of a wrong key begins; Anthropic's clients get Anthropic's words for it.
+WRONG_KEY = "Invalid API key."
+
+
 class Unauthorized(Refusal):
     """The client sent no key, or one that is unknown, expired or refused by the provider it was passed to."""
 
@@ -135,6 +140,17 @@ class MethodNotAllowed(Refusal):
     outcome = "method_not_allowed"
     status = 405
     default_code = "method_not_allowed"
+
+
+class LoopDetected(Refusal):
+    """The request has been here before: a provider's address leads back to this gateway."""
+
+    outcome = "loop"
+    status = 508
+    default_code = "loop_detected"
+
+    def __init__(self) -> None:
+        super().__init__("This request has been at this gateway before: the base_url of some provider leads back here")
 
 
 class ClientTooSlow(Refusal):
@@ -206,30 +222,6 @@ class ShuttingDown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The gateway is shutting down", retry_after=1)
-
-
-class Fault(StrEnum):
-    """What went wrong upstream. `health.CONSEQUENCES` decides what follows from it for targets and credentials."""
-
-    CONNECT = "connect"  # DNS, refused, TLS: nothing was sent
-    TRANSIENT = "transient"  # 408, 425, 5xx
-    OVERLOADED = "overloaded"  # 503, 529
-    LIMITED = "limited"  # 429
-    QUOTA = "quota"  # the account has no money left
-    CREDENTIALS = "credentials"  # 401, or a 403 about the key
-    REFUSED = "refused"  # 403 about the model or the content
-    MISSING = "missing"  # 404: no such model or deployment
-    ADDRESS = "address"  # 404: no API at the configured address
-    CALLER = "caller"  # the request itself is wrong
-    TOO_LONG = "too_long"  # the conversation does not fit
-    TOO_LARGE = "too_large"  # the server's own limit: a 413, or a page in place of an error
-    FILTERED = "filtered"  # the provider's content policy
-    SLOW = "slow"  # no first byte in time, or the exchange's total time is over
-    IMPATIENT = "impatient"  # the client's own timeout is over, which says nothing about the target
-    BROKEN = "broken"  # cut, stalled or unreadable
-    BAD_CALL = "bad_call"  # the model wrote a tool call that its own provider refuses
-    EMPTY = "empty"  # a finished reply without anything in it
-    BUSY = "busy"  # our own connection limit for this provider
 
 
 class UpstreamFault(GatewayError):
@@ -320,29 +312,6 @@ class Busy(UpstreamFault):
         super().__init__(f"{whose} connections to the provider are in use", Fault.BUSY, retry_after=1.0)
 
 
-# (status, type, code) for the client once no target is left (docs/wire/errors.md#when-no-target-is-left). A provider's
-# 401 about our credential is sent as a 502: the client's own key is good.
-TOLD: dict[Fault, tuple[int, str, str | None]] = {
-    Fault.LIMITED: (429, "requests", "rate_limit_exceeded"),
-    Fault.OVERLOADED: (503, "server_error", "service_unavailable"),
-    Fault.QUOTA: (503, "server_error", "service_unavailable"),
-    Fault.CREDENTIALS: (502, "server_error", "upstream_auth_error"),
-    Fault.REFUSED: (403, "permission_error", None),
-    Fault.MISSING: (404, "invalid_request_error", "model_not_found"),
-    Fault.CALLER: (400, "invalid_request_error", None),
-    Fault.TOO_LONG: (400, "invalid_request_error", "context_length_exceeded"),
-    Fault.TOO_LARGE: (413, "invalid_request_error", "request_too_large"),
-    Fault.FILTERED: (400, "invalid_request_error", "content_filter"),
-    Fault.BAD_CALL: (400, "invalid_request_error", "tool_use_failed"),
-}
-OWN_MESSAGE = {
-    Fault.CREDENTIALS: "The provider refused the gateway's credential",
-    Fault.QUOTA: "The gateway's account with the provider is exhausted",
-}
-# Statuses that a fault of the caller keeps: they mean the same from a provider and from the gateway.
-KEPT_STATUS = frozenset({400, 404, 409, 413})
-
-
 class Declined(UpstreamFault):
     """The provider sent an HTTP error, or an error object inside a 200.
 
@@ -365,6 +334,7 @@ class Declined(UpstreamFault):
     ) -> None:
         told_status, told_type, told_code = TOLD.get(fault, (502, "server_error", "upstream_error"))
         super().__init__(OWN_MESSAGE.get(fault, message), fault, retry_after=retry_after)
+        self.words = message  # the provider's own, for the log
         is_page = fault is Fault.TOO_LARGE and status == 400
         self.code = code if is_page else told_code or code  # null if there is none: not the default of the class
         keeps = fault in (Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE) and status in KEPT_STATUS
@@ -381,12 +351,6 @@ class Declined(UpstreamFault):
     def is_verbatim(self) -> bool:
         """Whether the client may get the provider's own bytes: not for faults of our account or of the provider."""
         return bool(self.body) and self.fault in VERBATIM
-
-
-VERBATIM = frozenset(
-    {Fault.CALLER, Fault.TOO_LONG, Fault.TOO_LARGE, Fault.FILTERED, Fault.LIMITED, Fault.MISSING, Fault.REFUSED,
-     Fault.BAD_CALL}
-)  # fmt: skip
 
 
 class NoTargetLeft(GatewayError):

@@ -6,16 +6,13 @@ import pytest
 
 from gateway import errors
 from gateway.errors import (
-    OWN_MESSAGE,
-    TOLD,
-    VERBATIM,
     Broke,
     Busy,
     CannotConnect,
     Declined,
-    Fault,
     GatewayError,
     Held,
+    LoopDetected,
     NoTargetLeft,
     SaidNothing,
     ShuttingDown,
@@ -25,6 +22,7 @@ from gateway.errors import (
     Unreadable,
     UpstreamFault,
 )
+from gateway.faults import OWN_MESSAGE, TOLD, VERBATIM, Fault
 
 INVALID = "invalid_request_error"
 HELD = Held(b"{}", {"a": "b"}, is_stream=False)
@@ -48,6 +46,7 @@ EVERY: list[tuple[GatewayError, tuple[int, str, str | None, str]]] = [
     (errors.RateLimited("m", retry_after=2.0), (429, "requests", "rate_limit_exceeded", "rate_limited")),
     (errors.Unavailable("m"), (503, "server_error", "service_unavailable", "unavailable")),
     (StoreUnavailable(), (503, "server_error", "service_unavailable", "store_unavailable")),
+    (LoopDetected(), (508, "invalid_request_error", "loop_detected", "loop")),
     (StorageFull(), (507, "server_error", "insufficient_storage", "not_stored")),
     (ShuttingDown(), (503, "server_error", "service_unavailable", "shutting_down")),
     (UpstreamFault("m", Fault.BROKEN), (502, "server_error", "upstream_error", "error")),

@@ -60,7 +60,7 @@ def test_routes_shows_all_or_one(config: Path, capsys: pytest.CaptureFixture[str
     assert re.search(r"\(any other\)\s+default\s+mock", out)
     assert main(["routes", "roomy", "--config", str(config)]) == 0
     out = capsys.readouterr().out
-    assert "roomy: weighted, at most 4 attempts in 60 s" in out and "1. mock:demo" in out
+    assert "roomy: weighted, at most 4 attempts in 300 s" in out and "1. mock:demo" in out
     assert "when the context is too long: openai:long (no credential)" in out
 
 

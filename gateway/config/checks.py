@@ -1,13 +1,15 @@
 """Checks of a Config that the types cannot express: names that must exist, valid addresses, an open gateway."""
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.fields import ANONYMOUS, BUILTIN, ORIGIN
-from gateway.config.schema import Config, Provider
-from gateway.config.yaml_marks import Path
+from gateway.config.problems import Path
+from gateway.config.provider_schema import Provider
+from gateway.config.schema import Config
 from gateway.store.schemes import store_problem
 from gateway.wire import DIALECTS
 
@@ -18,6 +20,8 @@ _RESERVED_HEADERS = frozenset(
         "transfer-encoding", "connection", "te", "trailer", "upgrade", "proxy-authorization",
     }
 )  # fmt: skip
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound to
+_NO_HEADER = "has characters that no header can carry, such as a line break or one that is not ASCII: set it anew"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _URL = re.compile(r"[\x21-\x7e]+")
@@ -37,6 +41,19 @@ def check(config: Config, providers: Collection[str]) -> Found:
     for name, provider in config.providers.items():
         yield from _check_provider(("providers", name), provider)
     yield from _check_names(config, providers)
+
+
+def check_to_run(config: Config) -> Found:
+    """Yield (path, message) for what keeps a valid configuration from running: nothing to serve, a call to itself."""
+    if not config.providers:  # said before it takes the place of a good one
+        yield ("providers",), "no providers, so that nothing can be served: is the file empty, or was it cut off?"
+    own = set(_own_ports(config))
+    for name, provider in config.providers.items():
+        if is_own(provider.base_url, own):
+            yield (
+                ("providers", name, "base_url"),
+                f"{provider.base_url} is this gateway itself (server.listen): its requests would come back to it",
+            )
 
 
 def split_url(text: str) -> SplitResult | None:
@@ -112,17 +129,51 @@ def _check_server(config: Config) -> Found:
             ("server", "listen"),
             (f"no keys are configured, and {address_} is not loopback: add keys, or set server.open: true"),
         )
-    for index, network in enumerate(server.trusted_proxies):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            yield ("server", "trusted_proxies", index), f"'{network}' is no network such as 10.0.0.0/8"
+    for where, networks in (
+        (("server", "trusted_proxies"), server.trusted_proxies),
+        (("server", "expose", "networks"), server.expose.networks),
+    ):
+        for index, network in enumerate(networks):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                yield (*where, index), f"'{network}' is no network such as 10.0.0.0/8"
+    if config.keys and server.expose.networks:
+        yield ("server", "expose", "networks"), "there are keys: give a key operator: true, or use expose.listen"
+    name = server.request_id_header
+    if name is not None and (not _TOKEN.fullmatch(name) or name.lower() in _RESERVED_HEADERS):
+        yield ("server", "request_id_header"), f"'{name}' is no header that may be passed on"
     for index, origin in enumerate(server.cors.origins if server.cors else ()):
         parts = split_url(origin)
         if parts is None or not parts.scheme or not parts.netloc or parts.path or parts.query:
             yield ("server", "cors", "origins", index), f"'{origin}' is no origin such as https://app.example"
     if problem := store_problem(config.store.url):
         yield ("store", "url"), problem
+
+
+def _own_ports(config: Config) -> Iterator[tuple[str, int]]:
+    """Yield (host, port) of every address that this gateway listens on, without unix sockets."""
+    for address in (*config.server.listen, config.server.expose.listen or "unix:"):
+        if not address.startswith("unix:"):
+            with contextlib.suppress(ValueError):  # has been complained about
+                yield split_address(address)
+
+
+def is_own(base_url: str, own: Collection[tuple[str, int]]) -> bool:
+    """Whether a base URL leads to one of the `own` addresses: the same port, and the same host or any of this machine.
+
+    Names that a resolver would have to be asked for are taken for other machines.
+    """
+    url = split_url(base_url)
+    if url is None or url.hostname is None or url.scheme not in ("http", "https"):
+        return False
+    port = url.port or (443 if url.scheme == "https" else 80)
+    host = url.hostname
+    is_here = host.endswith(".localhost") or is_loopback(f"[{host}]:1" if ":" in host else f"{host}:1")
+    return any(
+        port == other_port and (host == other or (is_here and (other in _ANY or is_loopback(f"[{other}]:1"))))
+        for other, other_port in own
+    )
 
 
 def _check_keys(config: Config) -> Found:
@@ -133,6 +184,8 @@ def _check_keys(config: Config) -> Found:
         if not key.secret:
             yield ("keys", name, "secret"), "at least one secret is needed"
         for secret in key.secret:
+            if secret.text is not None and not (secret.text.isascii() and secret.text.isprintable()):
+                yield ("keys", name, "secret"), f"the secret from {secret.origin} {_NO_HEADER}"
             other = owners.setdefault(secret.digest, name)
             if other != name:
                 yield ("keys", name, "secret"), f"the same secret as key '{other}'"
@@ -169,7 +222,7 @@ def _check_provider(path: Path, provider: Provider) -> Found:
             yield (*path, "headers", name), "not a valid header name or value"
     for secret in provider.auth.secrets:
         if secret.value is not None and not (secret.value.isascii() and secret.value.isprintable()):
-            yield (*path, "auth"), f"the secret from {secret.origin} has characters that no header can carry"
+            yield (*path, "auth"), f"the secret from {secret.origin} {_NO_HEADER}"
 
 
 def _check_names(config: Config, providers: Collection[str]) -> Found:

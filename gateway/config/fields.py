@@ -2,6 +2,8 @@
 
 from typing import Any, NewType
 
+from attrs import field, frozen
+
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
 Share = NewType("Share", float)
@@ -25,3 +27,23 @@ def unbuilt(text: str) -> dict[str, Any]:
 
 
 INTERNAL = {"internal": True}  # filled by `load`, not a key of the file
+
+
+@frozen
+class Secret:
+    """A secret: `origin` is where the file says it is (`env NAME`), `value` what was found there, None when nothing."""
+
+    origin: str
+    value: str | None = field(default=None, repr=False)
+
+
+@frozen
+class KeySecret:
+    """One secret of a client key: its SHA-256 as 32 bytes.
+
+    `text` is None when the file gives the hash; else it is the secret itself, so that logs can blank it.
+    """
+
+    origin: str
+    digest: bytes = field(repr=False)
+    text: str | None = field(default=None, repr=False)

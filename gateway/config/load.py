@@ -4,7 +4,7 @@ Pure: the caller passes the text, the presets and the function that looks up sec
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -13,12 +13,12 @@ from cattrs.errors import BaseValidationError
 
 from gateway.config.checks import check, split_url
 from gateway.config.fields import ORIGIN
-from gateway.config.problems import ConfigError
+from gateway.config.problems import ConfigError, Path, problem_at
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
 from gateway.config.warnings import warnings_of
-from gateway.config.yaml_marks import Path, Text, parse
+from gateway.config.yaml_marks import Text, parse
 from gateway.wire import DIALECTS
 
 # Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
@@ -32,19 +32,28 @@ MAX_ROUNDS = 8
 _GONE = object()
 
 
-def load(text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config:
+def load(
+    text: str, name: str, read_secret: ReadSecret, presets: Mapping[str, Any], *, listen: Sequence[str] = ()
+) -> Config:
     """Read the text of providers.yaml. Raises ConfigError with every problem.
 
-    `name` is the file's name in the messages; `presets` maps a preset's name to the settings of a known provider.
+    `name` is the file's name in the messages; `presets` maps a preset's name to the settings of a known provider;
+    `listen` stands for `server.listen`, unless it is empty.
     """
     found = parse(text)
-    config = _structure(found, read_secret, presets) if found.is_readable else None
+    config = _structure(found, read_secret, presets, listen) if found.is_readable else None
     if config is None or found.problems:
         raise ConfigError(name, found.problems)
-    return evolve(config, warnings=tuple(warnings_of(config, text)))
+    warnings = sorted(
+        (problem_at(found.marks, path, message) for path, message in warnings_of(config, found.data)),
+        key=lambda one: (one.line, one.column),
+    )
+    return evolve(config, warnings=tuple(warnings), places=found.marks)
 
 
-def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any]) -> Config | None:
+def _structure(
+    found: Text, read_secret: ReadSecret, presets: Mapping[str, Any], listen: Sequence[str]
+) -> Config | None:
     """Turn the data into a checked Config, and note every problem in `found`.
 
     An operator wants to see all problems in one run, but cattrs makes no Config from data with an error in it. So
@@ -64,6 +73,8 @@ def _structure(found: Text, read_secret: ReadSecret, presets: Mapping[str, Any])
                 return None
             data = _without(data, [path for path, _ in wrong])
         else:
+            if listen:
+                config = evolve(config, server=evolve(config.server, listen=tuple(listen)))
             return _finish(config, found)
     return None
 

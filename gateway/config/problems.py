@@ -1,8 +1,12 @@
 """What is wrong with a configuration, each problem with its place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
+
+Path = tuple[str | int, ...]
+Places = Mapping[Path, tuple[int, int]]  # (line, column) of each path in the file, counted from 1
+_START = (1, 1)
 
 
 @frozen
@@ -13,6 +17,24 @@ class Problem:
     column: int
     path: str
     message: str
+
+    def said(self, name: str, kind: str = "") -> str:
+        """Say it as `file:line:column: key path: message`, with its `kind` behind the place if it has one."""
+        return f"{name}:{self.line}:{self.column}: {kind}{self.path + ': ' if self.path else ''}{self.message}"
+
+
+def problem_at(places: Places, path: Path, message: str) -> Problem:
+    """Make a problem at the place of `path`; for a path that is not in the file, at the nearest one above it."""
+    line, column = next((places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places), _START)
+    return Problem(line, column, write_path(path), message)
+
+
+def write_path(path: Iterable[str | int]) -> str:
+    """Write `("routes", "fast", 1)` as `routes.fast[1]`."""
+    out = ""
+    for step in path:
+        out += f"[{step}]" if isinstance(step, int) else f".{step}" if out else step
+    return out
 
 
 class ConfigError(Exception):
@@ -28,7 +50,4 @@ class ConfigError(Exception):
 
     def lines(self) -> list[str]:
         """Say each problem as `file:line:column: key path: message`."""
-        return [
-            f"{self.name}:{found.line}:{found.column}: {found.path + ': ' if found.path else ''}{found.message}"
-            for found in self.problems
-        ]
+        return [found.said(self.name) for found in self.problems]

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, evolve, field
 
+from gateway.config.problems import Path
 from gateway.config.schema import Route, Target, is_glob
-from gateway.config.yaml_marks import Path, Text
+from gateway.config.yaml_marks import Text
 
 
 @define

@@ -18,7 +18,9 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from gateway.config.fields import ModelSettings, Seconds, Share, Size, StoreUrl
+from gateway.config.fields import KeySecret, ModelSettings, Seconds, Secret, Share, Size, StoreUrl
+from gateway.config.problems import Path
+from gateway.config.provider_schema import Auth, OAuth
 from gateway.config.scalars import (
     Hook,
     exactly,
@@ -31,8 +33,7 @@ from gateway.config.scalars import (
     read_size,
     read_text,
 )
-from gateway.config.schema import Auth, KeySecret, OAuth, Rate, Route, Secret, Target
-from gateway.config.yaml_marks import Path
+from gateway.config.schema import Rate, Route, Target
 from gateway.wire.profile import Profile
 
 ReadSecret = Callable[[str, str], str | None]

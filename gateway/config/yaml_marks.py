@@ -4,15 +4,14 @@ The text is composed into nodes once. The nodes give the places, the duplicate k
 own `load` would drop the places and take the last of two equal keys.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from attrs import define, field
 
-from gateway.config.problems import Problem
+from gateway.config.problems import Path, Problem, problem_at, write_path
 
-Path = tuple[str | int, ...]
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _START = (1, 1)
 
@@ -28,16 +27,7 @@ class Text:
 
     def complain(self, path: Path, message: str) -> None:
         """Note a problem at the place of `path`; for a path that is not in the text, at the nearest one above it."""
-        line, column = next((self.marks[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.marks), _START)
-        self.problems.append(Problem(line, column, write_path(path), message))
-
-
-def write_path(path: Iterable[str | int]) -> str:
-    """Write `("routes", "fast", 1)` as `routes.fast[1]`."""
-    out = ""
-    for step in path:
-        out += f"[{step}]" if isinstance(step, int) else f".{step}" if out else step
-    return out
+        self.problems.append(problem_at(self.marks, path, message))
 
 
 def parse(text: str) -> Text:

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field, fields
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.wire.profile import Price, Profile
 
 _KNOWN = frozenset(found.name for found in fields(Profile))

@@ -8,13 +8,13 @@ A target or a credential without an entry here is healthy. The entries are kept 
 Pure: the caller passes the time, in monotonic seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from attrs import define, field, frozen
 
 from gateway.config.schema import Breaker
-from gateway.errors import Fault
+from gateway.faults import Fault
 
 
 class TargetState(Enum):
@@ -82,14 +82,39 @@ class _Record:
     rests: int = 0  # in a row; each rest is twice as long as the one before
     until: float = 0.0
     is_probed: bool = False
+    since: float = 0.0  # of the first rest in the row
+    fault: Fault = Fault.BROKEN  # the last one
 
 
 @frozen
 class _Rest:
-    """A rest of a credential: until when, in monotonic seconds. `said`: the fault with which the provider said so."""
+    """A rest of a credential: from when until when, in monotonic seconds, and why.
 
+    `is_said`: the provider itself said how long.
+    """
+
+    since: float
     until: float
-    said: Fault | None = None
+    fault: Fault
+    is_said: bool = False
+
+
+@frozen
+class Rest:
+    """What rests, for operators: a target, a credential at one target, or (`target` is empty) a credential everywhere.
+
+    `since` and `left` are seconds before and after now; `fault` is why.
+    """
+
+    target: str
+    credential: str
+    since: float
+    left: float
+    fault: Fault
+
+
+# Called when something begins to rest (True) or has ended its rest by a success or by hand (False).
+OnChange = Callable[[Rest, bool], None]
 
 
 @define
@@ -97,6 +122,7 @@ class Health:
     """Rests of all credentials, breakers and latencies of all targets."""
 
     breaker: Breaker
+    on_change: OnChange = field(default=lambda rest, begins: None)
     _targets: dict[str, _Record] = field(factory=dict, init=False)
     _credentials: dict[tuple[str, str], _Rest] = field(factory=dict, init=False)  # by (target or "", credential)
     _latency: dict[str, float] = field(factory=dict, init=False)
@@ -117,7 +143,7 @@ class Health:
         It is not asked before that time, as a last resort either: it would only refuse again, and may count it.
         """
         rest = self._credentials.get((target, credential))
-        return rest.said if rest is not None and rest.until > now else None
+        return rest.fault if rest is not None and rest.is_said and rest.until > now else None
 
     def begin(self, target: str) -> bool:
         """Note that an attempt starts. Return whether it is the probe of a resting target.
@@ -135,23 +161,45 @@ class Health:
         if (record := self._targets.get(target)) is not None:
             record.is_probed = False
 
-    def succeed(self, target: str, credential: str) -> None:
+    def succeed(self, target: str, credential: str, now: float) -> None:
         """Note a success: end all rests of the target and of the credential."""
-        self._targets.pop(target, None)
+        if (record := self._targets.pop(target, None)) is not None and record.until:
+            self.on_change(_rest_of_target(target, record, now), False)
         if self._credentials:
-            self._credentials.pop((target, credential), None)
-            self._credentials.pop(("", credential), None)
+            for place in ((target, credential), ("", credential)):
+                if (rest := self._credentials.pop(place, None)) is not None:
+                    self.on_change(_rest_of_credential(place, rest, now), False)
+
+    def clear(self, name: str, now: float) -> list[Rest]:
+        """End by hand what rests under a target's or a credential's name, and return it."""
+        found = [rest for rest in self.rests(now) if name in (rest.target, rest.credential)]
+        for rest in found:
+            if rest.credential:
+                del self._credentials[(rest.target, rest.credential)]
+            else:
+                del self._targets[rest.target]
+            self.on_change(rest, False)
+        return found
+
+    def rests(self, now: float) -> Iterator[Rest]:
+        """Yield everything that rests now, a target also while it waits for the probe after its rest."""
+        for name, record in list(self._targets.items()):
+            if record.until:
+                yield _rest_of_target(name, record, now)
+        for place, rest in list(self._credentials.items()):
+            if rest.until > now:
+                yield _rest_of_credential(place, rest, now)
 
     def fail(self, target: str, credential: str, fault: Fault, retry_after: float | None, now: float) -> None:
         """Note a fault. `retry_after` is the provider's, in seconds; None when it sent none."""
         consequence = CONSEQUENCES[fault]
         rest = min(MAX_REST, retry_after) if retry_after is not None else consequence.rest
         if consequence.scope is Scope.CREDENTIAL:
-            self._rest(("", credential), _Rest(now + max(rest, consequence.rest)), now)
+            self._rest(("", credential), now + max(rest, consequence.rest), fault, now)
         elif consequence.scope is Scope.BOTH and rest:
-            self._rest((target, credential), _Rest(now + rest, None if retry_after is None else fault), now)
+            self._rest((target, credential), now + rest, fault, now, is_said=retry_after is not None)
         if consequence.counts and self.breaker.failures:
-            self._count(target, now)
+            self._count(target, fault, now)
 
     def state(self, target: str, now: float) -> TargetState:
         """Return the state of a target's breaker: RESTING until a probe starts, also after the rest has passed."""
@@ -185,23 +233,40 @@ class Health:
         """Return the targets at which some credential rests."""
         return {target for (target, _), rest in self._credentials.items() if target and rest.until > now}
 
-    def _count(self, target: str, now: float) -> None:
+    def _count(self, target: str, fault: Fault, now: float) -> None:
         record = self._targets.get(target)
         if record is None:
             if len(self._targets) >= MAX_NAMES:
                 self._targets.pop(next(iter(self._targets)))
             record = self._targets[target] = _Record()
         record.failures += 1
+        record.fault = fault
         if record.until > now:
             return  # forced because all rest, or sent before the rest began: no reason for a longer one
         # A target whose probe fails rests again, longer.
         if record.until or record.failures >= self.breaker.failures:
             record.until = now + self.breaker.rest * 2 ** min(record.rests, MAX_DOUBLINGS)
             record.rests += 1
+            if record.rests == 1:
+                record.since = now
+                self.on_change(_rest_of_target(target, record, now), True)
 
-    def _rest(self, place: tuple[str, str], rest: _Rest, now: float) -> None:
+    def _rest(self, place: tuple[str, str], until: float, fault: Fault, now: float, *, is_said: bool = False) -> None:
+        before = self._credentials.get(place)
+        is_new = before is None or before.until <= now
+        rest = _Rest(now if is_new or before is None else before.since, until, fault, is_said)
         if len(self._credentials) >= MAX_NAMES:
             self._credentials = {key: one for key, one in self._credentials.items() if one.until > now}
             if len(self._credentials) >= MAX_NAMES:
                 self._credentials.pop(next(iter(self._credentials)))
         self._credentials[place] = rest
+        if is_new:
+            self.on_change(_rest_of_credential(place, rest, now), True)
+
+
+def _rest_of_target(name: str, record: _Record, now: float) -> Rest:
+    return Rest(name, "", now - record.since, max(0.0, record.until - now), record.fault)
+
+
+def _rest_of_credential(place: tuple[str, str], rest: _Rest, now: float) -> Rest:
+    return Rest(*place, now - rest.since, rest.until - now, rest.fault)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from gateway.config.schema import Target
-from gateway.errors import Fault, GatewayError, SaidNothing, StorageFull, UpstreamFault
+from gateway.errors import GatewayError, Refusal, SaidNothing, StorageFull, UpstreamFault
+from gateway.faults import Fault
 from gateway.policy.health import CONSEQUENCES
 
 # Seconds. The pause before a repeat is random in [0, FIRST_DELAY), or the Retry-After if that is longer; a repeat that
@@ -36,6 +37,8 @@ POINTLESS = frozenset(
     {Fault.QUOTA, Fault.CREDENTIALS, Fault.REFUSED, Fault.MISSING, Fault.ADDRESS, Fault.CALLER, Fault.TOO_LONG,
      Fault.TOO_LARGE, Fault.FILTERED}
 )  # fmt: skip
+# Our own: a key, a right or a name does not get better by waiting. Anthropic's SDKs would try again in silence.
+HOPELESS = frozenset({401, 403, 404})
 
 
 @frozen
@@ -160,7 +163,9 @@ def verdict(faults: Sequence[UpstreamFault]) -> UpstreamFault:
 
 def is_pointless(error: GatewayError) -> bool:
     """Whether the client's retry would fail as well, so that `x-should-retry: false` is sent."""
-    return isinstance(error, StorageFull) or (isinstance(error, UpstreamFault) and error.fault in POINTLESS)
+    if isinstance(error, UpstreamFault):
+        return error.fault in POINTLESS
+    return isinstance(error, StorageFull) or (isinstance(error, Refusal) and error.status in HOPELESS)
 
 
 @define

@@ -14,14 +14,16 @@ from attrs import define, evolve, field, fields
 from yarl import URL
 
 from gateway.config.fields import ORIGIN
-from gateway.config.schema import NO_OVERRIDES, OAuth, Provider, Target, TargetTimeouts, Timeouts
-from gateway.errors import Declined, Fault, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.config.provider_schema import NO_OVERRIDES, OAuth, Provider, TargetTimeouts, Timeouts
+from gateway.config.schema import Target
+from gateway.errors import Declined, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.faults import Fault
 from gateway.policy.affinity import Affinity
 from gateway.proxy.client_stream import STREAM_HEADERS
 from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.foreign_bytes import ForeignBytes
 from gateway.proxy.model_call import ModelCall
-from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers
+from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers, request_id_of
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import cap_in, offending
 from gateway.proxy.relay import Cutter, NotAStream, Relay
@@ -37,6 +39,7 @@ from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 from gateway.wire.provider_error import doubt
 
+MIN_PATIENCE_S = 0.001
 MAX_WORD = 40  # letters of an unknown finish reason in the log
 
 
@@ -45,6 +48,7 @@ class Attempt:
     """One try of one target. `lane` is the lane of the streamed reply, once there is one.
 
     `accepts_empty`, `accepts_refusal`: whether an empty reply or a refusal without content is sent to the client.
+    `gives_way_at`: when (monotonic) another target is asked in place of this one, if it is silent until then.
 
     A provider may repeat the credential that it was sent, in an error, a header or anywhere in a reply. So whatever
     comes from it is cleaned of that one value where it comes in, a stream frame by frame.
@@ -57,6 +61,7 @@ class Attempt:
     accepts_refusal: bool
     plan: Plan
     session: Session
+    gives_way_at: float = math.inf
     lane: Lane | None = field(default=None, init=False)
     _exchange: Exchange = field(init=False, repr=False)
     _provider: Provider = field(init=False, repr=False)
@@ -86,6 +91,8 @@ class Attempt:
         finally:
             self._exchange.wait(now() - self._started)
         self._replies = [reply]
+        if given := request_id_of(reply.headers):
+            self._exchange.upstream_id = self._clean(given.encode()).decode()
         try:
             if not 200 <= reply.status < 300:
                 raise await self._read_refusal(reply)
@@ -330,14 +337,17 @@ class Attempt:
         return UpstreamRequest(
             provider=provider.name,
             url=_url(base, provider, plan.upstream.name, target.model or ""),
-            headers=request_headers(content_type, plan.headers, credential, asks_stream=plan.asks_stream),
+            headers=request_headers(
+                content_type, plan.headers, credential, asks_stream=plan.asks_stream, trail=self.call.trail
+            ),
             body=plan.body,
-            timeouts=_timeouts(provider, target),
+            timeouts=timeouts_of(provider, target),
             is_stream=plan.asks_stream,
             max_connections=provider.max_connections,
             owner=self.call.context.owner_name,
             share=self.call.context.share,
             client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
+            gives_way=max(MIN_PATIENCE_S, self.gives_way_at - self.call.gateway.clock.monotonic()),
         )
 
 
@@ -373,7 +383,7 @@ def _parsed(base: str, path: str) -> URL:
     return URL(base + path, encoded=True)
 
 
-def _timeouts(provider: Provider, target: Target) -> Timeouts:
+def timeouts_of(provider: Provider, target: Target) -> Timeouts:
     """Put the target's timeouts over the provider's."""
     if target.timeouts is NO_OVERRIDES:
         return provider.timeouts

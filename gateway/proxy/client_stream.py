@@ -26,7 +26,8 @@ class ClientStream:
     """The client's end of a stream.
 
     `headers` go out with every head; `ping` is the keep-alive of the client's dialect, due after `keepalive`
-    seconds of silence. `commit_at` is the loop time at which the head goes out, whatever the upstream does.
+    seconds of silence. `commit_at` is the loop time at which the head goes out, whatever the upstream does. `is_last`
+    tells whether the gateway is about to stop, so that the head announces the end of the connection.
     """
 
     request: web.Request
@@ -37,6 +38,7 @@ class ClientStream:
     write_timeout: float
     commit_at: float | None
     status: int = 200
+    is_last: Callable[[], bool] = field(default=lambda: False)
     send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
     wrote: float = field(default=0.0, init=False)  # loop time of the last write
     _response: web.StreamResponse | None = field(default=None, init=False)
@@ -45,6 +47,8 @@ class ClientStream:
         """Send the status and `headers`, once; the way back to another status is closed."""
         if self._response is None:
             self._response = web.StreamResponse(status=self.status, headers=headers | self.headers)
+            if self.is_last():
+                self._response.force_close()
             await self._response.prepare(self.request)
             self.exchange.step(Step.OPEN)
             self.send = self._response.write

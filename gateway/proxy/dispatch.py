@@ -12,7 +12,6 @@ from gateway.config.schema import Target
 from gateway.errors import (
     BadRequest,
     Declined,
-    Fault,
     GatewayError,
     NoTargetLeft,
     RateLimited,
@@ -23,10 +22,11 @@ from gateway.errors import (
     UnknownModel,
     UpstreamFault,
 )
+from gateway.faults import Fault
 from gateway.policy.health import CONSEQUENCES
 from gateway.policy.retries import NextAttempt, Schedule, verdict
 from gateway.policy.routes import order
-from gateway.proxy.attempt import Attempt, deliver
+from gateway.proxy.attempt import Attempt, deliver, timeouts_of
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.fallbacks import Further, further_of
@@ -38,12 +38,14 @@ from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.proxy.relay import end_with_error
 from gateway.proxy.session import Session
+from gateway.telemetry.quotes import without_quotes
 from gateway.upstream.credentials import KEY_ID, Credential, pass_through
 from gateway.wire.lane import Lane
 
 WRONG_MODE = (
     "system: This credential is only authorized for use with Claude Code and cannot be used for other API requests."
 )
+LEAVES = 0.95  # of what is left of `retry.within`: the rest is for the next target to be asked in
 HONOURED = frozenset({"fallbacks"})
 # OpenAI's code for encrypted reasoning of another organisation.
 CANNOT_DECRYPT = "invalid_encrypted_content"
@@ -65,6 +67,7 @@ class Dispatch:
     _session: Session = field(init=False)
     _apart: str = field(init=False)  # behind the name under which a target rests: counting has limits of its own
     _source: SourceRequest = field(init=False)
+    _moved_from: str = field(default="", init=False)  # the provider of a target that was passed over
     _further: Further | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
@@ -163,6 +166,7 @@ class Dispatch:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
+            self._note_rest(target, wait)
             if (said := selection.health.said(target.name + self._apart, credential.id, now)) is None:
                 schedule.pass_over(target, wait)
             else:
@@ -187,7 +191,7 @@ class Dispatch:
             if is_probe:
                 selection.health.release(target.name + self._apart)
             metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
-        selection.health.succeed(target.name + self._apart, credential.id)
+        selection.health.succeed(target.name + self._apart, credential.id, gateway.clock.monotonic())
         selection.key_seen_valid[target.provider] = True
         metrics.attempts.inc(target.provider, "ok")
         return answer
@@ -205,7 +209,24 @@ class Dispatch:
             accepts_refusal=delivers or schedule.accepts_refusal,
             plan=plan,
             session=self._session,
+            gives_way_at=self._gives_way_at(target, plan, schedule),
         )
+
+    def _gives_way_at(self, target: Target, plan: Plan, schedule: Schedule) -> float:
+        """Return when a silent target gives way, so that there is time for another one; inf if there is none."""
+        if not schedule.targets:
+            return math.inf
+        timeouts = timeouts_of(self.call.context.snapshot.config.providers[target.provider], target)
+        left = schedule.until - (now := self.call.gateway.clock.monotonic())
+        if (timeouts.first_byte if plan.asks_stream else timeouts.whole) < left:
+            return math.inf
+        return now + left * LEAVES if any(self._is_awake(one, now) for one in schedule.targets) else math.inf
+
+    def _is_awake(self, target: Target, now: float) -> bool:
+        """Whether a target could be asked at once."""
+        pool = self.call.context.snapshot.credential_pools.get(target.provider)
+        waits = self.call.gateway.selection.health.wait
+        return pool is None or any(waits(target.name + self._apart, one.id, now) == 0.0 for one in pool.credentials)
 
     async def _run_attempt(self, attempt: Attempt) -> web.StreamResponse:
         """Run an attempt; once more, if its refusal says what to leave out or that a token has ended."""
@@ -244,9 +265,11 @@ class Dispatch:
         except BadRequest as refusal:
             self._refusals.append(refusal.kept())
             self._reasons.append(f"{target.name}: {refusal.message}")
+            self.call.context.exchange.note_failure(target.name, "cannot_say", refusal.code or "")
             return None
         if plan is None:
             self._reasons.append(f"{target.provider} does not speak {self.call.dialect.name}")
+            self.call.context.exchange.note_failure(target.name, "unfit", f"does not speak {self.call.dialect.name}")
             self._unfit += 1
         return plan
 
@@ -263,6 +286,7 @@ class Dispatch:
         pool = snapshot.credential_pools.get(target.provider)
         if pool is None or (provider.auth.oauth is not None and not call.gateway.is_live(provider)):
             self._reasons.append(f"{target.provider} has no credential")
+            call.context.exchange.note_failure(target.name, "no_credential", "")
             return None
         place = target.name + self._apart
         wanted = self._session.credential_at(target.name) if len(pool.credentials) > 1 else ""
@@ -270,10 +294,16 @@ class Dispatch:
             return only, health.wait(place, only.id, now)
         return pool.pick(place, health, now, wanted)
 
+    def _note_rest(self, target: Target, wait: float) -> None:
+        """Note that a target was passed over; who answers in its place is a fallback from it."""
+        self.call.context.exchange.note_failure(target.name, "rests", f"for {wait:.1f} s more")
+        self._moved_from = target.provider
+
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.call.gateway, self.call.context.exchange
-        if exchange.provider and exchange.provider != target.provider:
-            gateway.telemetry.metrics.fallbacks.inc(exchange.provider, target.provider)
+        before = exchange.provider or self._moved_from
+        if before and before != target.provider:
+            gateway.telemetry.metrics.fallbacks.inc(before, target.provider)
         exchange.begin_attempt(target.provider, target.model or "")
         gateway.selection.retry_budget(target.provider).note_request(now)
 
@@ -282,6 +312,7 @@ class Dispatch:
         selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
         self._faults.append(fault.kept())
+        self.call.context.exchange.note_failure(target.name, fault.fault.value, self._words_of(fault))
         gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:
@@ -298,6 +329,13 @@ class Dispatch:
             if self._further is not None and schedule.after_refusal is not None:
                 self._source = evolve(self._further.source, honoured=HONOURED)
         schedule.note(target, fault, has_other_key and not self._session.pinned, now, selection.dice.random())
+
+    def _words_of(self, fault: UpstreamFault) -> str:
+        """Return what the log says of a fault: the provider's own words, without what they quote of the request."""
+        if not isinstance(fault, Declined):
+            return fault.message
+        sent = self._attempt.plan.body if self._attempt is not None else b""
+        return f"{fault.upstream_status}: {without_quotes(fault.words, sent)}"
 
     def _verdict(self) -> GatewayError:
         """Return the error that is sent to the client."""

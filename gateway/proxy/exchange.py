@@ -12,8 +12,9 @@ not listed is a bug of ours and raises, so that no code path can quietly answer 
 """
 
 from enum import StrEnum
+from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from gateway.errors import GatewayError
 from gateway.wire.neutral import Usage
@@ -111,6 +112,9 @@ class Exchange:
     usage: Usage | None = None
     status: int = 0
     error: GatewayError | None = None
+    notes: dict[str, Any] = field(factory=dict)
+    upstream_id: str = ""  # the provider's own id of the last attempt
+    failures: list[dict[str, str]] = field(factory=list)
 
     def step(self, step: Step) -> None:
         """Move on. Raises IllegalStep if the table does not list the step for the present state."""
@@ -170,6 +174,14 @@ class Exchange:
     def note_stored(self, *, is_stored: bool) -> None:
         """Note whether the response is in the store."""
         self.is_stored = is_stored
+
+    def note(self, **members: Any) -> None:
+        """Note what explains this exchange in its log line, and nothing else: no text of the client's body."""
+        self.notes |= members
+
+    def note_failure(self, target: str, fault: str, words: str) -> None:
+        """Note how an attempt failed, or why a target was not asked, for the log line."""
+        self.failures.append({"target": target, "fault": fault, "words": words})
 
     def fail(self, error: GatewayError) -> None:
         """Note the error that the client is sent; a copy, because a raised one holds every frame that it passed."""

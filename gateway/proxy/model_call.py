@@ -25,7 +25,7 @@ class ModelCall:
     """What a client asked for. Made once, by `server/make_call`, and not changed afterwards.
 
     `opening` is when a reply must have begun, whatever the number of attempts; `first_byte` is the endpoint's or the
-    client's own limit on the wait of one attempt for the reply's head; `commit_at` the
+    client's own limit on the wait of one attempt for the reply's head; `trail` goes to the provider; `commit_at` is the
     loop time at which a stream is opened, whatever the upstream does; `status` that of a good answer. `headers`
     are the client's, or none if the gateway asks on its own account. `recorder` is there if the response is stored,
     `recorded_stream` if it is written to a background run.
@@ -40,6 +40,7 @@ class ModelCall:
     deadline: Deadline
     opening: Deadline
     first_byte: Seconds | None
+    trail: Mapping[str, str]
     commit_at: float | None = None
     status: int = 200
     recorder: ResponseRecorder | None = None
@@ -70,6 +71,7 @@ class ModelCall:
             write_timeout=server.timeouts.write,
             commit_at=self.commit_at,
             status=self.status,
+            is_last=lambda: self.gateway.lifecycle.is_draining,
         )
 
     def keep_alive_during(self, answer: Coroutine[Any, Any, Answered]) -> Coroutine[Any, Any, Answered]:

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 from aiohttp import web
 from attrs import define, field
 
-from gateway.errors import Fault, GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.errors import GatewayError, Held, SaidNothing, Unreadable, UpstreamFault
+from gateway.faults import Fault
 from gateway.proxy.client_stream import ClientGone, ClientStream
 from gateway.proxy.exchange import Step
 from gateway.proxy.foreign_bytes import ForeignBytes
@@ -253,8 +254,8 @@ class Relay:
     @property
     def _patience(self) -> float:
         """Seconds of silence that are allowed now."""
-        idle = self.reply.timeouts.idle
-        return min(idle, AFTER_FINISH_S) if self.lane.is_finished else idle
+        allowed = self.reply.patience(has_spoken=self.client.exchange.is_spoken)
+        return min(allowed, AFTER_FINISH_S) if self.lane.is_finished else allowed
 
     async def _look(self, now: float) -> bool:
         """Do what is due when the timer fires. Return whether the reply is as good as ended."""
@@ -263,7 +264,7 @@ class Relay:
         if now - self._heard >= self._patience:
             if self.lane.is_finished:
                 return True
-            raise self.reply.silence()
+            raise self.reply.silence(has_spoken=self.client.exchange.is_spoken)
         await self.client.beat(now)
         return False
 

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from attrs import define, field
 
-from gateway.config.schema import Provider, Target
+from gateway.config.provider_schema import Provider
+from gateway.config.schema import Target
 from gateway.errors import BadRequest, CannotSay, GatewayError, NotFound
 from gateway.policy.affinity import NO_AFFINITY, NO_TRAIL, Affinity, Trail
 from gateway.policy.capabilities import makes_compactions

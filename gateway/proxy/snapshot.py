@@ -40,6 +40,7 @@ class Snapshot:
     rotating: frozenset[str]
     charge_book: ChargeBook
     trusted: tuple[Network, ...]
+    operators: tuple[Network, ...]  # see operators' pages without a key, where there are no keys
     base_urls: Mapping[str, str]
 
 
@@ -60,6 +61,7 @@ def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str 
         rotating=frozenset(name for name, pool in credential_pools.items() if len(pool.credentials) > 1),
         charge_book=ChargeBook(config.limits),
         trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
+        operators=tuple(ipaddress.ip_network(text) for text in config.server.expose.networks),
         base_urls={
             name: builtin_url if provider.base_url == "builtin:mock" else provider.base_url.rstrip("/")
             for name, provider in config.providers.items()

@@ -10,7 +10,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from gateway.clock import Clock
-from gateway.config.schema import OAuth, Provider
+from gateway.config.provider_schema import OAuth, Provider
 from gateway.policy.health import Health
 from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
@@ -21,6 +21,7 @@ from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.tokenizer import Tokenizer
+from gateway.proxy.trail import loop_mark
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
@@ -131,6 +132,7 @@ class Gateway:
     sessions: Conversations = field(init=False)  # who served each conversation last
     threads: Conversations = field(init=False)  # who holds each of Anthropic's message threads
     _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)
+    _mark: tuple[bytes, str] | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         shared = self.responses, self.clock, self.lifecycle.spawn
@@ -141,6 +143,14 @@ class Gateway:
         """Signs what clients carry for the gateway."""
         given = self.snapshot.config.server.secret
         return given.value.encode() if given is not None and given.value else self.setup.own_secret
+
+    @property
+    def loop_mark(self) -> str:
+        """What this gateway calls itself in requests to providers, to know one that comes back."""
+        secret = self.secret
+        if self._mark is None or self._mark[0] != secret:
+            self._mark = secret, loop_mark(secret)
+        return self._mark[1]
 
     def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
         """Return the credentials file of a provider: one object, so that one refresh serves all."""

@@ -45,6 +45,10 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
         line |= _usage_members(exchange.usage)
     if exchange.error is not None:
         line["origin"], line["code"] = exchange.error.origin, exchange.error.code
+    if exchange.notes:
+        line |= exchange.notes
+    if exchange.failures:
+        line["failed"] = exchange.failures
     gateway.telemetry.logs.exchange(line)
 
 
@@ -61,6 +65,8 @@ def _route_members(exchange: Exchange) -> dict[str, Any]:
         "stream": exchange.is_stream,
         "attempts": exchange.attempts,
     }
+    if exchange.upstream_id:
+        members["upstream_id"] = exchange.upstream_id
     if exchange.affinity:
         members["affinity"] = exchange.affinity
     if exchange.refused:

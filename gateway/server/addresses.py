@@ -1,33 +1,49 @@
 """Finds the client's address of a request, directly or behind trusted proxies, and the network that it counts by."""
 
 import ipaddress
+import re
 from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from gateway.config.schema import AddressPrefix
+from gateway.config.server_schema import AddressPrefix
 from gateway.proxy.snapshot import Network
 
 UNIX = "unix"  # the address of all clients of a unix socket
+# RFC 7239 4: elements between commas, pairs between semicolons; an IPv6 address and a port stand in quotes.
+_ELEMENT = re.compile(r'(?:[^",]|"[^"]*")+')
+_FOR = re.compile(r'(?:^|;)\s*for=(?:"([^"]*)"|([^;"\s]+))', re.IGNORECASE)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def client_address(request: web.Request, trusted: tuple[Network, ...]) -> str:
     """Return the client's address: the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy.
 
-    The header counts only if the peer itself is a trusted proxy; several lines of it are one list (RFC 9110 5.3).
-    A hop that is not a valid IP address, with or without a port, ends the search. The address is written in one
-    way: without a scope id, and IPv4 inside IPv6 as IPv4.
+    Forwarded (RFC 7239) is read where there is no X-Forwarded-For. Either counts only if the peer itself is a trusted
+    proxy; several lines of it are one list (RFC 9110 5.3). A hop that is not a valid IP address, with or without a
+    port, ends the search. The address is written in one way: without a scope id, and IPv4 inside IPv6 as IPv4.
     """
     peer = peer_address(request)
     if not trusted or (address := read_address(peer)) is None:
         return _write_address(peer)
-    hops = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    hops = _hops(request)
     while hops and any(address in network for network in trusted):
         if (hop := read_address(hops.pop().strip())) is None:
             break
         address = hop
     return str(address)
+
+
+def _hops(request: web.Request) -> list[str]:
+    """Return the addresses that proxies have written down, the nearest one last."""
+    headers = request.headers
+    if hdrs.X_FORWARDED_FOR in headers:
+        return ",".join(headers.getall(hdrs.X_FORWARDED_FOR)).split(",")
+    if hdrs.FORWARDED not in headers:
+        return []
+    elements = _ELEMENT.findall(",".join(headers.getall(hdrs.FORWARDED)))
+    found = (_FOR.search(element) for element in elements if element.strip())
+    return [(one[1] or one[2]) if one is not None else "" for one in found]
 
 
 @lru_cache(4096)
@@ -66,5 +82,7 @@ def network_of(address: str, prefix: AddressPrefix) -> str:
 
 def peer_address(request: web.Request) -> str:
     """Return the address of the socket's other end; `unix` for a unix socket."""
-    peer = request.protocol.peername
+    protocol = request.protocol
+    passed = getattr(protocol, "passed", None)  # by a balancer that speaks the PROXY protocol
+    peer = passed if passed is not None else protocol.peername
     return str(peer[0]) if isinstance(peer, tuple) else UNIX

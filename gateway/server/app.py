@@ -11,14 +11,15 @@ from aiohttp import web
 from gateway.clock import Clock
 from gateway.config.checks import password_in
 from gateway.config.fields import BUILTIN
-from gateway.config.files import sqlite_file
 from gateway.config.schema import Config
+from gateway.config.state import sqlite_file
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health
 from gateway.proxy.snapshot import make_snapshot
 from gateway.proxy.state import GATEWAY, Gateway, Lifecycle, Selection, Setup, Telemetry
 from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.server.handlers import models, self_test
+from gateway.server.handlers.rests import rest_logger
 from gateway.server.housekeeping import add_gauges, housekeeping
 from gateway.server.middleware.access_log import access_log
 from gateway.server.middleware.admit import admit
@@ -63,7 +64,7 @@ def make_app(
     clock = clock or Clock()
 
     async def run_parts(app: web.Application) -> AsyncIterator[None]:
-        metrics = Metrics()
+        metrics = Metrics(longest=config.server.timeouts.total)
         opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
         store = WatchedResponses(opened, clock, logs.log.warning, metrics.store_failures.inc)
         mock = MockServer(keeps=False)
@@ -77,7 +78,7 @@ def make_app(
             upstream=Upstream(client),
             responses=store,
             lifecycle=Lifecycle(clock.time()),
-            selection=Selection(Health(config.breaker), dice or random.SystemRandom()),
+            selection=Selection(Health(config.breaker, rest_logger(logs.log)), dice or random.SystemRandom()),
             telemetry=Telemetry(logs, redactor, metrics),
             tokenizer=Tokenizer() if is_installed() else None,
         )

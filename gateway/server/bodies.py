@@ -6,7 +6,14 @@ from collections.abc import Callable
 from aiohttp import hdrs, web
 
 from gateway.aiohttp_internals import forget_output
-from gateway.errors import BadRequest, ClientTooSlow, RateLimited, TooLarge, Unavailable, UnsupportedMedia
+from gateway.errors import (
+    BadRequest,
+    ClientTooSlow,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
 from gateway.policy.shares import RETRY_S, Full
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.context import CONTEXT

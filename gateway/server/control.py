@@ -13,14 +13,14 @@ class NoGateway(Exception):
     """No gateway answers at the control socket. The message says where it was looked for."""
 
 
-async def ask(path: Path, page: str) -> dict[str, Any]:
-    """Return the JSON object of an operators' page. Raises NoGateway."""
+async def ask(path: Path, page: str, method: str = "GET", **query: str) -> dict[str, Any]:
+    """Return the JSON object of an operators' page, also that of an error. Raises NoGateway."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
         connector = aiohttp.UnixConnector(str(path))
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.get(f"http://localhost{page}") as answer,
+            session.request(method, f"http://localhost{page}", params=query) as answer,
         ):
             found: dict[str, Any] = msgspec.json.decode(await answer.read(), type=dict[str, Any])
             return found

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -17,15 +18,17 @@ from attrs import define, field
 from gateway.aiohttp_internals import has_compiled_parser
 from gateway.clock import Clock
 from gateway.config.checks import open_to_all
-from gateway.config.files import CONTROL, own_secret, packaged, read_config, state_dir
-from gateway.config.problems import ConfigError, Problem
+from gateway.config.files import packaged, read_config
+from gateway.config.problems import ConfigError, Problem, problem_at
 from gateway.config.schema import Config
+from gateway.config.server_schema import Server
+from gateway.config.state import CONTROL, own_secret, state_dir
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.app import make_app, reload_parts, secrets_of
 from gateway.server.listener import CannotListen, open_sockets, open_unix, serve, unix_paths
 from gateway.server.systemd import notify, watchdog_period
 from gateway.store.protocol import StoreUnusable
-from gateway.telemetry.logs import Logs, make_logs
+from gateway.telemetry.logs import Logs, make_logs, take_over
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.oauth import token_warnings
 
@@ -41,8 +44,9 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIG = 0, 1, 78
 # Seconds between two log lines of `_complain`: without this bound an accept loop that has run out of file
 # descriptors would log at every turn (docs/reliability.md P20).
 COMPLAIN_EVERY_S = 5.0
-# Seconds between /readyz answering 503 and the end of listening, so that a load balancer can see the 503.
-STEP_ASIDE_S = 0.2
+# Seconds between /readyz answering 503 and the end of listening, under a supervisor: a balancer asks every two seconds
+# or so, and takes the gateway out after two or three bad answers.
+STEP_ASIDE_S = 5.0
 LAST_WORDS_S = 2.0  # for exchanges that are cut to send their clients an error
 CONTROL_MODE = 0o600
 ADVICE = "add keys, or set server.open: true"
@@ -66,6 +70,7 @@ class Daemon:
     logs: Logs
     redactor: Redactor
     _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _hurry: asyncio.Event = field(factory=asyncio.Event, init=False)
     _bound: list[str] = field(factory=list, init=False)  # where it really listens
     _complained: float = field(default=0.0, init=False)
 
@@ -75,7 +80,7 @@ class Daemon:
             raise CannotStart("aiohttp's compiled HTTP parser is missing: install aiohttp from a wheel")
         _raise_descriptors()
         folder = _state_dir(self.config)
-        sockets = _open(self.listen)
+        sockets = _open(self.config.server.listen)
         self._bound = [place_of(sock) for sock in sockets]
         if address := open_to_all(self.config, self._bound):  # systemd may have handed over other ones than the file's
             raise CannotStart(no_keys_problem(address).message, EXIT_CONFIG)
@@ -93,9 +98,9 @@ class Daemon:
             raise CannotStart(str(error), EXIT_CONFIG) from None
         gateway = app[GATEWAY]
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
-        self._announce([*sockets, *operators])
+        self._announce([*sockets, *operators], folder)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 20)
@@ -119,20 +124,26 @@ class Daemon:
             self.logs.log.warning("no control socket", folder=folder, reason=error.strerror or str(error))
             return []
 
-    def _announce(self, sockets: Sequence[Any]) -> None:
+    def _warn(self, config: Config) -> None:
+        for warning in (*config.warnings, *token_warnings(config, Clock())):
+            self.logs.log.warning("config", detail=warning.said(self.path))
+
+    def _announce(self, sockets: Sequence[Any], folder: str | None) -> None:
         places = [place_of(sock) for sock in sockets]
-        for warning in (*self.config.warnings, *token_warnings(self.config, Clock())):
-            self.logs.log.warning("config", detail=warning)
-        self.logs.log.info("listening", on=places, keys=len(self.config.keys), routes=len(self.config.routes))
+        self._warn(self.config)
+        config = self.config
+        self.logs.log.info("listening", on=places, keys=len(config.keys), routes=len(config.routes), state=folder)
         notify("READY=1", f"STATUS=listening on {', '.join(places)}")
 
     def _reload(self, gateway: Gateway) -> None:
         """SIGHUP: parse, check, swap in one step; a bad file changes nothing."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            config = read_config(self.path)
+            config = read_config(self.path, listen=self.listen)
             if address := open_to_all(config, self._bound):
                 raise ConfigError(self.path, [no_keys_problem(address)])
+            if problem := _loses_all(gateway.snapshot.config, config):
+                raise ConfigError(self.path, [problem])
         except ConfigError as error:
             gateway.reload_problems = error.lines()
             gateway.telemetry.metrics.reload_failures.inc()
@@ -143,26 +154,35 @@ class Daemon:
             if config.store.url != self.config.store.url:
                 self.logs.log.warning("store.url changes with a restart only")
             reload_parts(gateway, config)
-            for warning in (*config.warnings, *token_warnings(config, Clock())):
-                self.logs.log.warning("config", detail=warning)
+            self._warn(config)
             self.logs.log.info("reloaded", routes=len(config.routes), providers=len(config.providers))
         notify("READY=1")
 
+    def _end(self) -> None:
+        """SIGTERM or SIGINT: begin the drain; the second one ends it."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
     async def _drain(self, gateway: Gateway, servers: Sequence[asyncio.Server]) -> None:
-        """Fail /readyz, stop listening, let exchanges finish for `server.drain` seconds, cut those that are left."""
-        limit = gateway.snapshot.config.server.drain
-        gateway.lifecycle.is_draining = True
-        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((limit + 10) * 1e6)}")
-        self.logs.log.info("draining", exchanges=len(gateway.lifecycle.exchanges), limit_s=limit)
-        if gateway.lifecycle.exchanges:
-            await asyncio.sleep(STEP_ASIDE_S)
-        for server in servers:
-            server.close()
-        if await _finish(gateway, limit):
+        """Fail /readyz and go on serving for a while; stop listening; let exchanges finish, cut those that are left."""
+        server, lifecycle = gateway.snapshot.config.server, gateway.lifecycle
+        aside = step_aside_of(server)
+        lifecycle.is_draining = True
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((aside + server.drain + 10) * 1e6)}")
+        self.logs.log.info("draining", exchanges=len(lifecycle.exchanges), step_aside_s=aside, limit_s=server.drain)
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait([hurry], timeout=aside)
+        for one in servers:
+            one.close()
+        if lifecycle.exchanges and not self._hurry.is_set():
+            finish = asyncio.create_task(_finish(gateway, server.drain))
+            await asyncio.wait([hurry, finish], return_when=asyncio.FIRST_COMPLETED)
+            finish.cancel()
+        hurry.cancel()
+        if not lifecycle.exchanges:
             return
-        self.logs.log.warning("cut off", exchanges=len(gateway.lifecycle.exchanges))
-        gateway.lifecycle.is_cutting = True
-        for task in list(gateway.lifecycle.exchanges.values()):
+        self.logs.log.warning("cut off", exchanges=len(lifecycle.exchanges), hurried=self._hurry.is_set())
+        lifecycle.is_cutting = True
+        for task in list(lifecycle.exchanges.values()):
             task.cancel()
         await _finish(gateway, LAST_WORDS_S)
 
@@ -178,13 +198,11 @@ def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[st
     """Run the daemon in the foreground and return its exit code. Each problem is one line of the log."""
     redactor = Redactor(deep=True)
     logs = make_logs(redactor, log_format)
+    take_over(logs)
     try:
-        config = read_config(path, environ)
+        config = read_config(path, environ, listen)
         redactor.add(secrets_of(config))
-        addresses = tuple(listen) or config.server.listen
-        if address := open_to_all(config, addresses):
-            raise ConfigError(path, [no_keys_problem(address)])
-        run_loop(Daemon(path, addresses, config, logs, redactor).run())
+        run_loop(Daemon(path, listen, config, logs, redactor).run())
     except ConfigError as error:
         for line in error.lines():
             logs.log.error("config", detail=line)
@@ -192,9 +210,6 @@ def start(path: str, listen: Sequence[str], log_format: str, environ: Mapping[st
     except CannotStart as error:
         logs.log.error("cannot start", detail=str(error))
         return error.code
-    except Exception:  # a bug; Python's own way would print the secrets that stand in its text
-        logs.log.exception("crashed")
-        return EXIT_FAILED
     finally:
         logs.close()
     return EXIT_OK
@@ -204,6 +219,14 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` to its end, on uvloop where it is installed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop is not None else None) as runner:
         runner.run(main)
+
+
+def _loses_all(old: Config, new: Config) -> Problem | None:
+    """Say that a reload would leave no route; not if the new file says so by `routes: {}`."""
+    if not old.routes or new.routes or ("routes",) in new.places:
+        return None
+    message = "no routes, where the running configuration has some: write `routes: {}` if that is meant"
+    return problem_at(new.places, ("routes",), message)
 
 
 def no_keys_problem(address: str) -> Problem:
@@ -219,12 +242,20 @@ async def _watchdog() -> None:
         await asyncio.sleep(period)
 
 
-async def _finish(gateway: Gateway, seconds: float) -> bool:
-    """Wait for the exchanges in flight. Return whether all have ended."""
-    tasks = set(gateway.lifecycle.exchanges.values())
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
-    return not gateway.lifecycle.exchanges
+def step_aside_of(server: Server) -> float:
+    """Return the seconds for which a stopping gateway goes on serving; at a terminal nobody waits for a balancer."""
+    if server.step_aside is not None:
+        return server.step_aside
+    return 0.0 if sys.stdin is not None and sys.stdin.isatty() else STEP_ASIDE_S
+
+
+async def _finish(gateway: Gateway, seconds: float) -> None:
+    """Wait for the exchanges in flight, also for those that begin on connections that are still open."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (tasks := set(gateway.lifecycle.exchanges.values())) and loop.time() < until:
+        await asyncio.wait(tasks, timeout=until - loop.time())
+        await asyncio.sleep(0)  # the exchange takes itself off the list
 
 
 def _state_dir(config: Config) -> str | None:

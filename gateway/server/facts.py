@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.policy.capabilities import Capabilities
 from gateway.server.listings import limits_in
 

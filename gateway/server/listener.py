@@ -11,19 +11,30 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from gateway.aiohttp_internals import open_connections
 from gateway.config.checks import split_address
 from gateway.config.schema import Config
+from gateway.proxy.state import GATEWAY
+from gateway.server.addresses import read_address
+from gateway.server.proxy_header import NotAHeader, may_begin, read_header
 
 # Longer than a load balancer's own idle time: else the balancer could send a request on a connection that the
 # gateway has just closed.
 KEEPALIVE_S = 75
 BACKLOG = 1024
+MAX_FIELD = 16380  # bytes of one header of a request
 SD_LISTEN_FDS_START = 3
 UNIX_MODE = 0o660  # of a unix socket: the user and the group that the daemon runs as
 _ERRORS = {
     400: ("The request is not valid HTTP", "invalid_request_error", "invalid_http"),
+    414: ("The request line is longer than 8 KiB", "invalid_request_error", "uri_too_long"),
+    431: (
+        "A header of the request is longer than 16 KiB: a cookie of another site on this host, perhaps",
+        "invalid_request_error",
+        "headers_too_large",
+    ),
     408: ("The request head did not arrive in time", "invalid_request_error", "request_timeout"),
     500: ("Internal error of the gateway", "server_error", "internal_error"),
 }
@@ -46,11 +57,13 @@ class Connection(web.RequestHandler):
     is read. While it is idle, the first byte arms a timer of `header_timeout` seconds (a new connection arms it at
     once); the outermost middleware disarms the timer through `request_begins`. When it fires, the client gets 408.
     `most` bounds the open connections of the server, `write_timeout` (seconds) how long the kernel waits for a
-    client that takes no bytes.
+    client that takes no bytes. A peer that `trusts` accepts may begin with a PROXY header: `passed` is then the
+    (host, port) that it names.
     """
 
     __slots__ = (
-        "_head_end", "_header_timeout", "_is_idle", "_most", "_received", "_timer", "_user_timeout_ms", "is_operators",
+        "_head_end", "_header_timeout", "_is_idle", "_most", "_preface", "_received", "_timer", "_trusts",
+        "_user_timeout_ms", "is_operators", "passed",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +72,7 @@ class Connection(web.RequestHandler):
         header_timeout: float,
         write_timeout: float,
         most: int,
+        trusts: Callable[[str], bool] = lambda peer: False,
         is_operators: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -67,6 +81,9 @@ class Connection(web.RequestHandler):
         self._header_timeout = header_timeout
         self._user_timeout_ms = int(write_timeout * 1000)
         self._most = most
+        self._trusts = trusts
+        self._preface: bytes | None = None  # the beginning of a connection that may carry a PROXY header
+        self.passed: tuple[str, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle = True
         self._received = 0  # bytes since the present head began
@@ -81,16 +98,37 @@ class Connection(web.RequestHandler):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user_timeout_ms)
+        peer = self.peername
+        self._preface = b"" if isinstance(peer, tuple) and self._trusts(str(peer[0])) else None
         self._arm()
 
     def data_received(self, data: bytes) -> None:
         """Arm the timer again with the first byte of the next head."""
+        if self._preface is not None:
+            data = self._without_preface(self._preface + data)
+            if not data:
+                return
         if self._is_idle and self._timer is None:
             self._arm()
         if not self._received:
             self._head_end = data.find(b"\r\n\r\n") + 4
         self._received += len(data)
         super().data_received(data)
+
+    def _without_preface(self, data: bytes) -> bytes:
+        """Return what is behind a PROXY header at the beginning of a connection; b"" while that is not whole."""
+        self._preface = None
+        if not may_begin(data):
+            return data
+        try:
+            found = read_header(data)
+        except NotAHeader:
+            return data  # no request either: the parser says so
+        if found is None:
+            self._preface = data
+            return b""
+        self.passed = found.client
+        return data[found.size :]
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Disarm."""
@@ -117,6 +155,8 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Answer a parser error or a bug with JSON; aiohttp's own page would echo the input."""
+        if isinstance(exc, LineTooLong):
+            status = 414 if f"than {self.max_line_size} bytes" in exc.message else 431
         answer = web.Response(status=status, body=error_json(status), content_type="application/json")
         answer.force_close()
         return answer
@@ -144,6 +184,11 @@ def connection_factory(
     """Return the function that makes the protocol of every accepted socket."""
     loop, timeouts = asyncio.get_running_loop(), config.server.timeouts
     most = max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    gateway = runner.app[GATEWAY]
+
+    def trusts(peer: str) -> bool:
+        trusted = gateway.snapshot.trusted
+        return bool(trusted) and (address := read_address(peer)) is not None and any(address in one for one in trusted)
 
     def connect() -> Connection:
         assert runner.server is not None
@@ -153,10 +198,11 @@ def connection_factory(
             header_timeout=timeouts.header,
             write_timeout=timeouts.write,
             most=most,
+            trusts=trusts,
             is_operators=is_operators,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
-            max_field_size=16380,
+            max_field_size=MAX_FIELD,
             max_headers=100,
             auto_decompress=False,
             lingering_time=2,

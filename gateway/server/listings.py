@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.server.codex_instructions import INSTRUCTIONS
 from gateway.wire.profile import Profile
 

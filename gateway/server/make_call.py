@@ -10,7 +10,7 @@ from attrs import frozen
 from multidict import CIMultiDictProxy
 
 from gateway.config.fields import ANONYMOUS, Seconds
-from gateway.errors import BadRequest, Forbidden
+from gateway.errors import BadRequest, Forbidden, Refusal
 from gateway.policy.routes import Resolved, check_access, may_use
 from gateway.proxy.context import Endpoint, RequestContext
 from gateway.proxy.model_call import ModelCall
@@ -18,6 +18,7 @@ from gateway.proxy.plan.headers import forwarded_headers
 from gateway.proxy.plan.source_request import NO_HISTORY, History, SourceRequest
 from gateway.proxy.response_recorder import ResponseRecorder
 from gateway.proxy.state import Gateway
+from gateway.proxy.trail import follow
 from gateway.upstream.client import BEHIND, Deadline
 from gateway.wire.codec.json_body import Body, JsonBody
 from gateway.wire.codec.text import printable
@@ -26,6 +27,7 @@ from gateway.wire.dialect import Dialect
 # Claude Code requests the long context of a model by this suffix of its name (docs/wire/http.md#model-names).
 LONG_CONTEXT_SUFFIX = "[1m]"
 _TOOLS = msgspec.json.Decoder(list[dict[str, Any]])
+MAX_LOGGED = 100  # letters of a model's name that no route has, in the log
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
@@ -45,10 +47,14 @@ def resolve(request: web.Request, context: RequestContext, body: Body) -> Wanted
     """Find the route of a body's model, and check that the key may use it. Raises Refusal."""
     given = _model_name(request, context, body)
     name, has_long_context = _long_context(given, context)
-    resolved = context.snapshot.table.resolve(name)
-    check_access(resolved, context.owner.key if context.owner else None)
-    _check_tools(context, body)
     is_stream = body.flag("stream")
+    try:
+        resolved = context.snapshot.table.resolve(name)
+        check_access(resolved, context.owner.key if context.owner else None)
+    except Refusal:
+        context.exchange.note(asked=printable(name, MAX_LOGGED))
+        raise
+    _check_tools(context, body)
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=is_stream)
     return Wanted(resolved, given, has_long_context, is_stream)
 
@@ -108,6 +114,7 @@ def make_call(
         deadline=deadline if wanted.is_stream else opening,
         opening=opening,
         first_byte=first_byte,
+        trail=follow(request, context.snapshot, context.exchange, gateway.loop_mark),
         commit_at=now + server.commit_after if commits and server.commit_after is not None else None,
         status=status,
         recorder=recorder,

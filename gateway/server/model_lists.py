@@ -1,7 +1,7 @@
 """The model lists of providers: cached for an hour, in memory and on disk; served stale when a provider fails."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ import msgspec
 from attrs import define, field
 from yarl import URL
 
-from gateway.config.schema import Provider, Timeouts
+from gateway.config.provider_schema import Provider, Timeouts
 from gateway.errors import Unreadable, UpstreamFault
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import Gateway
+from gateway.proxy.trail import LOOP
 from gateway.store.private_file import replace_private
-from gateway.upstream.client import Deadline, UpstreamRequest
+from gateway.upstream.client import Deadline, Upstream, UpstreamRequest
 from gateway.upstream.credentials import Credential
 
 TTL = 3600.0
@@ -84,7 +85,8 @@ class ModelLists:
             if failed_at >= asked_at or (not refresh and failed_at > asked_at - FAILED_TTL):
                 return False  # whoever asks for lists does not decide how often a dead provider is dialled
             try:
-                raw = await self._fetch(snapshot, provider)
+                clean, mark = self.gateway.telemetry.redactor.clean, self.gateway.loop_mark
+                raw = await fetch_list(self.gateway.upstream, snapshot, provider, clean, mark=mark)
             except UpstreamFault as fault:
                 self._failed[provider.name] = self.gateway.clock.time()
                 self.gateway.telemetry.logs.log.warning(
@@ -94,38 +96,55 @@ class ModelLists:
             self._known[provider.name] = Listed(self.gateway.clock.time(), raw)
             return True
 
-    async def _fetch(self, snapshot: Snapshot, provider: Provider) -> dict[str, Any]:
-        pool = snapshot.credential_pools[provider.name]
-        credential: Credential = pool.credentials[0]
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers}
-        if credential.header:
-            headers[credential.header] = credential.value
-        url = URL(snapshot.base_urls[provider.name] + (provider.lists_models or ""), encoded=True)
-        request = UpstreamRequest(
-            provider=provider.name,
-            url=url.with_query(provider.query) if provider.query else url,
-            headers=headers,
-            body=b"",
-            timeouts=Timeouts(connect=provider.timeouts.connect),
-            is_stream=False,
-            max_connections=provider.max_connections,
-            method="GET",
-        )
-        deadline = Deadline(asyncio.get_running_loop().time() + PATIENCE, PATIENCE, "the wait for a model list")
-        reply = await self.gateway.upstream.open(request, deadline)
-        try:
-            body = self.gateway.telemetry.redactor.clean(await reply.read(MAX_BYTES, deadline))
-            return read_list(reply.status, body)
-        finally:
-            reply.close()
-
     @property
     def _path(self) -> Path | None:
         return Path(self.gateway.setup.state_dir, FILE) if self.gateway.setup.state_dir is not None else None
 
 
+async def fetch_list(
+    upstream: Upstream,
+    snapshot: Snapshot,
+    provider: Provider,
+    clean: Callable[[bytes], bytes],
+    *,
+    mark: str = "",
+    patience: float = PATIENCE,
+) -> dict[str, Any]:
+    """Ask a provider for its model list. Raises UpstreamFault.
+
+    `clean` takes secrets out of it, which the provider may repeat; `mark` is the gateway's own in LOOP; `patience` is
+    in seconds.
+    """
+    pool = snapshot.credential_pools[provider.name]
+    credential: Credential = pool.credentials[0]
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers}
+    if mark:
+        headers[LOOP] = mark
+    if credential.header:
+        headers[credential.header] = credential.value
+    url = URL(snapshot.base_urls[provider.name] + (provider.lists_models or ""), encoded=True)
+    request = UpstreamRequest(
+        provider=provider.name,
+        url=url.with_query(provider.query) if provider.query else url,
+        headers=headers,
+        body=b"",
+        timeouts=Timeouts(connect=provider.timeouts.connect),
+        is_stream=False,
+        max_connections=provider.max_connections,
+        method="GET",
+    )
+    deadline = Deadline(asyncio.get_running_loop().time() + patience, patience, "the wait for a model list")
+    reply = await upstream.open(request, deadline)
+    try:
+        return read_list(reply.status, clean(await reply.read(MAX_BYTES, deadline)))
+    finally:
+        reply.close()
+
+
 def read_list(status: int, body: bytes) -> dict[str, Any]:
     """Decode a provider's list. Raises UpstreamFault unless it has status 200 and is an object with a list `data`."""
+    if status in (401, 403):
+        raise Unreadable(f"the provider refuses the credential (status {status})")
     if status != 200:
         raise Unreadable(f"the provider answered with status {status}")
     try:

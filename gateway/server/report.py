@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gateway.config.schema import Provider, Route, Target
+from gateway.config.provider_schema import Provider
+from gateway.config.schema import Route, Target
 from gateway.policy.routes import Resolved
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.snapshot import Snapshot

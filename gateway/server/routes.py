@@ -13,7 +13,7 @@ from gateway.config.fields import MIB, Seconds
 from gateway.proxy.context import ENDPOINTS, Endpoint
 from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
 from gateway.server.bodies import hold_continue
-from gateway.server.handlers import models, probes, self_test
+from gateway.server.handlers import models, probes, rests, self_test
 from gateway.server.handlers.count_tokens import count_input, count_tokens
 from gateway.server.handlers.generate import create
 from gateway.server.responses import conversations, stored
@@ -89,6 +89,8 @@ def all_routes() -> Iterator[Route]:
     yield Route("GET", "/readyz", probes.readyz, PROBE)
     yield Route("GET", "/test-connection", self_test.probe_provider, MODELS, "test_connection")
     yield Route("GET", "/metrics", probes.metrics, OPERATORS, "metrics")
+    yield Route("GET", "/rests", rests.show_rests, OPERATORS)
+    yield Route("DELETE", "/rests", rests.clear_rests, OPERATORS)
 
 
 def add_routes(app: web.Application) -> None:

@@ -12,18 +12,22 @@ from attrs import frozen
 class Scheme:
     """One kind of `store.url`.
 
-    `module` and `name` are the class; `hint` says what to do if it cannot be imported. `is_shared`: several
+    `module` and `name` are the class, `needs` the package of an extra that it imports; `hint` says what to do if it
+    cannot be imported. `is_shared`: several
     gateways may use it at once. `has_file`: the rest of the URL is a path, and the state directory lies there.
     """
 
     module: str
     name: str
     hint: str = ""
+    needs: str = ""
     is_shared: bool = False
     has_file: bool = False
 
 
-_REDIS = Scheme("gateway.store.redis", "RedisResponses", "pip install 'aiohttp-llm-gateway[redis]'", is_shared=True)
+_REDIS = Scheme(
+    "gateway.store.redis", "RedisResponses", "pip install 'aiohttp-llm-gateway[redis]'", "redis", is_shared=True
+)
 SCHEMES: dict[str, Scheme] = {
     "memory": Scheme("gateway.store.memory", "MemoryResponses"),
     "sqlite": Scheme(

@@ -72,7 +72,9 @@ class LogWriter:
                 self._write(self._finish(lines))
                 with self._changed:
                     self._bytes -= sum(map(len, lines))
-                    unsaid, self._unsaid = self._unsaid, 0
+                    unsaid = 0
+                    if not self._bytes:  # it flows again
+                        unsaid, self._unsaid = self._unsaid, 0
                     self._changed.notify_all()
                 if unsaid:
                     self._write(self._finish([self._say_dropped(unsaid)]))

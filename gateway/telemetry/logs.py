@@ -9,9 +9,11 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import IO, Any, TextIO
 
 import msgspec
@@ -130,6 +132,32 @@ def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None 
         cache_logger_on_first_use=True,
     ).bind()
     return Logs(log, lines, writer, write)
+
+
+class _Other(logging.Handler):
+    """Writes what libraries log."""
+
+    def __init__(self, logs: Logs) -> None:
+        super().__init__(logging.WARNING)
+        self._logs = logs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as a line, with its traceback if it has one."""
+        self._logs.log.warning("library", logger=record.name, detail=record.getMessage(), exc_info=record.exc_info)
+
+
+def take_over(logs: Logs) -> None:
+    """Write here what Python and the libraries would print of themselves: crashes, warnings; without any secret."""
+
+    def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logs.log.critical("crashed", exc_info=(kind, error, trace))
+        logs.close()
+
+    sys.excepthook = crash
+    threading.excepthook = lambda found: logs.log.error("thread crashed", error=repr(found.exc_value))
+    sys.unraisablehook = lambda found: logs.log.error("crashed while cleaning up", error=repr(found.exc_value))
+    logging.captureWarnings(True)
+    logging.root.handlers = [_Other(logs)]
 
 
 def _dropped(count: int) -> dict[str, Any]:

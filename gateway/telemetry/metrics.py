@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 # Upper bounds of the buckets, in seconds. SLOW holds replies, from a refusal to minutes of reasoning; FAST holds the
 # gateway's own overhead.
-SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 
 Labels = tuple[str, ...]
@@ -96,9 +96,13 @@ class Watched(Collector):
 
 
 class Metrics:
-    """All instruments of one gateway, in a registry of their own."""
+    """All instruments of one gateway, in a registry of their own.
 
-    def __init__(self) -> None:
+    `longest` is how many seconds an exchange may take: the buckets reach that far.
+    """
+
+    def __init__(self, longest: float = 1800.0) -> None:
+        slow = (*(bound for bound in SLOW if bound < longest), float(longest))
         self.registry = CollectorRegistry()
         count, seconds = self._counter, self._histogram
         self.requests = count("requests", "Exchanges that ended.", "endpoint", "alias", "provider", "outcome")
@@ -115,9 +119,9 @@ class Metrics:
         self.store_failures = count("store_failures", "Requests to the store that failed, or were not tried.")
         self.reloads = count("config_reloads", "Configurations taken into force.")
         self.reload_failures = count("config_reload_failures", "Configurations refused at a reload.")
-        self.duration = seconds("request_duration_seconds", "Whole exchanges.", SLOW, "endpoint")
-        self.upstream = seconds("upstream_duration_seconds", "Attempts, to their end.", SLOW, "provider")
-        self.first_token = seconds("time_to_first_token_seconds", "Request to first content.", SLOW, "provider")
+        self.duration = seconds("request_duration_seconds", "Whole exchanges.", slow, "endpoint")
+        self.upstream = seconds("upstream_duration_seconds", "Attempts, to their end.", slow, "provider")
+        self.first_token = seconds("time_to_first_token_seconds", "Request to first content.", slow, "provider")
         self.overhead = seconds("overhead_seconds", "First byte to the client, less the wait for upstream.", FAST)
 
     def watch(self, name: str, text: str, look: Callable[[], Iterable[Sample]], *labels: str) -> None:

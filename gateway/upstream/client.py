@@ -18,8 +18,9 @@ from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.config.schema import Timeouts
-from gateway.errors import Broke, Busy, CannotConnect, Fault, TimedOut, Unreadable, UpstreamFault
+from gateway.config.provider_schema import Timeouts
+from gateway.errors import Broke, Busy, CannotConnect, TimedOut, Unreadable, UpstreamFault
+from gateway.faults import Fault
 from gateway.policy.shares import Full, Shared
 from gateway.upstream.http1 import HttpClient, HttpReply
 from gateway.wire.codec.text import media_type
@@ -39,8 +40,9 @@ TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how 
 class UpstreamRequest:
     """One request to one provider. `timeouts` are the provider's, overridden by the target's.
 
-    `client_patience`: seconds that the client itself waits for the first byte. `owner` is the client's key, which may
-    hold a `share` of `max_connections`.
+    `client_patience`: seconds that the client itself waits for the first byte; `gives_way`: seconds after which
+    another target is asked in place of a silent one. `owner` is the client's key, which may hold a `share` of
+    `max_connections`.
     """
 
     provider: str
@@ -52,6 +54,7 @@ class UpstreamRequest:
     max_connections: int
     method: str = "POST"
     client_patience: float = math.inf
+    gives_way: float = math.inf
     owner: str = ""
     share: float = 1.0
 
@@ -63,7 +66,7 @@ class UpstreamRequest:
         the server, which its SDK would repeat.
         """
         own, clients = self.own_patience, self.client_patience
-        return clients if abs(clients - BEHIND - own) < BEHIND else min(own, clients)
+        return min(self.gives_way, clients if abs(clients - BEHIND - own) < BEHIND else min(own, clients))
 
     @property
     def own_patience(self) -> float:
@@ -140,11 +143,11 @@ class UpstreamReply:
         begin, read = self.unread(), self.chunk
         try:
             with self.faults():
-                async with asyncio.timeout_at(min(deadline.at, loop.time() + self.timeouts.idle)):
+                async with asyncio.timeout_at(min(deadline.at, loop.time() + self.timeouts.first_byte)):
                     while not is_enough(begin) and (piece := await read()):
                         begin += piece
         except TimeoutError:
-            raise deadline.passed() if loop.time() >= deadline.at else self.silence() from None
+            raise deadline.passed() if loop.time() >= deadline.at else self.silence(has_spoken=False) from None
         self.put_back(begin)
         return begin
 
@@ -180,20 +183,20 @@ class UpstreamReply:
 
     async def _read_slowly(self, limit: int, deadline: Deadline) -> bytes:
         loop = asyncio.get_running_loop()
-        idle, until = self.timeouts.idle, deadline.at
+        patience, until = self.timeouts.first_byte, deadline.at  # nobody has seen anything of it yet
         parts = [begun] if (begun := self.unread()) else []
         size = len(begun)
         read = self.chunk
         try:
-            async with asyncio.timeout_at(min(until, loop.time() + idle)) as timer:
+            async with asyncio.timeout_at(min(until, loop.time() + patience)) as timer:
                 while part := await read():
                     size += len(part)
                     if size > limit:
                         raise _too_large(limit)
                     parts.append(part)
-                    timer.reschedule(min(until, loop.time() + idle))
+                    timer.reschedule(min(until, loop.time() + patience))
         except TimeoutError:
-            raise deadline.passed() if loop.time() >= until else self.silence() from None
+            raise deadline.passed() if loop.time() >= until else self.silence(has_spoken=False) from None
         if size > limit:
             raise _too_large(limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -205,9 +208,15 @@ class UpstreamReply:
             return None
         return content.read_nowait()
 
-    def silence(self) -> TimedOut:
+    def patience(self, *, has_spoken: bool) -> float:
+        """Most seconds of silence: a model may think for longer before it speaks than it pauses between two words."""
+        return self.timeouts.idle if has_spoken else self.timeouts.first_byte
+
+    def silence(self, *, has_spoken: bool) -> TimedOut:
         """Make the fault of a provider that stopped in the middle of its reply."""
-        return TimedOut("idle", self.timeouts.idle, f"providers.{self.provider}.timeouts.idle")
+        phase, setting = ("idle", "idle") if has_spoken else ("first content", "first_byte")
+        after = self.patience(has_spoken=has_spoken)
+        return TimedOut(phase, after, f"providers.{self.provider}.timeouts.{setting}")
 
     def close(self) -> None:
         """Cut the connection unless the reply has ended, and count the request as over. May be called twice."""
@@ -289,6 +298,8 @@ def _late(request: UpstreamRequest, deadline: Deadline, limit: float) -> TimedOu
     """Make the fault of a head that has not come by `limit` (loop time)."""
     if limit == deadline.at:
         return deadline.passed()
+    if request.patience == request.gives_way:
+        return TimedOut("first byte", round(request.gives_way, 1), "retry.within")
     if request.patience == request.client_patience:
         return TimedOut("first byte", request.patience, "the client's own timeout", Fault.IMPATIENT)
     setting = "first_byte" if request.is_stream else "whole"

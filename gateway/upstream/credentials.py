@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from attrs import define, field, frozen
 
-from gateway.config.schema import Auth, Provider
+from gateway.config.provider_schema import Auth, Provider
 from gateway.errors import Unauthorized
 from gateway.policy.health import Health
 from gateway.telemetry.redact import Redactor

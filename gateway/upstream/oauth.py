@@ -14,8 +14,11 @@ import msgspec
 from attrs import define, field, frozen
 
 from gateway.clock import Clock
-from gateway.config.schema import Config, OAuth
-from gateway.errors import Fault, UpstreamFault
+from gateway.config.problems import Problem, problem_at
+from gateway.config.provider_schema import OAuth
+from gateway.config.schema import Config
+from gateway.errors import UpstreamFault
+from gateway.faults import Fault
 from gateway.store.private_file import replace_private
 
 # Members of the file, as RFC 6749 names the tokens, and as Anthropic's command line tool does. `expires_at` is in Unix
@@ -165,10 +168,11 @@ def _fault(reason: str) -> UpstreamFault:
     return UpstreamFault(f"{_UNUSABLE}: {reason}", Fault.CREDENTIALS)
 
 
-def token_warnings(config: Config, clock: Clock) -> Iterator[str]:
-    """Describe every provider that is disabled because its credentials file is missing or has no good token."""
+def token_warnings(config: Config, clock: Clock) -> Iterator[Problem]:
+    """Yield every provider that is disabled because its credentials file is missing or has no good token."""
     for name, provider in config.providers.items():
         if provider.auth.oauth is not None:
             problem = _problem(provider.auth.oauth, clock)
             if problem:
-                yield f"providers.{name}: disabled. {problem} ({provider.auth.oauth.credentials_file})"
+                message = f"disabled. {problem} ({provider.auth.oauth.credentials_file})"
+                yield problem_at(config.places, ("providers", name), message)

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import Declined, Fault, GatewayError, TimedOut
+from gateway.errors import Declined, GatewayError, TimedOut
+from gateway.faults import Fault
 from gateway.wire.codec.sse import DONE, write_data
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from attrs import evolve, frozen
 
-from gateway.errors import Declined, Fault
+from gateway.errors import Declined
+from gateway.faults import Fault
 from gateway.wire.context_full import CODES, says_full
 
 # Characters quoted of an error body that is not JSON: any provider's sentence fits, a whole page does not.

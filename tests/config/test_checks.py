@@ -5,24 +5,11 @@ from typing import Any
 import pytest
 
 from gateway.config.checks import LIMIT_CLASSES, check, is_loopback, open_to_all, split_address
-from gateway.config.fields import StoreUrl
-from gateway.config.schema import (
-    Auth,
-    Config,
-    Cors,
-    Defaults,
-    Key,
-    KeySecret,
-    Limit,
-    Limits,
-    Provider,
-    Route,
-    Secret,
-    Server,
-    Store,
-    Target,
-)
-from gateway.config.yaml_marks import Path
+from gateway.config.fields import KeySecret, Secret, StoreUrl
+from gateway.config.problems import Path
+from gateway.config.provider_schema import Auth, Provider
+from gateway.config.schema import Config, Defaults, Key, Limit, Limits, Route, Store, Target
+from gateway.config.server_schema import Cors, Server
 
 SPEAKS = {"openai_chat": "/chat/completions"}
 

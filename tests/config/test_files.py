@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.files import own_secret
+from gateway.config.state import own_secret
 from gateway.store.private_file import replace_private
 
 

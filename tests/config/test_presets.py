@@ -8,7 +8,8 @@ import pytest
 from gateway.config.files import packaged
 from gateway.config.load import load
 from gateway.config.problems import ConfigError
-from gateway.config.schema import Config, Provider
+from gateway.config.provider_schema import Provider
+from gateway.config.schema import Config
 from gateway.wire import DIALECTS
 
 PRESETS = packaged("presets.yaml")
@@ -49,7 +50,11 @@ def test_a_missing_variable_disables_the_provider() -> None:
     """Without the variable a provider that says nothing is off, with a warning, as with an `auth` of its own."""
     config = read("openai:")
     assert not config.providers["openai"].is_live
-    assert config.warnings == ("providers.openai: disabled, its credential is missing (env OPENAI_API_KEY)",)
+    warning = next(one for one in config.warnings if one.path == "providers.openai")
+    assert (warning.path, warning.message) == (
+        "providers.openai",
+        "disabled, its credential is missing (env OPENAI_API_KEY)",
+    )
 
 
 def test_the_files_auth_replaces_the_usual_one() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from cattrs.errors import BaseValidationError
 
-from gateway.config.fields import ModelSettings, StoreUrl
-from gateway.config.schema import Auth, Breaker, Config, KeySecret, OAuth, Provider, Route, Secret, Target
+from gateway.config.fields import KeySecret, ModelSettings, Secret, StoreUrl
+from gateway.config.problems import Path
+from gateway.config.provider_schema import Auth, OAuth, Provider
+from gateway.config.schema import Breaker, Config, Route, Target
 from gateway.config.structure import Converter, problems_of
-from gateway.config.yaml_marks import Path
 
 FOUND = {("env", "K"): "key-1", ("env", "EMPTY"): "", ("file", "/run/k"): "key-2"}
 

@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from gateway.config.yaml_marks import Path, parse, write_path
+from gateway.config.problems import Path, write_path
+from gateway.config.yaml_marks import parse
 
 TEXT = """\
 a: 1

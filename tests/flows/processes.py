@@ -12,7 +12,7 @@ from attrs import define
 from tests.conftest import eventually
 
 CONFIG = """
-server: {listen: ["127.0.0.1:PORT"], drain: 2s}
+server: {listen: ["127.0.0.1:PORT"], drain: 2s, step_aside: 0s}
 store: {url: "memory:"}
 providers: {one: {base_url: MOCK/one/v1, speaks: [openai_chat]}}
 routes: {both: "one:m"}

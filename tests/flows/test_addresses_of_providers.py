@@ -10,7 +10,7 @@ from gateway.config.files import packaged
 from gateway.config.load import load
 from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.wire.provider_error import read_declined
 from tests.conftest import Start
 from tests.flows.messages import Providers
@@ -181,7 +181,7 @@ def test_a_version_is_not_said_twice() -> None:
 )
 def test_check_says_what_is_probably_wrong(base: str, speaks: str, words: str) -> None:
     """`gateway check` doubts a base without a version, and one that ends with a dialect's path."""
-    said = [line for line in config(base, speaks).warnings if ".base_url:" in line]
+    said = [one.message for one in config(base, speaks).warnings if one.path.endswith(".base_url")]
     assert (len(said) == 1 and words in said[0]) if words else not said
 
 

@@ -44,15 +44,23 @@ async def _status(session: aiohttp.ClientSession, url: str) -> int:
 async def test_a_stream_is_finished_before_it_stops(
     run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider]
 ) -> None:
-    """After SIGTERM the daemon is not ready and takes no new connections, but the open stream runs to its end."""
-    provider("one").will(pace=0.1)
-    process = await asyncio.to_thread(run)
+    """After SIGTERM the daemon is not ready and serves on for `step_aside`; then it takes no new connections.
+
+    The open stream runs to its end, and what is answered meanwhile announces the end of its connection.
+    """
+    provider("one").will(pace=0.15)
+    process = await asyncio.to_thread(run, CONFIG.replace("step_aside: 0s", "step_aside: 500ms"))
     async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
         await answer.content.readany()
         process.popen.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             while await _status(session, f"{process.url}/readyz") != 503:
                 await asyncio.sleep(0.01)
+            async with (
+                aiohttp.ClientSession() as fresh,
+                fresh.post(f"{process.url}/v1/chat/completions", json=BODY) as served,
+            ):
+                assert served.status == 200 and served.headers["Connection"] == "close"
             with pytest.raises(aiohttp.ClientConnectorError):
                 while True:
                     async with aiohttp.ClientSession() as other:
@@ -60,6 +68,25 @@ async def test_a_stream_is_finished_before_it_stops(
                     await asyncio.sleep(0.01)
         assert (await answer.read()).endswith(b"data: [DONE]\n\n")
     assert await process.ended() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aside", ["10s", "0s"])
+async def test_a_second_signal_ends_the_drain(
+    run: Run, session: aiohttp.ClientSession, provider: Callable[[str], Provider], aside: str
+) -> None:
+    """A second SIGTERM ends stepping aside and waiting at once: what runs is cut with a word, and the exit code is 0."""
+    provider("one").will(fault="stall_in_body", after=3)
+    text = CONFIG.replace("drain: 2s, step_aside: 0s", f"drain: 20s, step_aside: {aside}")
+    process = await asyncio.to_thread(run, text)
+    async with session.post(f"{process.url}/v1/chat/completions", json=BODY | {"stream": True}) as answer:
+        await answer.content.readany()
+        process.popen.send_signal(signal.SIGTERM)
+        await eventually(lambda: process.has("draining"))
+        process.popen.send_signal(signal.SIGTERM)
+        stream = await answer.read()
+    assert events_of(stream)[-2]["error"]["message"] == "The gateway is shutting down"
+    assert await process.ended(4) == 0
 
 
 @pytest.mark.slow
@@ -121,6 +148,9 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     assert not process.has("server.listen changes with a restart only")
 
     for bad in (
+        "",
+        'server: {listen: ["127.0.0.1:1"]}',
+        text[: text.index("routes")],
         "routes: {a: nope}",
         text.replace('["127', '["0.0.0.0:1", "127') if False else 'server: {listen: ["0.0.0.0:1"]}',
         "a: [",
@@ -131,7 +161,7 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
         process.notice()
         assert await status("fresh") == 200
     async with session.get(f"{process.url}/metrics") as answer:
-        assert "gateway_config_reload_failures_total 3.0" in await answer.text()
+        assert "gateway_config_reload_failures_total 6.0" in await answer.text()
     async with session.get(f"{process.url}/health?format=json") as answer:
         assert (await answer.json())["reload_problems"]
     process.config.write_text(text.replace('"127.0.0.1:', '"127.0.0.1:1", "127.0.0.1:'))
@@ -153,19 +183,26 @@ async def test_sighup_takes_a_good_file_and_keeps_the_old_for_a_bad_one(
     [
         ("server: {listne: x}", 78, "server.listne: unknown key 'listne'"),
         ("a: [", 78, "did not find expected node content"),
+        ("", 78, "providers: no providers, so that nothing can be served"),
+        ("server: {}\n", 78, "providers.yaml:1:1: providers: no providers"),
+        (
+            'server: {listen: ["127.0.0.1:PORT"]}\nproviders: {llamacpp: {base_url: "http://localhost:PORT/v1"}}',
+            78,
+            "is this gateway itself (server.listen)",
+        ),
         ('server: {listen: ["0.0.0.0:PORT"]}', 78, "no keys are configured"),
         (
-            'server: {listen: ["127.0.0.1:PORT"]}\nstore: {url: "sqlite:/proc/nowhere/x.db"}',
+            'server: {listen: ["127.0.0.1:PORT"]}\nstore: {url: "sqlite:/proc/nowhere/x.db"}\nproviders: {mock: }',
             1,
             "state directory /proc/nowhere",
         ),
         (
-            'server: {listen: ["unix:/nowhere/at/all.sock"]}\nstore: {url: "memory:"}',
+            'server: {listen: ["unix:/nowhere/at/all.sock"]}\nstore: {url: "memory:"}\nproviders: {mock: }',
             1,
             "cannot listen on unix:/nowhere",
         ),
         (
-            'server: {listen: ["nobody.invalid:80"], open: true}\nstore: {url: "memory:"}',
+            'server: {listen: ["nobody.invalid:80"], open: true}\nstore: {url: "memory:"}\nproviders: {mock: }',
             1,
             "cannot listen on nobody.invalid:80",
         ),

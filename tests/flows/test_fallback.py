@@ -28,7 +28,10 @@ routes:
 
 
 async def test_a_rate_limited_target_is_passed_over(start: Start, provider: Callable[[str], Provider]) -> None:
-    """After a 429 the next target answers, and the first rests as long as Retry-After says."""
+    """After a 429 the next target answers, and the first rests as long as Retry-After says.
+
+    A target that is passed over while it rests is a fallback, too, and stands in the log line.
+    """
     clock = FakeClock()
     running = await start(
         THREE.format(policy="ordered").replace("[{env: ONE}, {env: TWO}]", "{env: ONE}"), clock=clock.clock()
@@ -38,10 +41,17 @@ async def test_a_rate_limited_target_is_passed_over(start: Start, provider: Call
     assert (await running.chat())[0] == 200
     assert (await running.chat())[0] == 200
     assert (len(provider("one").seen), len(provider("two").seen)) == (1, 2)
+    failed = [line["failed"] for line in running.exchanges]
+    assert failed == [
+        [{"target": "one:m", "fault": "limited", "words": "429: The mock was told to answer 429"}],
+        [{"target": "one:m", "fault": "rests", "words": "for 7.0 s more"}],
+    ]
     clock.now += 7.1
     assert (await running.chat())[0] == 200
     assert len(provider("one").seen) == 2
-    assert 'gateway_fallbacks_total{from="one",to="two"} 1.0' in running.gateway.telemetry.metrics.expose().decode()
+    said = [(line["event"], line["target"], line["why"]) for line in running.log if line["event"].startswith("rest ")]
+    assert said == [("rest begins", "one:m", "limited"), ("rest ends", "one:m", "limited")]
+    assert 'gateway_fallbacks_total{from="one",to="two"} 2.0' in running.gateway.telemetry.metrics.expose().decode()
 
 
 async def test_a_single_target_is_waited_for_once_when_it_is_worth_it(

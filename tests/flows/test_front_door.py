@@ -155,8 +155,6 @@ async def test_unknown_paths_and_methods_are_said_in_json(
         b"nonsense\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A%d: x\r\n" % n for n in range(200)) + b"\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     ],
@@ -166,7 +164,22 @@ async def test_what_is_no_http_is_refused_in_json(running: Running, data: bytes)
     raw = await send(running, data)
     assert b" 400 " in raw.split(b"\r\n")[0]
     assert envelope(raw)["code"] == "invalid_http"
-    assert b"aaaa" not in raw and b"nonsense" not in raw
+    assert b"nonsense" not in raw
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"a" * 40_000 + b"\r\n\r\n", 431, "headers_too_large"),
+    ],
+)
+async def test_what_is_too_long_is_said_in_words(running: Running, data: bytes, status: int, code: str) -> None:
+    """A long request line is a 414, a long header a 431: not \"no valid HTTP\", and nothing of it is echoed."""
+    raw = await send(running, data)
+    assert int(raw.split()[1]) == status and envelope(raw)["code"] == code
+    assert b"aaaa" not in raw
 
 
 @pytest.mark.parametrize("data", [b"", b"POST /v1/chat", b"GET / HTTP/1.1\r\nHost: x\r\n"])
@@ -255,12 +268,24 @@ async def test_configured_origins_are_named_exactly(start: Start) -> None:
         assert answer.status == 204
         assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
         assert "anthropic-beta" in answer.headers["Access-Control-Allow-Headers"]
+        assert answer.headers["Vary"] == "Origin, Access-Control-Request-Headers"
+    asked = "x-stainless-lang,anthropic-dangerous-direct-browser-access, x-provider-key"
+    more = preflight | {"Access-Control-Request-Headers": asked, "Access-Control-Request-Private-Network": "true"}
+    async with running.session.options(f"{running.url}/v1/chat/completions", headers=good | more) as answer:
+        assert answer.status == 204 and answer.headers["Access-Control-Allow-Headers"] == asked
+        assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
+    more = preflight | {"Access-Control-Request-Headers": "a b, c;d"}
+    async with running.session.options(f"{running.url}/v1/chat/completions", headers=good | more) as answer:
+        assert "c;d" not in answer.headers["Access-Control-Allow-Headers"]
         assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE, OPTIONS"
     async with running.session.post(f"{running.url}/v1/chat/completions", data=b"{", headers=good | JSON) as answer:
         assert answer.status == 400 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-        assert "x-request-id" in answer.headers["Access-Control-Expose-Headers"]
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"x-request-id", "request-id", "Retry-After", "retry-after-ms", "x-should-retry"} < set(exposed)
+        assert {"x-ratelimit-remaining-tokens", "X-RateLimit-Reset", "x-gateway-provider"} < set(exposed)
     async with running.session.options(f"{running.url}/v1/chat/completions", headers=evil | preflight) as answer:
-        assert answer.status == 405 and "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.status == 403 and "Access-Control-Allow-Origin" not in answer.headers
+        assert "server.cors.origins" in (await answer.json())["error"]["message"]
 
 
 async def test_http_1_0_clients_are_served(running: Running) -> None:

@@ -58,12 +58,14 @@ async def test_without_a_good_key_nothing_opens(
     """Without a valid key the response is OpenAI's 401, before any provider call; a key in the query is no key."""
     async with locked.post("/v1/chat/completions?key=gwk_client-key", chat_body("both"), headers=headers) as answer:
         assert answer.status == 401
-        assert (await answer.json())["error"] == {
-            "message": "Invalid API key",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_api_key",
-        }
+        assert answer.headers["x-should-retry"] == "false"
+        said = (await answer.json())["error"]
+    assert (said["type"], said["param"], said["code"]) == ("invalid_request_error", None, "invalid_api_key")
+    shown = any(value.removeprefix("Bearer ") for value in headers.values())
+    words, reason = ("is not known", "the key is not known") if shown else ("No key was shown", "no key was shown")
+    assert said["message"].startswith("Invalid API key. ") and words in said["message"]
+    assert "this gateway has keys of its own" in said["message"]
+    assert locked.exchanges[-1]["reason"] == reason
     assert not provider("one").seen
 
 

@@ -19,9 +19,9 @@ CONFIG = """
 server: {listen: ["127.0.0.1:0"]}
 store: {url: "memory:"}
 providers:
-  oai: {base_url: "URL", speaks: [openai_chat], timeouts: {idle: 1s}}
-  ant: {base_url: "URL", speaks: [anthropic_messages], timeouts: {idle: 1s}}
-  rsp: {base_url: "URL", speaks: [openai_responses], timeouts: {idle: 1s}}
+  oai: {base_url: "URL", speaks: [openai_chat], timeouts: {idle: 1s, first_byte: 1s}}
+  ant: {base_url: "URL", speaks: [anthropic_messages], timeouts: {idle: 1s, first_byte: 1s}}
+  rsp: {base_url: "URL", speaks: [openai_responses], timeouts: {idle: 1s, first_byte: 1s}}
 routes: {oai: "oai:m", ant: "ant:m", rsp: "rsp:m"}
 """
 Ask = Callable[..., Any]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.config.files import packaged
-from gateway.config.schema import Provider
-from gateway.errors import Declined, Fault
+from gateway.config.provider_schema import Provider
+from gateway.errors import Declined
+from gateway.faults import Fault
 from gateway.policy.capabilities import Capabilities
 from gateway.proxy.plan.refused_members import TTL, RefusedMembers, cap_in
 from tests.conftest import Start

@@ -18,7 +18,7 @@ TEXT = """
 store: {url: "memory:"}
 keys: {laptop: {secret: {env: KEY}}, narrow: {secret: {env: OTHER}, routes: [nothing]}}
 providers:
-  one: {base_url: MOCK/one/v1, auth: {bearer: {env: ONE}}, speaks: SPEAKS, timeouts: {idle: 300ms}}
+  one: {base_url: MOCK/one/v1, auth: {bearer: {env: ONE}}, speaks: SPEAKS, timeouts: {idle: 300ms, first_byte: 300ms}}
   two: {base_url: MOCK/two/v1, auth: {bearer: {env: TWO}}, speaks: SPEAKS}
 routes: {fast: ["one:m", "two:m"], single: "one:m", tools: "one:tools", parallel: "one:parallel_tools", length: "one:length"}
 """

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.fields import ModelSettings
 from gateway.config.files import packaged
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.policy.capabilities import Capabilities
 from gateway.wire.profile import Price
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.fields import Seconds
 from gateway.config.schema import Breaker
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.policy.health import CONSEQUENCES, MAX_NAMES, MAX_REST, Health, TargetState
 from gateway.policy.retries import RetryBudget
 
@@ -27,7 +27,7 @@ def test_failures_in_a_row_open_the_breaker() -> None:
     """Three failures in a row open the breaker; a success in between starts the count again."""
     health = make()
     fail(health, 2)
-    health.succeed("t", "c")
+    health.succeed("t", "c", 0.0)
     fail(health, 2)
     assert health.wait("t", "c", 0.0) == 0.0
     fail(health, 1)
@@ -61,7 +61,7 @@ def test_after_the_rest_one_probe_is_let_through() -> None:
     assert health.wait("t", "c", 31.0) == 60.0
 
     assert health.begin("t") is True
-    health.succeed("t", "c")
+    health.succeed("t", "c", 0.0)
     health.release("t")
     assert health.wait("t", "c", 92.0) == 0.0 and health.begin("t") is False
 
@@ -120,7 +120,7 @@ def test_a_bad_key_rests_everywhere() -> None:
     assert health.wait("any", "c", 0.0) == 300.0
     health.fail("t", "c", Fault.QUOTA, None, 0.0)
     assert health.wait("any", "c", 0.0) == 600.0
-    health.succeed("t", "c")
+    health.succeed("t", "c", 0.0)
     assert health.wait("any", "c", 0.0) == 0.0
 
 

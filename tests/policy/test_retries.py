@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import Target
-from gateway.errors import Broke, CannotConnect, Declined, Fault, Held, SaidNothing, TimedOut, UpstreamFault
+from gateway.errors import (
+    Broke,
+    CannotConnect,
+    Declined,
+    Held,
+    SaidNothing,
+    TimedOut,
+    UpstreamFault,
+)
+from gateway.faults import Fault
 from gateway.policy.retries import NextAttempt, Schedule, is_pointless, verdict
 
 A, B, C = Target("one", "a"), Target("two", "b"), Target("three", "c")

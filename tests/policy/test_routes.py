@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from gateway.config.schema import Config, Key, Provider, Route, Target
+from gateway.config.provider_schema import Provider
+from gateway.config.schema import Config, Key, Route, Target
 from gateway.errors import Forbidden, UnknownModel
 from gateway.policy.routes import Table, aliases_by_provider, check_access, order
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.errors import Declined, Fault
+from gateway.errors import Declined
+from gateway.faults import Fault
 from gateway.proxy.plan import reasoning_memory as module
 from gateway.proxy.plan.reasoning_memory import TTL, ReasoningMemory
 from gateway.proxy.plan.refused_members import RefusedMembers, offending

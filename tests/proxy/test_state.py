@@ -3,7 +3,8 @@
 import asyncio
 import random
 
-from gateway.config.schema import Breaker, OAuth
+from gateway.config.provider_schema import OAuth
+from gateway.config.schema import Breaker
 from gateway.policy.health import Health
 from gateway.proxy.state import Lifecycle, Selection
 from tests.conftest import Start

@@ -25,7 +25,7 @@ breaker: {failures: 0}
 providers:
   chat: {base_url: MOCK/chat/v1, speaks: [openai_chat], timeouts: {idle: 100ms, whole: 1s, first_byte: 1s}}
   messages: {base_url: MOCK/messages/v1, speaks: [anthropic_messages]}
-  broken: {base_url: MOCK/broken/v1, speaks: [openai_chat], timeouts: {idle: 100ms}}
+  broken: {base_url: MOCK/broken/v1, speaks: [openai_chat], timeouts: {idle: 100ms, first_byte: 1s}}
 routes: {raw: "chat:m", crossed: "messages:m", broken: ["broken:m", "chat:m"]}
 """
 JSON = {"Content-Type": "application/json"}

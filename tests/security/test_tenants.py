@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.schema import Breaker
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.policy.health import Health
 from gateway.wire.provider_error import read_declined, read_inner
 from tests.conftest import Provider, Running, Start, chat_body

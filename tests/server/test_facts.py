@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.schema import Provider as Configured
+from gateway.config.provider_schema import Provider as Configured
 from gateway.mock.server import MockServer
 from gateway.policy.capabilities import Capabilities
 from gateway.server.facts import missing_facts

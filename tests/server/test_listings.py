@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from anthropic.types import ModelInfo
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.server.listings import Listing, capabilities_of, limits_in, write_manifest
 from gateway.wire.profile import Profile
 

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
-from gateway.config.schema import Auth, Breaker, Provider, Secret
-from gateway.errors import Fault, Unauthorized
+from gateway.config.fields import Secret
+from gateway.config.provider_schema import Auth, Provider
+from gateway.config.schema import Breaker
+from gateway.errors import Unauthorized
+from gateway.faults import Fault
 from gateway.policy.health import Health
 from gateway.upstream.credentials import CredentialPool, bare, hash_id, make_pool, pass_through
 

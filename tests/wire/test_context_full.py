@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.errors import Declined, Fault
+from gateway.errors import Declined
+from gateway.faults import Fault
 from gateway.policy.health import CONSEQUENCES
 from gateway.wire import DIALECTS
 from gateway.wire.context_full import CODES, SENTENCES, Sentence

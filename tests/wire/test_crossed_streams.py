@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Broke, Declined, Fault, Unreadable
+from gateway.errors import Broke, Declined, Unreadable
+from gateway.faults import Fault
 from gateway.wire.profile import Profile
 from tests.wire.crossings import (
     CHAT,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.openai_responses import raw

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from gateway.errors import Broke, Declined, Fault
+from gateway.errors import Broke, Declined
+from gateway.faults import Fault
 from gateway.wire.profile import Profile
 from tests.wire.crossings import (
     chat_request,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Declined, Fault, GatewayError, Unreadable
+from gateway.errors import Declined, GatewayError, Unreadable
+from gateway.faults import Fault
 from gateway.wire.neutral import StopReason
 from gateway.wire.translated_lane import read_whole, says_nothing
 from tests.wire.crossings import (

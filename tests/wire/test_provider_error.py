@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.wire.provider_error import read_declined, read_inner, read_wait, said_in
 
 NOW = 1_700_000_000.0

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.wire import DIALECTS
 from gateway.wire.openai_responses.errors import write_stream_error
 from gateway.wire.provider_error import read_declined, read_inner

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Declined, Fault, Unreadable
+from gateway.errors import Declined, Unreadable
+from gateway.faults import Fault
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.dialect import Dialect, Glance
 from gateway.wire.neutral import Reply, Request, Stop, StopReason, Usage

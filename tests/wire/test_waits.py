@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.config.schema import Breaker
-from gateway.errors import Fault
+from gateway.faults import Fault
 from gateway.policy.health import MAX_REST, Health
 from gateway.wire.provider_error import MAX_SAID_WAIT, read_declined, read_wait
 
@@ -128,5 +128,5 @@ def test_a_rest_that_nobody_said_may_be_broken() -> None:
     assert health.wait("t", "c", 0.0) == 30.0 and health.said("t", "c", 0.0) is None
     health.fail("t", "c", Fault.OVERLOADED, 9.0, 0.0)
     assert health.said("t", "c", 0.0) is Fault.OVERLOADED
-    health.succeed("t", "c")
+    health.succeed("t", "c", 0.0)
     assert health.said("t", "c", 0.0) is None and not health.limited(0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Set
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.errors import BadRequest
 from gateway.policy.capabilities import makes_compactions
 from gateway.proxy.plan.compaction import make_compaction_plan

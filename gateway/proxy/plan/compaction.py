@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from attrs import define, evolve, field
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.errors import Unreadable
 from gateway.proxy.plan.raw import make_raw_plan
 from gateway.proxy.plan.record import Plan, WholeReply

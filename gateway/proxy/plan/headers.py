@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gateway import __version__
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.proxy.plan.mode import Mode
 from gateway.wire.codec.text import printable
 from gateway.wire.dialect import Dialect
@@ -23,7 +23,13 @@ CLIENT_KEYS = ("x-provider-key", "authorization", "x-api-key", "api-key")
 MAX_FORWARDED = 4000  # letters of one forwarded header; Claude Code's list of betas has some 600
 # Reply headers of a provider that are passed on, only to clients of its own dialect.
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
+# The gateway's own, for pages that may read them (`cors`).
+OWN_HEADERS = tuple(
+    f"x-gateway-{name}"
+    for name in ("origin", "provider", "model", "attempts", "dropped", "refused", "usage", "upstream-request-id")
+)
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+NO_HEADERS: Mapping[str, str] = {}
 MAX_DROPPED = 1000  # letters of x-gateway-dropped
 _MINIMAL = frozenset({VERSION})
 
@@ -77,9 +83,16 @@ def join_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[st
 
 
 def request_headers(
-    content_type: str, headers: Mapping[str, str], credential: tuple[str, str], *, asks_stream: bool
+    content_type: str,
+    headers: Mapping[str, str],
+    credential: tuple[str, str],
+    *,
+    asks_stream: bool,
+    trail: Mapping[str, str] = NO_HEADERS,
 ) -> dict[str, str]:
-    """Return all headers of an upstream request. `credential` is a header's (name, value); an empty name adds none.
+    """Return all headers of an upstream request.
+
+    `credential` is a header's (name, value); an empty name adds none. `trail` are the ids by which it is found again.
 
     Each name is sent once, in whatever case the settings write it: the credential counts, then `headers`.
     """
@@ -88,6 +101,7 @@ def request_headers(
         "Accept": EVENT_STREAM if asks_stream else "*/*",
         "Accept-Encoding": "identity",
         "User-Agent": USER_AGENT,
+        **trail,
         **headers,
     }
     if credential[0]:
@@ -113,8 +127,11 @@ def reply_headers(
         for name in PASSED_HEADERS:
             if name in upstream:
                 out[name] = printable(upstream[name])
-    for name in REQUEST_ID_HEADERS:
-        if name in upstream:
-            out["x-gateway-upstream-request-id"] = printable(upstream[name])
-            break
+    if given := request_id_of(upstream):
+        out["x-gateway-upstream-request-id"] = given
     return out
+
+
+def request_id_of(upstream: Mapping[str, str]) -> str:
+    """Return a provider's own id of a request, empty if it gives none."""
+    return next((printable(upstream[name]) for name in REQUEST_ID_HEADERS if name in upstream), "")

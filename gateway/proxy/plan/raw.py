@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, field, frozen
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.errors import CannotSay
 from gateway.policy.capabilities import makes_compactions
 from gateway.proxy.plan.headers import upstream_headers

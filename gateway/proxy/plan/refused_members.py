@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import define, field
 
-from gateway.errors import Declined, Fault
+from gateway.errors import Declined
+from gateway.faults import Fault
 
 TTL = 3600.0
 MAX_FACTS = 10_000

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import msgspec
 from attrs import define, evolve, field
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.errors import CannotSay
 from gateway.proxy.plan.headers import VERSION, join_headers, upstream_headers
 from gateway.proxy.plan.record import WholeReply

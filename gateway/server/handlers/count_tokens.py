@@ -8,7 +8,8 @@ from concurrent.futures import BrokenExecutor
 from aiohttp import web
 from attrs import evolve
 
-from gateway.errors import Fault, GatewayError, RateLimited, UpstreamFault
+from gateway.errors import GatewayError, RateLimited, UpstreamFault
+from gateway.faults import Fault
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step

@@ -11,6 +11,7 @@ from gateway.clock import write_time
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
+from gateway.server.handlers.rests import list_rests
 from gateway.server.middleware.authenticate import may_operate
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
@@ -83,6 +84,7 @@ async def health(request: web.Request) -> web.Response:
     if may_operate(request, context):
         report["providers"] = _providers(gateway)
         report["resting"] = {name: round(seconds, 1) for name, seconds in resting.items()}
+        report["rests"] = list_rests(gateway)
         report["routes_without_credential"] = dead
         if gateway.reload_problems:
             report["reload_problems"] = gateway.reload_problems

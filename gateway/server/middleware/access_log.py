@@ -15,11 +15,13 @@ from gateway.server.accounting import close_books
 from gateway.server.addresses import client_address, network_of
 from gateway.server.listener import Connection
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from gateway.wire.codec.text import printable
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 
 UNKNOWN = Endpoint("unknown", OPENAI_CHAT, is_public=True, is_limited=False)
 UNKNOWN_MESSAGES = Endpoint("unknown", ANTHROPIC_MESSAGES, is_public=True, is_limited=False)
 UNKNOWN_CHAT = Endpoint("unknown", WORKER_CHAT, is_public=True, is_limited=False)
+MAX_PATH = 200  # letters in the log
 _IDS = random.Random()  # noqa: S311 - an id must be unique, not secret, and the kernel's random source is slow
 
 
@@ -41,6 +43,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     network = network_of(address, snapshot.config.server.address_prefix)
     context = RequestContext(exchange, snapshot, endpoint, address, network, is_anthropic, reply_headers)
     request[CONTEXT] = context
+    if endpoint.name == UNKNOWN.name:
+        exchange.note(method=request.method, path=printable(request.path, MAX_PATH))
     protocol = request.protocol
     assert isinstance(protocol, Connection)
     protocol.request_begins()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import Forbidden, RateLimited, Unauthorized
+from gateway.errors import WRONG_KEY, Forbidden, RateLimited, Unauthorized
 from gateway.policy.limits import failed_auth_bucket
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.snapshot import Owner
@@ -20,6 +20,11 @@ from gateway.server.middleware.refuse_pages import host_name, is_local_name, ref
 from gateway.upstream.credentials import KEY_ID, bare, hash_id
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+# Who points a program at a gateway often leaves the provider's key in it.
+_OWN = "this gateway has keys of its own, which are not a provider's: ask who runs it for one"
+NO_KEY = f"{WRONG_KEY} No key was shown (Authorization: Bearer KEY, or x-api-key): {_OWN}"
+UNKNOWN_KEY = f"{WRONG_KEY} This key is not known here: {_OWN}"
+EXPIRED_KEY = f"{WRONG_KEY} This key has expired: {_OWN}"
 FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 
@@ -34,12 +39,19 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if context.snapshot.owners:
         _find_owner(request, context)
         if context.owner is None and not endpoint.is_public and not may_operate(request, context):
-            raise Unauthorized("Invalid API key")
+            raise Unauthorized(UNKNOWN_KEY if _shows_key(request) else NO_KEY)
     else:
         _note_key(request, context)
     if endpoint.is_operators and not may_operate(request, context):
         raise Forbidden("This needs a key with operator: true", code="operator_only")
     return await handler(request)
+
+
+def _shows_key(request: web.Request) -> bool:
+    """Whether the request shows any key; note in the log which of the two it is."""
+    has_shown = any(bare(value) for name in KEY_HEADERS for value in request.headers.getall(name, ()))
+    request[CONTEXT].exchange.note(reason="the key is not known" if has_shown else "no key was shown")
+    return has_shown
 
 
 def may_operate(request: web.Request, context: RequestContext) -> bool:
@@ -54,7 +66,15 @@ def may_operate(request: web.Request, context: RequestContext) -> bool:
         return has_right and is_page and _has_good_host(request, context)
     if context.snapshot.owners:
         return context.owner is not None and context.owner.key.operator
-    return is_local(request) and _has_good_host(request, context)
+    return (is_local(request) or _is_named(context)) and _has_good_host(request, context)
+
+
+def _is_named(context: RequestContext) -> bool:
+    """Whether the client's address is in `server.expose.networks`."""
+    networks = context.snapshot.operators
+    if not networks or (address := read_address(context.address)) is None:
+        return False
+    return any(address in network for network in networks)
 
 
 def is_local(request: web.Request) -> bool:
@@ -92,7 +112,8 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
     if context.owner is not None:
         return
     if has_expired and not context.endpoint.is_public:
-        raise Unauthorized("This API key has expired")
+        context.exchange.note(reason="the key has expired")
+        raise Unauthorized(EXPIRED_KEY)
     if has_shown and not has_expired and (rate := context.snapshot.config.limits.failed_auth) is not None:
         verdict = gateway.buckets.take([failed_auth_bucket(rate, context.network)], gateway.clock.monotonic())
         if verdict.wait and not context.endpoint.is_public:

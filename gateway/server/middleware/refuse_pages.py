@@ -7,7 +7,7 @@ rebinding). Where keys are needed it has none; here the browser's own marks tell
 
 from aiohttp import hdrs, web
 
-from gateway.config.schema import Server
+from gateway.config.server_schema import Server
 from gateway.errors import Forbidden, UnsupportedMedia
 from gateway.server.addresses import read_address
 from gateway.wire.codec.text import media_type

@@ -14,7 +14,14 @@ import msgspec
 from aiohttp import web
 from attrs import define, evolve, field
 
-from gateway.errors import BadRequest, GatewayError, InternalError, RateLimited, ShuttingDown, StorageFull
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    InternalError,
+    RateLimited,
+    ShuttingDown,
+    StorageFull,
+)
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.model_call import ModelCall

@@ -12,7 +12,14 @@ from functools import partial
 from attrs import evolve, frozen
 
 from gateway.config.fields import ANONYMOUS
-from gateway.errors import BadRequest, Forbidden, StorageFull, StoreUnavailable, TooLarge, UnknownResponse
+from gateway.errors import (
+    BadRequest,
+    Forbidden,
+    StorageFull,
+    StoreUnavailable,
+    TooLarge,
+    UnknownResponse,
+)
 from gateway.proxy.context import RequestContext
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.source_request import NO_HISTORY, History

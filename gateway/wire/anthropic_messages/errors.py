@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import Declined, Fault, GatewayError, Unauthorized
+from gateway.errors import WRONG_KEY, Declined, GatewayError, Unauthorized
+from gateway.faults import Fault
 from gateway.wire.codec.sse import write_event
 
 _TYPES = {
@@ -66,8 +67,8 @@ def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
     message = error.message
     if isinstance(error, Declined) and _needs_words(error):
         message = f"{_TOO_LONG}: {message}"
-    if isinstance(error, Unauthorized) and message == "Invalid API key":
-        message = BAD_KEY
+    if isinstance(error, Unauthorized) and message.startswith(WRONG_KEY):
+        message = BAD_KEY + message.removeprefix(WRONG_KEY)
     payload: dict[str, Any] = {"type": type_of(error.status), "message": message}
     details: dict[str, Any] = {}
     if error.code in _TOLD_CODES:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import Declined, Fault, GatewayError
+from gateway.errors import Declined, GatewayError
+from gateway.faults import Fault
 from gateway.wire.codec.sse import write_event
 from gateway.wire.openai_error import describe
 

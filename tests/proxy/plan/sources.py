@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gateway.config.schema import Provider
+from gateway.config.provider_schema import Provider
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
 from gateway.proxy.plan.source_request import SourceRequest
 from gateway.wire import DIALECTS

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Broke, Declined, Fault, RateLimited, TimedOut, Unavailable, Unreadable
+from gateway.errors import Broke, Declined, RateLimited, TimedOut, Unavailable, Unreadable
+from gateway.faults import Fault
 from gateway.wire.anthropic_messages import raw
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
 from gateway.wire.anthropic_messages.errors import type_of, write_error, write_stream_error

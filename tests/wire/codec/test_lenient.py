@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Fault, Unreadable
+from gateway.errors import Unreadable
+from gateway.faults import Fault
 from gateway.wire.codec.lenient import MAX_JUNK, Junk, count, read_object
 
 GOOD, BAD = b'{"a":1}', b"<html>"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Broke, Declined, Fault, InternalError, TimedOut, Unreadable
+from gateway.errors import Broke, Declined, InternalError, TimedOut, Unreadable
+from gateway.faults import Fault
 from gateway.wire.codec.json_body import JsonBody
 from gateway.wire.codec.sse import DONE
 from gateway.wire.neutral import Usage

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import BadRequest, Broke, CannotSay, Declined, Fault, GatewayError, Unreadable
+from gateway.errors import BadRequest, Broke, CannotSay, Declined, GatewayError, Unreadable
+from gateway.faults import Fault
 from gateway.mock import responses
 from gateway.wire import DIALECTS
 from gateway.wire.codec.json_body import JsonBody

@@ -1,0 +1,106 @@
+"""The shape of `providers`: where each one is, how the gateway shows itself there, how long it waits."""
+
+from typing import Any
+
+from attrs import field, frozen, validators
+
+from gateway.config.fields import INTERNAL, ModelSettings, Seconds, Secret, doc
+
+
+@frozen
+class Timeouts:
+    """Of one attempt upstream."""
+
+    connect: Seconds = field(default=Seconds(5), metadata=doc("TCP and TLS"))
+    first_byte: Seconds = field(
+        default=Seconds(120), metadata=doc("to the headers of a streamed reply, and silence before its first content")
+    )
+    whole: Seconds = field(
+        default=Seconds(600),
+        metadata=doc(
+            "to the headers of a reply that is not streamed; a target that has another behind it: retry.within"
+        ),
+    )
+    idle: Seconds = field(default=Seconds(300), metadata=doc("silence inside a reply that has begun to speak"))
+
+
+@frozen
+class TargetTimeouts:
+    """What a target overrides of its provider's timeouts."""
+
+    connect: Seconds | None = field(default=None, metadata=doc("TCP and TLS"))
+    first_byte: Seconds | None = field(
+        default=None, metadata=doc("to the headers of a streamed reply, and silence before its first content")
+    )
+    whole: Seconds | None = field(default=None, metadata=doc("to the headers of a reply that is not streamed"))
+    idle: Seconds | None = field(default=None, metadata=doc("silence inside a reply that has begun to speak"))
+
+
+NO_OVERRIDES = TargetTimeouts()
+
+
+@frozen
+class OAuth:
+    """A bearer token from a credentials file, refreshed."""
+
+    credentials_file: str
+    token_url: str
+    client_id: str
+    refresh_before: Seconds = field(default=Seconds(300))
+
+
+@frozen
+class Auth:
+    """How the gateway shows itself to a provider. `header` is the lower-case header name."""
+
+    header: str | None = None
+    scheme: str = ""
+    secrets: tuple[Secret, ...] = ()
+    is_passthrough: bool = False
+    oauth: OAuth | None = None
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the provider needs no credential, or one was found."""
+        return self.header is None or self.oauth is not None or any(secret.value for secret in self.secrets)
+
+
+@frozen
+class Provider:
+    """An account with a company, its preset merged in."""
+
+    base_url: str = field(metadata=doc("where its API begins, version included"))
+    speaks: dict[str, str] = field(
+        factory=dict,
+        metadata=doc("dialects, or {dialect: path}; a path may hold {model}, and begin with {origin}, the URL's host"),
+    )
+    auth: Auth = field(
+        factory=Auth,
+        metadata=doc(
+            "{bearer|x-api-key|api-key: secret or list}, or passthrough; absent: the preset's variable, at its own host"
+        ),
+    )
+    headers: dict[str, str] = field(factory=dict, metadata=doc("sent with every request"))
+    query: dict[str, str] = field(factory=dict, metadata=doc("added to every URL"))
+    system_prefix: str | None = field(default=None, metadata=doc("a text block put before the client's system prompt"))
+    set: dict[str, Any] = field(factory=dict, metadata=doc("members put into every body"))
+    drop: tuple[str, ...] = field(default=(), metadata=doc("members taken out of every body"))
+    rename: dict[str, str] = field(factory=dict, metadata=doc("members renamed in every body"))
+    selectors: tuple[str, ...] = field(
+        default=(), metadata=doc('members that choose models there; only keys with routes: ["*"] may send them')
+    )
+    timeouts: Timeouts = field(factory=Timeouts, metadata=doc("of one attempt"))
+    max_connections: int = field(
+        default=500, validator=validators.ge(1), metadata=doc("requests to it at the same time")
+    )
+    models: dict[str, ModelSettings] = field(
+        factory=dict, metadata=doc("capabilities by model glob, over the packaged data")
+    )
+    lists_models: str | None = field(default="/models", metadata=doc("path of its model list, null when it has none"))
+    name: str = field(default="", metadata=INTERNAL)
+    family: str = field(default="", metadata=INTERNAL)  # the preset's name: the key of the packaged model data
+
+    @property
+    def is_live(self) -> bool:
+        """Whether requests can be sent to it: its credential is configured, or the client sends one."""
+        return self.auth.is_passthrough or self.auth.is_present
