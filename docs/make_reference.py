@@ -36,6 +36,7 @@ SECTIONS: list[tuple[str, type[Any]]] = [
     ("limits.key.CLASS, limits.address.CLASS, keys.NAME.limits.CLASS", config.Limit),
     ("providers.NAME", provider_schema.Provider),
     ("providers.NAME.timeouts", provider_schema.Timeouts),
+    ("providers.NAME.tls", provider_schema.Tls),
     ("providers.NAME.models.GLOB", Profile),
     ("providers.NAME.models.GLOB.price", Price),
     ("routes.ALIAS", config.Route),
@@ -147,6 +148,7 @@ def kind_of(kind: Any) -> str:
         fields.StoreUrl: "text or secret", str: "text",
         int: "number", float: "number", bool: "true/false", fields.ModelSettings: "settings",
         provider_schema.Auth: "auth",
+        fields.HeaderValue: "text or secret",
     }  # fmt: skip
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:

@@ -13,6 +13,7 @@ import aiohttp.http_parser
 from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from multidict import CIMultiDict
 from yarl import URL
 
 # Bytes of one header of a reply, and how many there may be: providers behind several proxies send policies and cookies
@@ -26,9 +27,28 @@ def has_compiled_parser() -> bool:
     return aiohttp.http_parser.HttpRequestParser is not aiohttp.http_parser.HttpRequestParserPy
 
 
-def connection_key(url: URL) -> aiohttp.ClientRequest:
-    """Make the argument of a connector's `connect`: a request to that origin, which is never sent."""
-    return aiohttp.ClientRequest("POST", url.origin(), loop=asyncio.get_running_loop())
+def connection_key(
+    url: URL, proxy: URL | None = None, credential: str = "", server_name: str | None = None
+) -> aiohttp.ClientRequest:
+    """Make the argument of a connector's `connect`: a request to that origin, which is never sent.
+
+    `credential` is the proxy's; `server_name` stands for the host in the TLS handshake.
+    """
+    headers: CIMultiDict[str] | None = None
+    if proxy is not None:
+        # With Host: the connector would write it into these headers, whose hash is a part of the pool's key, and the
+        # second request would open a second tunnel.
+        headers = CIMultiDict({"Host": url.host_port_subcomponent or "", "User-Agent": "gateway"})
+        if credential:
+            headers["Proxy-Authorization"] = credential
+    return aiohttp.ClientRequest(
+        "POST",
+        url.origin(),
+        loop=asyncio.get_running_loop(),
+        proxy=proxy,
+        proxy_headers=headers,
+        server_hostname=server_name,
+    )
 
 
 def mark_used(protocol: ResponseHandler | None) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.config.fields import ANONYMOUS, BUILTIN, ORIGIN
+from gateway.config.fields import ANONYMOUS, BUILTIN, MISSING, ORIGIN, Secret
 from gateway.config.problems import Path
 from gateway.config.provider_schema import Provider
 from gateway.config.schema import Config
@@ -206,7 +206,9 @@ def _check_classes(path: Path, classes: Iterable[str]) -> Found:
 def _check_provider(path: Path, provider: Provider) -> Found:
     url = split_url(provider.base_url)
     is_http = url is not None and url.scheme in ("http", "https") and url.hostname
-    if provider.base_url != BUILTIN and (not is_http or not _URL.fullmatch(provider.base_url)):
+    if provider.base_url.startswith(MISSING):
+        pass  # it is disabled, with a warning
+    elif provider.base_url != BUILTIN and (not is_http or not _URL.fullmatch(provider.base_url)):
         yield (*path, "base_url"), f"'{provider.base_url}' is no http or https URL"
     elif any(mark in provider.base_url for mark in "?#@"):
         yield (*path, "base_url"), "a base URL has no query, fragment or user: use `query` and `auth`"
@@ -215,11 +217,20 @@ def _check_provider(path: Path, provider: Provider) -> Found:
     for dialect, where in provider.speaks.items():
         if not where.startswith(("/", ORIGIN)):
             yield (*path, "speaks", dialect), f"'{where}' is no path: it begins with /"
-    for name, value in provider.headers.items():
+    for name, value in provider.plain_headers.items():
+        given = provider.headers[name]
         if name.lower() in _RESERVED_HEADERS:
             yield (*path, "headers", name), f"'{name}' cannot be set here: credentials belong in `auth`"
+        elif isinstance(given, Secret) and not _VALUE.fullmatch(value):
+            yield (*path, "headers", name), f"the secret from {given.origin} {_NO_HEADER}"
         elif not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             yield (*path, "headers", name), "not a valid header name or value"
+    if provider.proxy is not None:
+        proxy = split_url(provider.proxy)
+        if proxy is None or proxy.scheme not in ("http", "https") or not proxy.hostname:
+            yield (*path, "proxy"), "expected http(s)://host:port, {env: NAME}, or env"
+    if provider.tls is not None and provider.tls.key is not None and provider.tls.cert is None:
+        yield (*path, "tls", "key"), "a key without `cert`: say the file of its certificate"
     for secret in provider.auth.secrets:
         if secret.value is not None and not (secret.value.isascii() and secret.value.isprintable()):
             yield (*path, "auth"), f"the secret from {secret.origin} {_NO_HEADER}"

@@ -8,6 +8,7 @@ Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)
 Share = NewType("Share", float)
 StoreUrl = NewType("StoreUrl", str)
+MISSING = "missing:"  # begins a base URL that was looked for and not found
 BUILTIN = "builtin:mock"  # the base URL of the mock inside the daemon
 ORIGIN = "{origin}"  # begins a path of `speaks` that is not below the base URL, but elsewhere at its host
 ANONYMOUS = "anonymous"  # the owner of responses stored for clients without a key
@@ -47,3 +48,6 @@ class KeySecret:
     origin: str
     digest: bytes = field(repr=False)
     text: str | None = field(default=None, repr=False)
+
+
+HeaderValue = str | Secret

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -35,6 +36,9 @@ def read_config(path: str, environ: Mapping[str, str] = os.environ, listen: Sequ
         return environ.get(name, "").strip() or None if kind == "env" else _read_file(name, path, environ)
 
     config = load(text, path, read_secret, packaged("presets.yaml"), listen=listen)
+    config, unusable = _with_tls_files(config, path, environ)
+    if unusable:
+        raise ConfigError(path, unusable)
     if problems := [problem_at(config.places, where, message) for where, message in check_to_run(config)]:
         raise ConfigError(path, problems)
     return evolve(config, folder="" if path == STDIN else str(Path(path).absolute().parent))
@@ -45,6 +49,38 @@ def packaged(name: str) -> dict[str, Any]:
     text = resources.files("gateway").joinpath("data", name).read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader) or {}
     return found
+
+
+def _with_tls_files(config: Config, path: str, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
+    """Find the files of each provider's `tls`, and try them: a wrong one is better met here than at the first call."""
+    providers, problems = dict(config.providers), []
+    for name, provider in config.providers.items():
+        if (tls := provider.tls) is None:
+            continue
+        files: dict[str, Any] = {
+            kind: str(_place(given, path, environ))
+            for kind in ("ca", "cert", "key")
+            if (given := getattr(tls, kind)) is not None
+        }
+        providers[name] = evolve(provider, tls=evolve(tls, **files))
+        try:
+            context = ssl.create_default_context(cafile=files.get("ca"))
+            if "cert" in files:
+                context.load_cert_chain(files["cert"], files.get("key"))
+        except OSError as error:  # ssl.SSLError is one
+            reason = "a file is not PEM, or the key is not that of the certificate"
+            reason = reason if isinstance(error, ssl.SSLError) else f"{error.strerror}"
+            shown = ", ".join(files.values())
+            problems.append(problem_at(config.places, ("providers", name, "tls"), f"{reason} ({shown})"))
+    return evolve(config, providers=providers), problems
+
+
+def _place(name: str, config_path: str, environ: Mapping[str, str]) -> Path:
+    """Return where a file lies that is named like a secret's: the first place where there is one."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    beside = Path(config_path).absolute().parent / name
+    bases = [Path(credentials)] if credentials else []
+    return next((one for base in bases for one in (base / name, base / f"gateway_{name}") if one.exists()), beside)
 
 
 def _read_file(name: str, config_path: str, environ: Mapping[str, str]) -> str | None:

@@ -14,6 +14,7 @@ from cattrs.errors import BaseValidationError
 from gateway.config.checks import check, split_url
 from gateway.config.fields import ORIGIN
 from gateway.config.problems import ConfigError, Path, problem_at
+from gateway.config.provider_schema import Provider
 from gateway.config.route_targets import Expander
 from gateway.config.schema import Config
 from gateway.config.structure import Converter, ReadSecret, problems_of
@@ -24,6 +25,7 @@ from gateway.wire import DIALECTS
 # Mappings of a provider: the file's entries are added to the preset's. Any other member replaces the preset's.
 _JOINED = ("headers", "query", "set", "rename", "timeouts", "models")
 _VERSION = "/v1"
+PROXY_OF_ENVIRONMENT = "env"
 _ENDS_WITH_VERSION = re.compile(r"/v\d\w*/*$")
 # Each round removes the wrong values. A mapping that has lost a required key so is wrong in the next round, and so on
 # up through the nesting: the schema is less than eight levels deep.
@@ -75,15 +77,20 @@ def _structure(
         else:
             if listen:
                 config = evolve(config, server=evolve(config.server, listen=tuple(listen)))
-            return _finish(config, found)
+            return _finish(config, found, read_secret)
     return None
 
 
-def _finish(config: Config, found: Text) -> Config:
+def _finish(config: Config, found: Text, read_secret: ReadSecret) -> Config:
     given = found.data.get("providers") if isinstance(found.data, dict) else None
     families = given if isinstance(given, dict) else {}
     providers = {
-        name: evolve(provider, name=name, family=(families[name] or {}).get("preset", name))
+        name: evolve(
+            provider,
+            name=name,
+            family=(families[name] or {}).get("preset", name),
+            proxy=_proxy(provider, read_secret),
+        )
         for name, provider in config.providers.items()
     }
     routes = Expander(config.routes, families, found).expand_all()
@@ -91,6 +98,29 @@ def _finish(config: Config, found: Text) -> Config:
     for path, message in check(config, families):
         found.complain(path, message)
     return config
+
+
+def _proxy(provider: Provider, read_secret: ReadSecret) -> str | None:
+    """Return a provider's proxy; for `env` that of the usual variables, unless NO_PROXY has its host."""
+    if provider.proxy != PROXY_OF_ENVIRONMENT:
+        return provider.proxy
+
+    def look_up(name: str) -> str | None:
+        return read_secret("env", name.lower()) or read_secret("env", name.upper())
+
+    url = split_url(provider.base_url)
+    if url is None or not url.hostname:
+        return None
+    if _is_left_out(url.hostname, look_up("no_proxy") or ""):
+        return None
+    return look_up(f"{url.scheme}_proxy") or look_up("all_proxy")
+
+
+def _is_left_out(host: str, no_proxy: str) -> bool:
+    """Whether NO_PROXY names a host: itself, a domain that it is in, or `*`; a port behind a name is not looked at."""
+    names = [name.strip().lower().partition(":")[0].lstrip("*").lstrip(".") for name in no_proxy.split(",")]
+    given = [name.strip() for name in no_proxy.split(",")]
+    return "*" in given or any(name and (host == name or host.endswith(f".{name}")) for name in names)
 
 
 def _without(data: Any, paths: Iterable[Path]) -> Any:

@@ -4,11 +4,12 @@ The classes in `schema` define which keys exist. This file adds the short forms 
 target), and flattens the converter's tree of errors into (path, message).
 """
 
+import base64
 import hashlib
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -18,9 +19,19 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from gateway.config.fields import KeySecret, ModelSettings, Seconds, Secret, Share, Size, StoreUrl
+from gateway.config.fields import (
+    MISSING,
+    HeaderValue,
+    KeySecret,
+    ModelSettings,
+    Seconds,
+    Secret,
+    Share,
+    Size,
+    StoreUrl,
+)
 from gateway.config.problems import Path
-from gateway.config.provider_schema import Auth, OAuth
+from gateway.config.provider_schema import Auth, OAuth, Provider, Tls
 from gateway.config.scalars import (
     Hook,
     exactly,
@@ -37,6 +48,7 @@ from gateway.config.schema import Rate, Route, Target
 from gateway.wire.profile import Profile
 
 ReadSecret = Callable[[str, str], str | None]
+NO_READERS: Mapping[str, Callable[[Any], Any]] = {}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 AUTH_HEADERS = {"bearer": ("authorization", "Bearer "), "x-api-key": ("x-api-key", ""), "api-key": ("api-key", "")}
 
@@ -56,6 +68,10 @@ class Converter(cattrs.Converter):
         hook(Secret, lambda value, _: self._secret(value))
         hook(KeySecret, lambda value, _: self._key_secret(value))
         hook(Auth, lambda value, _: self._auth(value))
+        full_tls = _class_hook(Tls, self)
+        hook(Tls, lambda value, kind: full_tls(_with_key(value), kind))
+        readers = {"base_url": self._base_url, "proxy": self._proxy}
+        hook(Provider, _class_hook(Provider, self, readers))
         full_target = _class_hook(Target, self)
         hook(Target, lambda value, kind: _short_target(value) or full_target(value, kind))
         full_route = _class_hook(Route, self)  # looks up its members' hooks now: after Target's
@@ -79,6 +95,7 @@ class Converter(cattrs.Converter):
             (Share, read_share),
             (ModelSettings, self._model_settings),
             (StoreUrl, self._store_url),
+            (HeaderValue, self._header_value),
         )
         for kind, read in names:
             self.register_structure_hook_func(_is(kind), _hook_of(read))
@@ -109,13 +126,42 @@ class Converter(cattrs.Converter):
     def _auth(self, value: Any) -> Auth:
         if value == "passthrough":
             return Auth(is_passthrough=True)
-        if type(value) is not dict or len(value) != 1 or next(iter(value)) not in (*AUTH_HEADERS, "oauth"):
-            raise ValueError("expected passthrough, or one of bearer, x-api-key, api-key, oauth")
+        if type(value) is not dict or len(value) != 1 or next(iter(value)) not in (*AUTH_HEADERS, "basic", "oauth"):
+            raise ValueError("expected passthrough, or one of bearer, x-api-key, api-key, basic, oauth")
         ((kind, given),) = value.items()
+        if kind == "basic":
+            return self._basic(given)
         if kind == "oauth":
             return Auth(header="authorization", scheme="Bearer ", oauth=self.structure(given, OAuth))
         header, scheme = AUTH_HEADERS[kind]
         return Auth(header=header, scheme=scheme, secrets=tuple(self._secret(one) for one in _as_list(given)))
+
+    def _basic(self, value: Any) -> Auth:
+        """Read a user and a password (RFC 7617). Raises ValueError."""
+        if type(value) is not dict or set(value) != {"user", "password"} or type(value["user"]) is not str:
+            raise ValueError("expected {user: NAME, password: {env: NAME}}")
+        password = self._secret(value["password"])
+        sent = password.value and base64.b64encode(f"{value['user']}:{password.value}".encode()).decode()
+        return Auth("authorization", "Basic ", (Secret(password.origin, sent),), (password,))
+
+    def _header_value(self, value: Any) -> HeaderValue:
+        return self._secret(value) if type(value) is dict else read_text(value)
+
+    def _base_url(self, value: Any) -> str:
+        """Read a URL, or where it is found; a provider whose URL is missing is disabled. Raises ValueError."""
+        if type(value) is not dict:
+            return read_text(value)
+        origin, found = self._look_up(value)
+        return found or MISSING + origin
+
+    def _proxy(self, value: Any) -> str:
+        """Read a URL, where it is found, or `env` for the usual variables, which `load` looks at. Raises ValueError."""
+        if type(value) is not dict:
+            return read_text(value)
+        origin, found = self._look_up(value)
+        if not found:  # without its proxy a provider is not asked: the network may not be meant to be left directly
+            raise ValueError(f"the proxy's URL is missing: {origin}")
+        return found
 
     def _short_route(self, value: Any) -> Route | None:
         if type(value) is str or type(value) is list:
@@ -168,12 +214,24 @@ def _short_target(value: Any) -> Target | None:
     return Target(provider=provider, model=model if colon else None)
 
 
-def _class_hook(kind: type[attrs.AttrsInstance], made: cattrs.Converter) -> Hook:
+def _with_key(value: Any) -> Any:
+    """Let a key's file be written as a secret is: `{file: NAME}`."""
+    key = value.get("key") if type(value) is dict else None
+    return value | {"key": key["file"]} if type(key) is dict and set(key) == {"file"} else value
+
+
+def _class_hook(
+    kind: type[attrs.AttrsInstance], made: cattrs.Converter, readers: Mapping[str, Callable[[Any], Any]] = NO_READERS
+) -> Hook:
+    """Make the hook of a class; `readers` read the members whose metadata names one."""
     fields = attrs.fields(kind)
-    internal: dict[str, Any] = {f.name: cattrs.override(omit=True) for f in fields if f.metadata.get("internal")}
+    overrides: dict[str, Any] = {f.name: cattrs.override(omit=True) for f in fields if f.metadata.get("internal")}
+    for one in fields:
+        if (name := one.metadata.get("read")) is not None:
+            overrides[one.name] = cattrs.override(struct_hook=_hook_of(readers[name]))
     unbuilt = [f.name for f in fields if f.metadata.get("unbuilt")]
     inner: Hook = make_dict_structure_fn(
-        kind, made, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **internal
+        kind, made, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **overrides
     )
 
     def structure(value: Any, cls: Any) -> Any:

@@ -100,9 +100,16 @@ def _of_provider(path: Path, provider: Provider, data: Any) -> Found:
     is_own = _at(data, *path, "base_url") is not None  # it stands in the file, and not in the preset
     if url is not None and is_own and (doubt := _doubt(url.path.rstrip("/"), url.hostname, provider)):
         yield (*path, "base_url"), doubt
-    if not provider.is_live:
+    if provider.missing:
+        yield path, f"disabled, its settings are missing ({', '.join(provider.missing)})"
+    elif not provider.is_live:
         origins = ", ".join(secret.origin for secret in provider.auth.secrets)
         yield path, f"disabled, its credential is missing ({origins})"
+    if provider.proxy is not None and password_in(provider.proxy) and _at(data, *path, "proxy") == provider.proxy:
+        yield (*path, "proxy"), "a password stands in the file: write proxy: {env: NAME} or {file: PATH}"
+    if provider.tls is not None and not provider.tls.verify:
+        message = "anybody on the way can read and change what is said there: give its authority as `ca` instead"
+        yield (*path, "tls", "verify"), message
 
 
 def _of_route(path: Path, alias: str, route: Route, config: Config) -> Found:

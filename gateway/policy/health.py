@@ -137,6 +137,11 @@ class Health:
                 waits.append(self.breaker.rest)
         return max(0.0, *waits) if waits else 0.0
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing rests and nothing has failed lately, so that nobody needs to be asked for."""
+        return not self._targets and not self._credentials
+
     def said(self, target: str, credential: str, now: float) -> Fault | None:
         """Return with which fault the provider itself said that this pair must wait; None if it did not.
 

@@ -39,7 +39,6 @@ from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 from gateway.wire.provider_error import doubt
 
-MIN_PATIENCE_S = 0.001
 MAX_WORD = 40  # letters of an unknown finish reason in the log
 
 
@@ -61,6 +60,7 @@ class Attempt:
     accepts_refusal: bool
     plan: Plan
     session: Session
+    timeouts: Timeouts
     gives_way_at: float = math.inf
     lane: Lane | None = field(default=None, init=False)
     _exchange: Exchange = field(init=False, repr=False)
@@ -91,8 +91,8 @@ class Attempt:
         finally:
             self._exchange.wait(now() - self._started)
         self._replies = [reply]
-        if given := request_id_of(reply.headers):
-            self._exchange.upstream_id = self._clean(given.encode()).decode()
+        given = request_id_of(reply.headers)
+        self._exchange.upstream_id = self._clean(given.encode()).decode() if given else ""
         try:
             if not 200 <= reply.status < 300:
                 raise await self._read_refusal(reply)
@@ -299,7 +299,15 @@ class Attempt:
     def _reply_headers(self, reply: UpstreamReply) -> dict[str, str]:
         target, plan, attempts = self.target, self.plan, self._exchange.attempts
         drops = ",".join(plan.drops)
-        headers = reply_headers(reply.headers, target.provider, target.model or "", attempts, drops, is_raw=plan.is_raw)
+        headers = reply_headers(
+            reply.headers,
+            target.provider,
+            target.model or "",
+            attempts,
+            drops,
+            is_raw=plan.is_raw,
+            request_id=self._exchange.upstream_id,
+        )
         if self._exchange.refused:
             headers["x-gateway-refused"] = printable(self._exchange.refused)
         # The provider may repeat its key; a client may have named a model like a secret, to see whether it is one.
@@ -341,13 +349,14 @@ class Attempt:
                 content_type, plan.headers, credential, asks_stream=plan.asks_stream, trail=self.call.trail
             ),
             body=plan.body,
-            timeouts=timeouts_of(provider, target),
+            timeouts=self.timeouts,
             is_stream=plan.asks_stream,
             max_connections=provider.max_connections,
             owner=self.call.context.owner_name,
             share=self.call.context.share,
+            outbound=self.call.context.snapshot.outbounds[provider.name],
             client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
-            gives_way=max(MIN_PATIENCE_S, self.gives_way_at - self.call.gateway.clock.monotonic()),
+            gives_way=max(0.001, self.gives_way_at - self.call.gateway.clock.monotonic()),
         )
 
 

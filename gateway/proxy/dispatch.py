@@ -201,6 +201,7 @@ class Dispatch:
         # On a raw lane the provider does it itself.
         if self._further is not None and not plan.is_raw and not self._session.pinned:
             schedule.after_refusal, delivers = self._further.targets, False
+        timeouts = timeouts_of(self.call.context.snapshot.config.providers[target.provider], target)
         return Attempt(
             call=self.call,
             target=target,
@@ -209,18 +210,20 @@ class Dispatch:
             accepts_refusal=delivers or schedule.accepts_refusal,
             plan=plan,
             session=self._session,
-            gives_way_at=self._gives_way_at(target, plan, schedule),
+            timeouts=timeouts,
+            gives_way_at=self._gives_way_at(timeouts.first_byte if plan.asks_stream else timeouts.whole, schedule),
         )
 
-    def _gives_way_at(self, target: Target, plan: Plan, schedule: Schedule) -> float:
+    def _gives_way_at(self, patience: float, schedule: Schedule) -> float:
         """Return when a silent target gives way, so that there is time for another one; inf if there is none."""
         if not schedule.targets:
             return math.inf
-        timeouts = timeouts_of(self.call.context.snapshot.config.providers[target.provider], target)
         left = schedule.until - (now := self.call.gateway.clock.monotonic())
-        if (timeouts.first_byte if plan.asks_stream else timeouts.whole) < left:
+        if patience < left:
             return math.inf
-        return now + left * LEAVES if any(self._is_awake(one, now) for one in schedule.targets) else math.inf
+        is_calm = self.call.gateway.selection.health.is_calm
+        has_other = is_calm or any(self._is_awake(one, now) for one in schedule.targets)
+        return now + left * LEAVES if has_other else math.inf
 
     def _is_awake(self, target: Target, now: float) -> bool:
         """Whether a target could be asked at once."""
@@ -278,13 +281,13 @@ class Dispatch:
         call, health = self.call, self.call.gateway.selection.health
         snapshot = call.context.snapshot
         provider = snapshot.config.providers[target.provider]
-        if provider.auth.is_passthrough:
+        if provider.auth.is_passthrough and not provider.missing:
             native, spent = call.dialect.native_header, call.context.gateway_headers
             credential = pass_through(provider, call.headers, native, plan.upstream.native_header, spent)
             call.context.key_id = credential.id.rpartition("#")[2][:KEY_ID]
             return credential, health.wait(target.name + self._apart, credential.id, now)
         pool = snapshot.credential_pools.get(target.provider)
-        if pool is None or (provider.auth.oauth is not None and not call.gateway.is_live(provider)):
+        if pool is None or provider.missing or (provider.auth.oauth is not None and not call.gateway.is_live(provider)):
             self._reasons.append(f"{target.provider} has no credential")
             call.context.exchange.note_failure(target.name, "no_credential", "")
             return None

@@ -11,6 +11,7 @@ from gateway.policy.capabilities import Capabilities
 from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
 from gateway.upstream.credentials import KEY_ID, CredentialPool, make_pool
+from gateway.upstream.outbound import Outbound, outbound_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -42,6 +43,7 @@ class Snapshot:
     trusted: tuple[Network, ...]
     operators: tuple[Network, ...]  # see operators' pages without a key, where there are no keys
     base_urls: Mapping[str, str]
+    outbounds: Mapping[str, Outbound]  # by provider
 
 
 def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
@@ -66,4 +68,5 @@ def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str 
             name: builtin_url if provider.base_url == "builtin:mock" else provider.base_url.rstrip("/")
             for name, provider in config.providers.items()
         },
+        outbounds={name: outbound_of(provider) for name, provider in config.providers.items()},
     )

@@ -131,12 +131,13 @@ class Gateway:
     reload_problems: list[str] = field(factory=list)
     sessions: Conversations = field(init=False)  # who served each conversation last
     threads: Conversations = field(init=False)  # who holds each of Anthropic's message threads
+    loop_mark: str = field(init=False)  # what it calls itself in requests to providers, to know one that comes back
     _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)
-    _mark: tuple[bytes, str] | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         shared = self.responses, self.clock, self.lifecycle.spawn
         self.sessions, self.threads = Conversations("session", *shared), Conversations("thread", *shared)
+        self.loop_mark = loop_mark(self.secret)
 
     @property
     def secret(self) -> bytes:
@@ -144,18 +145,11 @@ class Gateway:
         given = self.snapshot.config.server.secret
         return given.value.encode() if given is not None and given.value else self.setup.own_secret
 
-    @property
-    def loop_mark(self) -> str:
-        """What this gateway calls itself in requests to providers, to know one that comes back."""
-        secret = self.secret
-        if self._mark is None or self._mark[0] != secret:
-            self._mark = secret, loop_mark(secret)
-        return self._mark[1]
-
     def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
         """Return the credentials file of a provider: one object, so that one refresh serves all."""
         if oauth not in self._token_files:
-            post_form = partial(self.upstream.post_form, f"{provider} token")
+            outbound = self.snapshot.outbounds[provider]
+            post_form = partial(self.upstream.post_form, f"{provider} token", outbound)
             self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
         return self._token_files[oauth]
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from aiohttp import hdrs, web
 
-from gateway.config.server_schema import AddressPrefix
 from gateway.proxy.snapshot import Network
 
 UNIX = "unix"  # the address of all clients of a unix socket
@@ -69,12 +68,15 @@ def read_address(text: str) -> Address | None:
 
 
 @lru_cache(4096)
-def network_of(address: str, prefix: AddressPrefix) -> str:
-    """Return the network that limits count an address by, as a text: all of `2001:db8::/64` are one client."""
+def network_of(address: str, v4: int, v6: int) -> str:
+    """Return the network that limits count an address by, as a text: all of `2001:db8::/64` are one client.
+
+    `v4` and `v6` are the bits of an address that count.
+    """
     found = read_address(address)
     if found is None:
         return address
-    bits = prefix.v4 if found.version == 4 else prefix.v6
+    bits = v4 if found.version == 4 else v6
     if bits == found.max_prefixlen:
         return str(found)
     return str(ipaddress.ip_network((found, bits), strict=False))

@@ -18,6 +18,7 @@ from gateway.policy.health import Health
 from gateway.proxy.snapshot import make_snapshot
 from gateway.proxy.state import GATEWAY, Gateway, Lifecycle, Selection, Setup, Telemetry
 from gateway.proxy.tokenizer import Tokenizer, is_installed
+from gateway.proxy.trail import loop_mark
 from gateway.server.handlers import models, self_test
 from gateway.server.handlers.rests import rest_logger
 from gateway.server.housekeeping import add_gauges, housekeeping
@@ -107,6 +108,7 @@ def reload_parts(gateway: Gateway, config: Config) -> None:
     if _uses_builtin(config) and not setup.builtin_url:
         telemetry.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
     gateway.snapshot = make_snapshot(config, setup.models, setup.builtin_url)
+    gateway.loop_mark = loop_mark(gateway.secret)
     gateway.selection.health.breaker = config.breaker
     telemetry.redactor.add(secrets_of(config))
     gateway.reload_problems = []
@@ -118,7 +120,7 @@ def secrets_of(config: Config) -> list[str]:
     password = password_in(config.store.url)
     found: list[str | None] = [password, unquote(password)] if password else []
     found += [secret.text for key in config.keys.values() for secret in key.secret]
-    found += [secret.value for provider in config.providers.values() for secret in provider.auth.secrets]
+    found += [text for provider in config.providers.values() for text in provider.all_secrets]
     if config.server.secret is not None:
         found.append(config.server.secret.value)
     return [text for text in found if text]

@@ -117,7 +117,7 @@ async def fetch_list(
     """
     pool = snapshot.credential_pools[provider.name]
     credential: Credential = pool.credentials[0]
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers}
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **provider.plain_headers}
     if mark:
         headers[LOOP] = mark
     if credential.header:
@@ -132,6 +132,7 @@ async def fetch_list(
         is_stream=False,
         max_connections=provider.max_connections,
         method="GET",
+        outbound=snapshot.outbounds[provider.name],
     )
     deadline = Deadline(asyncio.get_running_loop().time() + patience, patience, "the wait for a model list")
     reply = await upstream.open(request, deadline)

@@ -22,7 +22,8 @@ from gateway.config.provider_schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, TimedOut, Unreadable, UpstreamFault
 from gateway.faults import Fault
 from gateway.policy.shares import Full, Shared
-from gateway.upstream.http1 import HttpClient, HttpReply
+from gateway.upstream.http1 import DIRECT, HttpClient, HttpReply, ProxyRefused
+from gateway.upstream.outbound import Outbound
 from gateway.wire.codec.text import media_type
 from gateway.wire.codec.unpack import StreamUnpacker
 
@@ -57,6 +58,7 @@ class UpstreamRequest:
     gives_way: float = math.inf
     owner: str = ""
     share: float = 1.0
+    outbound: Outbound = DIRECT
 
     @property
     def patience(self) -> float:
@@ -249,16 +251,21 @@ class Upstream:
                 raise _late(request, deadline, limit) from None
             if isinstance(error, aiohttp.ClientError):
                 raise _fault_of(error, request.timeouts.connect, request.provider) from None
+            if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | TimeoutError):
+                raise CannotConnect(f"its TLS settings cannot be used: {error.strerror or 'not PEM'}") from None
             if isinstance(error, HttpProcessingError):
                 raise Unreadable("The provider's reply is not valid HTTP") from None
             raise
 
-    async def post_form(self, name: str, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """Post `form` to a token endpoint, as JSON; return the JSON object of the reply. Raises UpstreamFault."""
+    async def post_form(self, name: str, outbound: Outbound, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """Post `form` to a token endpoint, as JSON; return the JSON object of the reply. Raises UpstreamFault.
+
+        `outbound` is the way to the provider whose tokens they are.
+        """
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         deadline = Deadline(asyncio.get_running_loop().time() + TOKEN_SECONDS, TOKEN_SECONDS, "nothing")
         request = UpstreamRequest(
-            name, URL(url), headers, msgspec.json.encode(form), Timeouts(), False, MAX_TOKEN_CALLS
+            name, URL(url), headers, msgspec.json.encode(form), Timeouts(), False, MAX_TOKEN_CALLS, outbound=outbound
         )
         reply = await self.open(request, deadline)
         try:
@@ -289,7 +296,13 @@ class Upstream:
             # The provider may close a kept-alive connection just as we use it. No byte of a reply has come back, so
             # the request is sent again. Each round uses up one pooled connection; the last is a fresh one.
             reply = await send(
-                request.method, request.url, request.headers, request.body, request.timeouts.connect, until
+                request.method,
+                request.url,
+                request.headers,
+                request.body,
+                request.timeouts.connect,
+                until,
+                request.outbound,
             )
         return reply
 
@@ -334,6 +347,13 @@ def _fault_of(error: aiohttp.ClientError, connect: float, provider: str) -> Upst
             return CannotConnect("its port does not speak TLS: http in base_url?" if plain else "TLS failed")
         case aiohttp.ClientConnectorSSLError():
             return CannotConnect("TLS failed")
+        case ProxyRefused() | aiohttp.ClientHttpProxyError(status=407):
+            return CannotConnect("its proxy refuses the gateway's credential (407)")
+        case aiohttp.ClientHttpProxyError(status=status):
+            return CannotConnect(f"its proxy answers with status {status}")
+        case aiohttp.ClientProxyConnectionError():
+            number = error.os_error.errno
+            return CannotConnect(f"its proxy: {os.strerror(number).lower() if number else 'unreachable'}")
         case aiohttp.ClientConnectorDNSError():
             return CannotConnect("its name cannot be resolved")
         case aiohttp.ClientConnectorError():

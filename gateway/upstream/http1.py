@@ -18,14 +18,16 @@ from attrs import define, field
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.aiohttp_internals import connection_key, expect_reply, has_body, is_silent, mark_used
+from gateway.aiohttp_internals import expect_reply, has_body, is_silent, mark_used
+from gateway.upstream.outbound import Outbound, Way, Ways
 
-# Shorter than the providers' own keep-alive: we drop an idle connection before the provider closes it.
-KEEPALIVE_S = 15.0
 READ_BUFFER = 65536
 # Bytes of a body. A larger one is written apart from its head: a second write is cheaper than the copy.
 _JOIN_UP_TO = 65536
 MAX_INTERIM = 5  # responses 1xx before the real one: a 100, some 103
+PROXY_AUTHENTICATION = 407
+DIRECT = Outbound()
+NO_HEADERS: Mapping[str, str] = {}
 _FORBIDDEN = str.maketrans("", "", "\r\n\0")
 
 
@@ -56,6 +58,10 @@ class HttpReply:
             connection.close()
 
 
+class ProxyRefused(aiohttp.ClientError):
+    """The proxy wants another credential (407)."""
+
+
 class _Timer:
     """Cuts the connection when the head is late. Costs a third of asyncio.timeout, and cancels no task."""
 
@@ -76,30 +82,35 @@ class _Timer:
 class HttpClient:
     """The connections of one process. Has no limit on them: `client.py` counts the requests of each provider."""
 
-    _connector: aiohttp.TCPConnector = field(init=False)
-    _addresses: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=KEEPALIVE_S)
+    _ways: Ways = field(factory=Ways, init=False)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._connector.close()
+        await self._ways.close()
 
     async def request(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes, connect_timeout: float, until: float
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes,
+        connect_timeout: float,
+        until: float,
+        outbound: Outbound = DIRECT,
     ) -> HttpReply | None:
         """Send a request and wait until `until` (loop time) for the head of its reply.
 
         `connect_timeout` is in seconds. Returns None when a reused connection closed without a byte of a reply: the
         caller may then send the same request again (RFC 9110 9.2.2). Raises TimeoutError when the head is late,
-        HttpProcessingError when the reply is not valid HTTP, aiohttp.ClientError for everything else.
+        HttpProcessingError when the reply is not valid HTTP, OSError when a file of `outbound` cannot be used,
+        aiohttp.ClientError for everything else.
         """
-        head = _write_head(method, url, headers, len(body))
+        way = self._ways.to(outbound)
+        head = _write_head(method, url, headers, len(body), way)
         loop = asyncio.get_running_loop()
         patience = min(connect_timeout, max(0.001, round(until - loop.time(), 3)))
         try:
-            connection = await self._connector.connect(self._address(url), [], _timeout(patience))
+            connection = await way.connector.connect(way.address(url), [], _timeout(patience))
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
         protocol, transport = connection.protocol, connection.transport
@@ -114,7 +125,11 @@ class HttpClient:
             else:
                 transport.write(head)
                 transport.write(body)
-            return await _read_head(connection, protocol)
+            reply = await _read_head(connection, protocol)
+            if reply.status == PROXY_AUTHENTICATION and way.proxy is not None:
+                reply.close()
+                raise ProxyRefused
+            return reply
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             connection.close()
             if timer.is_late:
@@ -127,14 +142,6 @@ class HttpClient:
             raise
         finally:
             timer.handle.cancel()
-
-    def _address(self, url: URL) -> aiohttp.ClientRequest:
-        """Return the ClientRequest that tells the connector where to connect. It is cached and never sent."""
-        place = (url.scheme, url.raw_host, url.port)
-        found = self._addresses.get(place)
-        if found is None:
-            found = self._addresses[place] = connection_key(url)
-        return found
 
 
 async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpReply:
@@ -155,9 +162,10 @@ async def _read_head(connection: Connection, protocol: ResponseHandler) -> HttpR
     return reply
 
 
-def _write_head(method: str, url: URL, headers: Mapping[str, str], length: int) -> bytes:
-    lines = [f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {_host(url)}\r\nContent-Length: {length}"]
-    for name, value in headers.items():
+def _write_head(method: str, url: URL, headers: Mapping[str, str], length: int, way: Way) -> bytes:
+    target, more = (url.raw_path_qs, NO_HEADERS) if way.proxy is None else way.head_of(url)
+    lines = [f"{method} {target} HTTP/1.1\r\nHost: {_host(url)}\r\nContent-Length: {length}"]
+    for name, value in {**headers, **more}.items() if more else headers.items():
         is_clean = "\r" not in value and "\n" not in value and "\0" not in value
         lines.append(f"{name}: {value if is_clean else value.translate(_FORBIDDEN)}")  # a value cannot add a header
     lines.append("\r\n")

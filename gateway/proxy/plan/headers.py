@@ -58,7 +58,7 @@ def upstream_headers(
     """
     if not (forwarded or provider.headers or wants_long_context):
         return dict(upstream.headers)
-    configured = {name.lower(): value for name, value in provider.headers.items()}
+    configured = {name.lower(): value for name, value in provider.plain_headers.items()}
     own = {VERSION: forwarded[VERSION]} if VERSION in forwarded else {}
     betas = {BETA: configured[BETA]} if BETA in configured else {}
     headers = {**upstream.headers, **forwarded, **configured, **own}
@@ -113,9 +113,19 @@ def request_headers(
 
 
 def reply_headers(
-    upstream: Mapping[str, str], provider: str, model: str, attempts: int, drops: str, *, is_raw: bool
+    upstream: Mapping[str, str],
+    provider: str,
+    model: str,
+    attempts: int,
+    drops: str,
+    *,
+    is_raw: bool,
+    request_id: str = "",
 ) -> dict[str, str]:
-    """Return the headers of a reply to the client: ours, and the few of the provider's that may pass."""
+    """Return the headers of a reply to the client: ours, and the few of the provider's that may pass.
+
+    `request_id` is the provider's own of the request, as `request_id_of` finds it.
+    """
     out = {
         "x-gateway-provider": provider,
         "x-gateway-model": printable(model),
@@ -127,11 +137,14 @@ def reply_headers(
         for name in PASSED_HEADERS:
             if name in upstream:
                 out[name] = printable(upstream[name])
-    if given := request_id_of(upstream):
-        out["x-gateway-upstream-request-id"] = given
+    if request_id:
+        out["x-gateway-upstream-request-id"] = request_id
     return out
 
 
 def request_id_of(upstream: Mapping[str, str]) -> str:
     """Return a provider's own id of a request, empty if it gives none."""
-    return next((printable(upstream[name]) for name in REQUEST_ID_HEADERS if name in upstream), "")
+    for name in REQUEST_ID_HEADERS:
+        if name in upstream:
+            return printable(upstream[name])
+    return ""

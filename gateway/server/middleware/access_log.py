@@ -40,7 +40,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     if is_anthropic:
         reply_headers["request-id"] = exchange.id
     address = client_address(request, snapshot.trusted)
-    network = network_of(address, snapshot.config.server.address_prefix)
+    prefix = snapshot.config.server.address_prefix
+    network = network_of(address, prefix.v4, prefix.v6)
     context = RequestContext(exchange, snapshot, endpoint, address, network, is_anthropic, reply_headers)
     request[CONTEXT] = context
     if endpoint.name == UNKNOWN.name:

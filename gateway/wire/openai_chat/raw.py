@@ -18,13 +18,13 @@ from gateway.wire.codec.odd_json import REFUSED, decode
 from gateway.wire.codec.sse import DONE, read_frame, write_data
 from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
-from gateway.wire.neutral import Usage
+from gateway.wire.neutral import StopReason, Usage
 from gateway.wire.openai_chat.raw_calls import RawCalls, mend
 from gateway.wire.openai_chat.usage import ChatUsage, tidy_usage, usage_of
 from gateway.wire.openai_error import write_stream_error
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
-from gateway.wire.translation.finish import is_failure, is_filter
+from gateway.wire.translation.finish import Failed, is_failure, is_filter, meaning_of
 from gateway.wire.translation.memo import Drops
 
 _CONSTANT = ("id", "object", "created", "model")  # members that are the same in every chunk of a reply
@@ -165,16 +165,18 @@ def glance(body: bytes) -> Glance:
         raise read_inner("openai_chat", reply.error)
     if reply.choices is None:
         raise Unreadable("The provider's reply has no choices")
-    if any(is_failure(choice.finish_reason) for choice in choices):
+    words = [choice.finish_reason for choice in choices]
+    meanings = [meaning_of(word) if isinstance(word, str) else None for word in words]
+    if Failed.FAILED in meanings:
         raise Broke("The provider ended the reply with an error")
     usage = usage_in(reply)
     is_empty = (
-        bool(choices)
-        and all(choice.finish_reason == "stop" and not _says_text(choice) for choice in choices)
+        words.count("stop") == len(choices) > 0
+        and not any(map(_says_text, choices))
         and not (usage and usage.output)
         and not says_anything(body)
     )
-    is_refusal = bool(choices) and all(is_filter(choice.finish_reason) for choice in choices)
+    is_refusal = meanings.count(StopReason.FILTERED) == len(choices) > 0
     return Glance(usage, is_empty, is_refusal and not says_anything(body))
 
 

@@ -120,4 +120,7 @@ def _tidy(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return value
+    return None

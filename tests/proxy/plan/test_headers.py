@@ -14,6 +14,7 @@ from gateway.proxy.plan.headers import (
     join_headers,
     reply_headers,
     request_headers,
+    request_id_of,
     upstream_headers,
 )
 from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
@@ -110,7 +111,7 @@ def test_each_header_is_sent_once_in_whatever_case(name: str) -> None:
 def test_few_of_the_providers_headers_come_back() -> None:
     """A client gets ours, one request id, and only on the raw lane the provider's own words."""
     upstream = {"x-request-id": "r\n1", "request-id": "r2", "openai-version": "v", "set-cookie": "c"}
-    raw = reply_headers(upstream, "p", "m\u00e9", 2, "", is_raw=True)
+    raw = reply_headers(upstream, "p", "m\u00e9", 2, "", is_raw=True, request_id=request_id_of(upstream))
     assert raw == {
         "x-gateway-provider": "p",
         "x-gateway-model": "m",
