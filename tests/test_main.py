@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import re
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import aiohttp
 import pytest
 
 from gateway.__main__ import main
+from gateway.mock.script import Rule, make_behaviour
+from gateway.mock.server import MockServer
 
 GOOD = """
 providers:
@@ -137,3 +140,41 @@ def test_mock_says_what_is_wrong(
     script.write_text("- then: {statsu: 3}")
     assert main(["mock", *[str(script) if part == "BAD" else part for part in arguments]]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_check_is_strict_if_told_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --strict a warning is a problem; standard input is `-`."""
+    assert main(["check", "--strict", str(config)]) == 78
+    found = capsys.readouterr()
+    assert "providers.openai: disabled" in found.err and "warning" not in found.err and "good" not in found.out
+
+
+def test_check_reads_standard_input(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-` is standard input."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(config.read_bytes())))
+    assert main(["check", "-"]) == 0
+    assert "-: good (3 providers" in capsys.readouterr().out
+
+
+async def test_check_probes(tmp_path: Path, capsys: pytest.CaptureFixture[str], mock: MockServer) -> None:
+    """--probe asks each provider for its models: who answers, who refuses the credential, who is not there."""
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        f"""
+providers:
+  good: {{base_url: "{mock.url}/good/v1", speaks: [openai_chat]}}
+  locked: {{base_url: "{mock.url}/locked/v1", speaks: [openai_chat]}}
+  gone: {{base_url: "http://127.0.0.1:1/v1", speaks: [openai_chat]}}
+  none: {{base_url: "http://127.0.0.1:1/v1", speaks: [openai_chat], lists_models: null}}
+routes: {{}}
+"""
+    )
+    mock.script.rules.append(Rule(make_behaviour({"status": 401}), name="locked"))
+    assert await asyncio.to_thread(main, ["check", "--probe", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "providers.good: answers, with " in out and "providers.none: not asked, it has no model list" in out
+    assert f"{path}:4:3: warning: providers.locked: the provider refuses the credential (status 401)" in out
+    assert f"{path}:5:3: warning: providers.gone: Cannot connect to the provider: connection refused" in out
+    assert await asyncio.to_thread(main, ["check", "--probe", "--strict", str(path)]) == 78

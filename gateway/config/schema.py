@@ -136,7 +136,10 @@ class Route:
     targets: tuple[Target, ...] = field(metadata=doc("tried in the policy's order"))
     policy: str = field(default="ordered", validator=validators.in_(POLICIES), metadata=doc(" | ".join(POLICIES)))
     retry: Retry | None = field(default=None, metadata=doc("instead of the file's"))
-    hedge: Seconds | None = field(default=None, metadata=unbuilt("also ask the next target after this long"))
+    hedge: Seconds | None = field(
+        default=None,
+        metadata=doc("no first byte after this long: the next target is asked as well, the first to speak answers"),
+    )
     on_shed: str = field(
         default="drop",
         validator=validators.in_(("drop", "refuse")),

@@ -97,7 +97,7 @@ def _of_provider(path: Path, provider: Provider, data: Any) -> Found:
     url = split_url(provider.base_url)
     if url is not None and url.scheme == "http" and provider.auth.secrets and not _is_here(url.hostname or ""):
         yield path, "its credential is sent over http, for everybody on the way to read: use https"
-    is_own = _at(data, *path, "base_url") is not None  # it stands in the file, and not in the preset
+    is_own = isinstance(_at(data, *path, "base_url"), str)  # it stands in the file, and not in the preset
     if url is not None and is_own and (doubt := _doubt(url.path.rstrip("/"), url.hostname, provider)):
         yield (*path, "base_url"), doubt
     if provider.missing:
@@ -118,6 +118,8 @@ def _of_route(path: Path, alias: str, route: Route, config: Config) -> Found:
     if is_glob(alias) and (provider := _shadow(alias, config)) is not None:
         message = f"never asked: names that begin with '{alias[: len(provider) + 1]}' go to the provider '{provider}'"
         yield path, message
+    if route.hedge is not None and len(route.targets) < 2:
+        yield (*path, "hedge"), "there is no second target that could be asked"
     own = route.retry is not None
     within, place = (route.retry.within, (*path, "retry", "within")) if route.retry else (config.retry.within, path)
     for target in route.targets[:-1]:

@@ -6,15 +6,12 @@ Knows nothing of the other targets: a fault before the first content is raised, 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from urllib.parse import quote
+from functools import partial
 
 from aiohttp import web
-from attrs import define, evolve, field, fields
-from yarl import URL
+from attrs import define, evolve, field
 
-from gateway.config.fields import ORIGIN
-from gateway.config.provider_schema import NO_OVERRIDES, OAuth, Provider, TargetTimeouts, Timeouts
+from gateway.config.provider_schema import OAuth, Provider, Timeouts
 from gateway.config.schema import Target
 from gateway.errors import Declined, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.faults import Fault
@@ -26,8 +23,10 @@ from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import CLIENT_KEYS, EVENT_STREAM, reply_headers, request_headers, request_id_of
 from gateway.proxy.plan.record import Plan, WholeReply
 from gateway.proxy.plan.refused_members import cap_in, offending
+from gateway.proxy.race import Race
 from gateway.proxy.relay import Cutter, NotAStream, Relay
 from gateway.proxy.session import Session
+from gateway.proxy.target_settings import url_of
 from gateway.proxy.whole_response import WholeResponse
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import MAX_ERROR_BYTES, UpstreamReply, UpstreamRequest
@@ -47,7 +46,8 @@ class Attempt:
     """One try of one target. `lane` is the lane of the streamed reply, once there is one.
 
     `accepts_empty`, `accepts_refusal`: whether an empty reply or a refusal without content is sent to the client.
-    `gives_way_at`: when (monotonic) another target is asked in place of this one, if it is silent until then.
+    `gives_way_at`: when (monotonic) another target is asked in place of this one, if it is silent until then. `race`
+    is there if another target may be asked at the same time.
 
     A provider may repeat the credential that it was sent, in an error, a header or anywhere in a reply. So whatever
     comes from it is cleaned of that one value where it comes in, a stream frame by frame.
@@ -62,6 +62,7 @@ class Attempt:
     session: Session
     timeouts: Timeouts
     gives_way_at: float = math.inf
+    race: Race | None = None
     lane: Lane | None = field(default=None, init=False)
     _exchange: Exchange = field(init=False, repr=False)
     _provider: Provider = field(init=False, repr=False)
@@ -91,6 +92,8 @@ class Attempt:
         finally:
             self._exchange.wait(now() - self._started)
         self._replies = [reply]
+        if self.race is not None:
+            self.race.is_heard = True
         given = request_id_of(reply.headers)
         self._exchange.upstream_id = self._clean(given.encode()).decode() if given else ""
         try:
@@ -213,7 +216,8 @@ class Attempt:
             fault.held = evolve(fault.held, affinity=self._affinity.encode())
             raise
         finally:
-            self._exchange.note_usage(lane.usage)
+            if self.race is None or not self.race.has_lost(self.target):
+                self._exchange.note_usage(lane.usage)
 
     async def _whole(self, reply: UpstreamReply, *, as_stream: bool) -> web.StreamResponse:
         """Read a reply that has to be held whole; `as_stream`: the client wants it as a stream all the same."""
@@ -290,6 +294,11 @@ class Attempt:
 
     def _note_content(self, reply: str = "") -> None:
         """Note that content is here; `reply` is the id of a whole reply."""
+        if self.race is not None:
+            self.race.claim(self.target)
+            self._exchange.speak_for(self.target.provider, self.target.model or "")
+            if self.call.recorder is not None:
+                self.call.recorder.follow(self.lane, self._affinity)
         if self._sent is not None:
             self.session.note(self.target.name, self.credential.id, reply or (self.lane.reply_id if self.lane else ""))
         now = self.call.gateway.clock.monotonic()
@@ -344,7 +353,7 @@ class Attempt:
         content_type = self.call.source.body.content_type
         return UpstreamRequest(
             provider=provider.name,
-            url=_url(base, provider, plan.upstream.name, target.model or ""),
+            url=url_of(base, provider, plan.upstream.name, target.model or ""),
             headers=request_headers(
                 content_type, plan.headers, credential, asks_stream=plan.asks_stream, trail=self.call.trail
             ),
@@ -375,26 +384,3 @@ async def deliver(call: ModelCall, held: Held) -> web.StreamResponse:
     await client.write(body)
     exchange.step(Step.END)
     return await client.close()
-
-
-def _url(base: str, provider: Provider, dialect: str, model: str) -> URL:
-    path = provider.speaks[dialect]
-    if "{model}" in path:
-        path = path.replace("{model}", quote(model, safe=""))
-    url = _parsed(base, path)
-    return url.with_query(provider.query) if provider.query and not url.raw_query_string else url
-
-
-@lru_cache(256)
-def _parsed(base: str, path: str) -> URL:
-    if path.startswith(ORIGIN):
-        base, path = str(URL(base, encoded=True).origin()), path.removeprefix(ORIGIN)
-    return URL(base + path, encoded=True)
-
-
-def timeouts_of(provider: Provider, target: Target) -> Timeouts:
-    """Put the target's timeouts over the provider's."""
-    if target.timeouts is NO_OVERRIDES:
-        return provider.timeouts
-    own = {found.name: getattr(target.timeouts, found.name) for found in fields(TargetTimeouts)}
-    return evolve(provider.timeouts, **{name: value for name, value in own.items() if value is not None})

@@ -1,6 +1,7 @@
 """The client's end of a streamed reply: opened late, written in whole frames, kept alive."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -39,6 +40,7 @@ class ClientStream:
     commit_at: float | None
     status: int = 200
     is_last: Callable[[], bool] = field(default=lambda: False)
+    is_shared: bool = field(default=False, init=False)  # by attempts of which none may write: `race` keeps it alive
     send: Callable[[bytes], Awaitable[None]] | None = field(default=None, init=False)  # once it is open
     wrote: float = field(default=0.0, init=False)  # loop time of the last write
     _response: web.StreamResponse | None = field(default=None, init=False)
@@ -63,16 +65,20 @@ class ClientStream:
             raise ClientGone from None
         self.wrote = asyncio.get_running_loop().time()
 
-    async def beat(self, now: float) -> None:
-        """Do what is due in silence: open the stream, or send a keep-alive."""
+    async def beat(self, now: float, *, of_all: bool = False) -> None:
+        """Do what is due in silence: open the stream, or send a keep-alive. `of_all`: for all who share it."""
+        if self.is_shared and not of_all:
+            return
         if self._response is None and self.commit_at is not None and now >= self.commit_at:
             await self.open(STREAM_HEADERS)
             await self.write(self.ping)
         elif self._response is not None and now - self.wrote >= self.keepalive:
             await self.write(self.ping)
 
-    def next_beat(self, now: float) -> float:
+    def next_beat(self, now: float, *, of_all: bool = False) -> float:
         """Return the loop time at which `beat` should be called next."""
+        if self.is_shared and not of_all:
+            return math.inf
         if self._response is None:
             return self.commit_at if self.commit_at is not None else now + self.keepalive
         return self.wrote + self.keepalive
@@ -87,7 +93,8 @@ class ClientStream:
         task = asyncio.create_task(answer)
         try:
             while not task.done():
-                await asyncio.wait({task}, timeout=max(0.0, self.next_beat(loop.time()) - loop.time()))
+                wait = self.next_beat(loop.time()) - loop.time()
+                await asyncio.wait({task}, timeout=None if wait == math.inf else max(0.0, wait))
                 if not task.done():
                     await self.beat(loop.time())
             return task.result()

@@ -13,22 +13,18 @@ from gateway.errors import (
     BadRequest,
     Declined,
     GatewayError,
-    NoTargetLeft,
-    RateLimited,
     SaidNothing,
     ShuttingDown,
     Unauthorized,
-    Unavailable,
-    UnknownModel,
     UpstreamFault,
 )
 from gateway.faults import Fault
-from gateway.policy.health import CONSEQUENCES
-from gateway.policy.retries import NextAttempt, Schedule, verdict
+from gateway.policy.retries import NextAttempt, Schedule
 from gateway.policy.routes import order
-from gateway.proxy.attempt import Attempt, deliver, timeouts_of
+from gateway.proxy.attempt import Attempt, deliver
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
+from gateway.proxy.failures import Failures
 from gateway.proxy.fallbacks import Further, further_of
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
@@ -36,9 +32,10 @@ from gateway.proxy.plan.choose import make_plan
 from gateway.proxy.plan.record import Plan
 from gateway.proxy.plan.refused_members import refused_schemas
 from gateway.proxy.plan.source_request import SourceRequest
+from gateway.proxy.race import Race
 from gateway.proxy.relay import end_with_error
 from gateway.proxy.session import Session
-from gateway.telemetry.quotes import without_quotes
+from gateway.proxy.target_settings import timeouts_of
 from gateway.upstream.credentials import KEY_ID, Credential, pass_through
 from gateway.wire.lane import Lane
 
@@ -56,22 +53,22 @@ class Dispatch:
     """One exchange's way over its targets. What the attempts have taught about this call is kept here."""
 
     call: ModelCall
-    _faults: list[UpstreamFault] = field(factory=list, init=False)
-    _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
-    _said: list[tuple[float, Fault]] = field(factory=list, init=False)  # seconds that providers said to wait, and why
-    _unfit: int = field(default=0, init=False)  # targets that speak no dialect that fits
-    _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
+    _failures: Failures = field(init=False)
     _cannot_decrypt: frozenset[str] = field(default=frozenset(), init=False)  # providers
     _refused_schemas: Set[str] = field(default=frozenset(), init=False)
     _attempt: Attempt | None = field(default=None, init=False)  # the last one
     _session: Session = field(init=False)
     _apart: str = field(init=False)  # behind the name under which a target rests: counting has limits of its own
     _source: SourceRequest = field(init=False)
+    _race: Race | None = field(default=None, init=False)
+    _trying: int = field(default=0, init=False)  # attempts under way
+    _has_hedged: bool = field(default=False, init=False)
     _moved_from: str = field(default="", init=False)  # the provider of a target that was passed over
     _further: Further | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
         self._session, self._source = Session(self.call), self.call.source
+        self._failures = Failures(self.call)
         self._apart = "" if self._source.dialect.write_count is None else " (counting)"
         if self._source.asked.fallbacks and (further := further_of(self.call)) is not None:
             self._further, self._source = further, evolve(self._source, honoured=HONOURED)
@@ -113,12 +110,14 @@ class Dispatch:
                 break
             if upcoming.pause:
                 await call.keep_alive_during(gateway.clock.sleep(upcoming.pause))
-            if (answer := await self._try(upcoming, schedule)) is not None:
+            hedge = route.hedge if schedule.targets and not self._has_hedged else None
+            attempt = self._try(upcoming, schedule) if hedge is None else self._try_two(upcoming, schedule, hedge)
+            if (answer := await attempt) is not None:
                 return answer
-        for fault in self._faults:
+        for fault in self._failures.faults:
             if isinstance(fault, SaidNothing):  # no other target had more to say
                 return await deliver(call, fault.held)
-        raise self._verdict().kept()
+        raise self._failures.verdict(self._session).kept()
 
     @property
     def lane(self) -> Lane:
@@ -157,6 +156,32 @@ class Dispatch:
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
         return self._session.ordered(ordered)
 
+    async def _try_two(self, upcoming: NextAttempt, schedule: Schedule, after: float) -> web.StreamResponse | None:
+        """Try one target; if nothing has come of it `after` seconds, the next one besides. The first to speak answers.
+
+        The second one counts as a retry at its provider, so that a slow hour does not double everybody's load.
+        """
+        gateway = self.call.gateway
+        race = self._race = Race(self.call.client_stream if self.call.is_stream else None)
+        race.start(upcoming.target, self._try(upcoming, schedule))
+        try:
+            if not await race.wait(race.tasks, after) and not race.is_heard:
+                second = schedule.next(gateway.clock.monotonic())
+                if second is not None and gateway.selection.retry_budget(second.target.provider).take():
+                    self._has_hedged = True
+                    gateway.telemetry.metrics.hedges.inc(upcoming.target.provider, second.target.provider)
+                    race.start(second.target, self._try(second, schedule))
+            pending = set(race.tasks)
+            while pending:
+                for task in await race.wait(pending):
+                    pending.discard(task)
+                    if not task.cancelled() and (answer := task.result()) is not None:
+                        return answer
+            return None
+        finally:
+            await race.end()
+            self._race = None
+
     async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None if it failed and the client has seen nothing of it."""
         gateway, exchange, target = self.call.gateway, self.call.context.exchange, upcoming.target
@@ -170,24 +195,33 @@ class Dispatch:
             if (said := selection.health.said(target.name + self._apart, credential.id, now)) is None:
                 schedule.pass_over(target, wait)
             else:
-                self._said.append((wait, said))
+                self._failures.said.append((wait, said))
                 schedule.wait_for(target, wait, now)
             return None
         schedule.start()
         self._note_start(target, now)
         is_probe = selection.health.begin(target.name + self._apart)
-        exchange.step(Step.TRY)
+        attempt, race = self._make_attempt(target, credential, plan, schedule), self._race
+        if not self._trying:
+            exchange.step(Step.TRY)
+        self._trying += 1
         try:
-            answer = await self._run_attempt(self._make_attempt(target, credential, plan, schedule))
+            answer = await self._run_attempt(attempt)
         except UpstreamFault as fault:
-            has_spoken = exchange.is_spoken
-            if not has_spoken:
+            has_spoken = exchange.is_spoken and (race is None or not race.has_lost(target))
+            if not exchange.is_spoken and self._trying == 1:
                 exchange.step(Step.LOSE)
             self._note_fault(target, credential, fault, schedule)
             if has_spoken:
                 raise
             return None
+        except asyncio.CancelledError:
+            if race is not None and race.has_lost(target):
+                metrics.attempts.inc(target.provider, "beaten")
+                exchange.note_failure(target.name, "beaten", "another target spoke first")
+            raise
         finally:
+            self._trying -= 1
             if is_probe:
                 selection.health.release(target.name + self._apart)
             metrics.upstream.observe(gateway.clock.monotonic() - now, target.provider)
@@ -211,6 +245,7 @@ class Dispatch:
             plan=plan,
             session=self._session,
             timeouts=timeouts,
+            race=self._race,
             gives_way_at=self._gives_way_at(timeouts.first_byte if plan.asks_stream else timeouts.whole, schedule),
         )
 
@@ -266,14 +301,10 @@ class Dispatch:
         try:
             plan = await self.make_plan(target)
         except BadRequest as refusal:
-            self._refusals.append(refusal.kept())
-            self._reasons.append(f"{target.name}: {refusal.message}")
-            self.call.context.exchange.note_failure(target.name, "cannot_say", refusal.code or "")
+            self._failures.note_refusal(target, refusal)
             return None
         if plan is None:
-            self._reasons.append(f"{target.provider} does not speak {self.call.dialect.name}")
-            self.call.context.exchange.note_failure(target.name, "unfit", f"does not speak {self.call.dialect.name}")
-            self._unfit += 1
+            self._failures.note_unfit(target)
         return plan
 
     def _pick(self, target: Target, plan: Plan, now: float) -> tuple[Credential, float] | None:
@@ -288,8 +319,7 @@ class Dispatch:
             return credential, health.wait(target.name + self._apart, credential.id, now)
         pool = snapshot.credential_pools.get(target.provider)
         if pool is None or provider.missing or (provider.auth.oauth is not None and not call.gateway.is_live(provider)):
-            self._reasons.append(f"{target.provider} has no credential")
-            call.context.exchange.note_failure(target.name, "no_credential", "")
+            self._failures.note_no_credential(target)
             return None
         place = target.name + self._apart
         wanted = self._session.credential_at(target.name) if len(pool.credentials) > 1 else ""
@@ -299,7 +329,7 @@ class Dispatch:
 
     def _note_rest(self, target: Target, wait: float) -> None:
         """Note that a target was passed over; who answers in its place is a fallback from it."""
-        self.call.context.exchange.note_failure(target.name, "rests", f"for {wait:.1f} s more")
+        self._failures.note_rest(target, wait)
         self._moved_from = target.provider
 
     def _note_start(self, target: Target, now: float) -> None:
@@ -314,8 +344,7 @@ class Dispatch:
         gateway, snapshot = self.call.gateway, self.call.context.snapshot
         selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
-        self._faults.append(fault.kept())
-        self.call.context.exchange.note_failure(target.name, fault.fault.value, self._words_of(fault))
+        self._failures.note_fault(target, fault, self._attempt.plan.body if self._attempt is not None else b"")
         gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:
@@ -332,32 +361,6 @@ class Dispatch:
             if self._further is not None and schedule.after_refusal is not None:
                 self._source = evolve(self._further.source, honoured=HONOURED)
         schedule.note(target, fault, has_other_key and not self._session.pinned, now, selection.dice.random())
-
-    def _words_of(self, fault: UpstreamFault) -> str:
-        """Return what the log says of a fault: the provider's own words, without what they quote of the request."""
-        if not isinstance(fault, Declined):
-            return fault.message
-        sent = self._attempt.plan.body if self._attempt is not None else b""
-        return f"{fault.upstream_status}: {without_quotes(fault.words, sent)}"
-
-    def _verdict(self) -> GatewayError:
-        """Return the error that is sent to the client."""
-        if not self._faults:
-            return self._nothing_to_try()
-        may_move = CONSEQUENCES[self._faults[-1].fault].may_move
-        return (may_move and self._session.lost(self._refusals)) or verdict(self._faults)
-
-    def _nothing_to_try(self) -> GatewayError:
-        if self._said:
-            wait, fault = min(self._said)
-            words = f"No target of '{self.call.resolved.alias}' may be asked before {math.ceil(wait)} s have passed"
-            return (RateLimited if fault is Fault.LIMITED else Unavailable)(words, retry_after=wait)
-        if self._refusals:
-            return self._refusals[0]
-        alias, targets = self.call.resolved.alias, self.call.resolved.route.targets
-        if self._unfit == len(targets):
-            return UnknownModel(f"The model '{alias}' cannot be used with {self.call.dialect.path}", param="model")
-        return NoTargetLeft(alias, self._reasons)
 
     async def _end_stream(self, error: GatewayError) -> web.StreamResponse:
         recorder = self.call.recorder

@@ -151,6 +151,10 @@ class Exchange:
         self.provider, self.model = provider, model
         self.attempts += 1
 
+    def speak_for(self, provider: str, model: str) -> None:
+        """Note which of several attempts at the same time has content."""
+        self.provider, self.model = provider, model
+
     def wait(self, seconds: float) -> None:
         """Add time that an upstream has taken."""
         self.upstream_s += seconds

@@ -133,6 +133,7 @@ class Relay:
                 if send is None:
                     if fault is None and out and await self._hold(out):
                         send = client.send
+                        timer.reschedule(self._next_look(self._heard))  # patience and keep-alives are others now
                 elif out:
                     if buffered() + len(out) > LOW_WATER:
                         await self._write_slowly(out, timer)

@@ -79,6 +79,12 @@ class ResponseRecorder:
         self._lane = RecordingLane(inner, self.marks, self.begun, self.limit)
         return self._lane
 
+    def follow(self, lane: Lane | None, affinity: Affinity) -> None:
+        """Keep to the lane that is sent, of several that were made for attempts at the same time."""
+        if isinstance(lane, RecordingLane):
+            self._lane = lane
+        self._affinity = affinity
+
     async def store_final(self, out: bytes) -> bytes:
         """Store the response whose last frames these are; return what may be sent."""
         final = self._lane.final if self._lane is not None else None

@@ -41,6 +41,7 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
                 await gateway.responses.sweep(gateway.clock.time())
                 swept = now
             await gateway.responses.check()
+        await gateway.upstream.client.close_retired()
         if len(gateway.lifecycle.exchanges) <= QUIET:
             give_back_memory()
         await asyncio.sleep(CHECK_EVERY_S)

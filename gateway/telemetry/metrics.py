@@ -109,6 +109,7 @@ class Metrics:
         self.errors = count("errors", "Errors told to clients, by whose they are.", "origin", "provider", "code")
         self.attempts = count("attempts", "Attempts at targets.", "provider", "outcome")
         self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
+        self.hedges = count("hedges", "Second targets asked because the first was slow.", "from", "to")
         self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "provider", "part")
         self.affinity = count("affinity", "Turns served where the last one was, or elsewhere.", "provider", "affinity")
         self.prompt_tokens = count(

@@ -88,6 +88,10 @@ class HttpClient:
         """Close every connection."""
         await self._ways.close()
 
+    async def close_retired(self) -> None:
+        """Close connections of configurations that are long out of force."""
+        await self._ways.close_retired()
+
     async def request(
         self,
         method: str,

@@ -16,7 +16,7 @@ from tests.flows.processes import Run, free_port
 
 pytestmark = pytest.mark.slow
 LOCKED = """
-server: {listen: ["127.0.0.1:PORT"], drain: 1s, expose: {listen: "EXPOSED"}}
+server: {listen: ["127.0.0.1:PORT"], drain: 1s, step_aside: 0s, expose: {listen: "EXPOSED"}}
 store: {url: "memory:"}
 keys: {laptop: {secret: {env: LAPTOP}}, boss: {secret: {env: BOSS}, operator: true}}
 providers: {one: {base_url: MOCK/one/v1, speaks: [openai_chat]}}
@@ -57,22 +57,37 @@ async def test_the_control_socket_serves_the_command_line(
     process = run(text.replace("store:", "breaker: {failures: 1, rest: 60s}\nstore:"), environ=KEYS)
     path = folder / "state" / "control.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    command = [sys.executable, "-m", "gateway", "rest", "--config", str(process.config)]
 
-    async def ask() -> subprocess.CompletedProcess[str]:
+    async def ask(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gateway", "rest", *more, "--config", str(process.config)]
         environ = os.environ | KEYS
         return await asyncio.to_thread(
             subprocess.run, command, capture_output=True, text=True, check=False, env=environ
         )
 
     done = await ask()
-    assert (done.returncode, done.stdout) == (0, "healthy: no targets rest\n")
+    assert (done.returncode, done.stdout) == (0, "nothing rests\n")
     async with aiohttp.ClientSession() as session:
         body, headers = {"model": "both", "messages": []}, {"x-api-key": KEYS["LAPTOP"]}
         async with session.post(f"{process.url}/v1/chat/completions", json=body, headers=headers) as answer:
             assert answer.status == 502
+        operator = {"x-api-key": KEYS["BOSS"]}
+        async with session.get(f"{process.url}/rests", headers=operator) as answer:
+            (rest,) = (await answer.json())["data"]
+            assert (rest["target"], rest["credential"], rest["why"]) == ("one:m", None, "transient")
+            assert 50 < rest["seconds_left"] <= 60 and rest["since"].endswith("Z")
+        async with session.delete(f"{process.url}/rests?name=one:m", headers=operator) as answer:
+            assert answer.status == 403  # not over a network
+        async with session.get(f"{process.url}/health?format=json", headers=operator) as answer:
+            assert [one["target"] for one in (await answer.json())["rests"]] == ["one:m"]
     done = await ask()
-    assert done.stdout.startswith("degraded: 1 target rests\n  one:m  ")
+    assert done.stdout.startswith("one:m  ") and done.stdout.endswith(": transient\n")
+    done = await ask("clear", "two:m")
+    assert (done.returncode, done.stderr) == (1, "gateway: Nothing rests under the name 'two:m'\n")
+    done = await ask("clear", "one:m")
+    assert done.returncode == 0 and "its rest is ended" in done.stdout
+    assert (await ask()).stdout == "nothing rests\n"
+    assert process.has("rest begins") and process.has("rest ends")
     os.kill(process.popen.pid, 15)
     assert await process.ended() == 0
     assert not path.exists()

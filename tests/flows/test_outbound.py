@@ -236,21 +236,6 @@ async def test_provider_sockets_are_kept_alive(
     assert 60 in idle
 
 
-async def test_one_provider_has_no_connection_of_another(start: Start, provider: Providers) -> None:
-    """Two providers at the same address have connections of their own; a reload without a change keeps them."""
-    text = TEXT.replace("BASE", f"{provider('one').server.url}/one").replace("MORE", "set: {}")
-    running = await start(text)
-    await said(running)
-    ways = running.gateway.upstream.client._ways._ways
-    first = ways["one"].connector
-    running.reload(text)
-    await said(running)
-    assert ways["one"].connector is first
-    running.reload(text.replace("set: {}", 'proxy: "http://127.0.0.1:1"'))
-    await said(running)
-    assert ways["one"].connector is not first
-
-
 def test_the_usual_authorities_can_be_others(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

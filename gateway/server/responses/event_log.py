@@ -148,10 +148,10 @@ class RecordedStream(ClientStream):
         self.event_log.add(data)
         self.wrote = asyncio.get_running_loop().time()
 
-    async def beat(self, now: float) -> None:
+    async def beat(self, now: float, *, of_all: bool = False) -> None:
         self.wrote = now
 
-    def next_beat(self, now: float) -> float:
+    def next_beat(self, now: float, *, of_all: bool = False) -> float:
         return now + self.keepalive
 
     def buffered(self) -> int:
