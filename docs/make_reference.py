@@ -148,7 +148,7 @@ def kind_of(kind: Any) -> str:
         fields.StoreUrl: "text or secret", str: "text",
         int: "number", float: "number", bool: "true/false", fields.ModelSettings: "settings",
         provider_schema.Auth: "auth",
-        fields.HeaderValue: "text or secret",
+        fields.HeaderValue: "text or secret", fields.Workers: "number or auto",
     }  # fmt: skip
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:

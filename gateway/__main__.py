@@ -22,7 +22,8 @@ from gateway.mock.script import Script, read_script
 from gateway.mock.server import MockServer
 from gateway.proxy.snapshot import make_snapshot
 from gateway.server.control import NoGateway, ask
-from gateway.server.daemon import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, start
+from gateway.server.daemon import start
+from gateway.server.ground import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from gateway.server.probe import probe
 from gateway.server.report import write_route, write_routes
 from gateway.upstream.oauth import token_warnings
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}")
     run.add_argument("--listen", action="append", default=[], metavar="HOST:PORT", help="instead of server.listen")
     run.add_argument("--log-format", choices=("json", "console"), help="default: console on a terminal, else json")
+    run.add_argument("--worker", default="", help=argparse.SUPPRESS)  # what the supervisor tells its workers
     run.set_defaults(call=_run)
 
     check = commands.add_parser("check", help="validate a configuration: every problem with its place")
@@ -91,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
             except ValueError as error:
                 return _fail(f"--listen: {error}")
     style = arguments.log_format or ("console" if sys.stdout.isatty() else "json")
-    return start(arguments.config, arguments.listen, style)
+    return start(arguments.config, arguments.listen, style, arguments.worker)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """What the shape of providers.yaml is written with: the units of its values, and what is noted of each field."""
 
-from typing import Any, NewType
+from typing import Any, Literal, NewType
 
 from attrs import field, frozen
 
@@ -51,3 +51,4 @@ class KeySecret:
 
 
 HeaderValue = str | Secret
+Workers = int | Literal["auto"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from gateway.config.fields import Seconds, Share, Size
+from gateway.config.fields import Seconds, Share, Size, Workers
 from gateway.config.schema import Rate
 
 Hook = Callable[[Any, Any], Any]
@@ -15,6 +15,7 @@ _SIZE = re.compile(r"(\d{1,18})(B|KiB|MiB|GiB)?")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 _SHARE = re.compile(r"(\d{1,6})/(\d{1,6})")
 _RATE = re.compile(r"([\d_]{1,18})/(second|minute|hour|day)")
+MAX_WORKERS = 64
 _SPANS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _NAMES = {str: "text", dict: "a mapping", list: "a list", type(None): "nothing"}
 
@@ -54,6 +55,13 @@ def read_share(value: Any) -> Share:
     if type(value) not in (int, float) or not 0 < value <= 1:
         raise ValueError("expected a share such as 3/4 or 0.75, at most 1")
     return Share(float(value))
+
+
+def read_workers(value: Any) -> Workers:
+    """Read a number of processes, or `auto`. Raises ValueError."""
+    if value == "auto" or (type(value) is int and 0 < value <= MAX_WORKERS):
+        return value  # type: ignore[no-any-return]  # one of the two
+    raise ValueError(f"expected a number from 1 to {MAX_WORKERS}, or auto")
 
 
 def read_text(value: Any) -> str:

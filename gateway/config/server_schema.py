@@ -2,7 +2,7 @@
 
 from attrs import field, frozen, validators
 
-from gateway.config.fields import MIB, Seconds, Secret, Size, doc, unbuilt
+from gateway.config.fields import MIB, Seconds, Secret, Size, Workers, doc, unbuilt
 
 
 @frozen
@@ -69,6 +69,9 @@ class Server:
         default=2000, validator=validators.ge(1), metadata=doc("exchanges in flight; beyond it 503")
     )
     drain: Seconds = field(default=Seconds(120), metadata=doc("to finish exchanges after SIGTERM"))
+    workers: Workers = field(
+        default=1, metadata=doc("processes that serve, or auto: one for each core; a restart changes it")
+    )
     step_aside: Seconds | None = field(
         default=None,
         metadata=doc("after SIGTERM: /readyz is 503, serving goes on for so long; absent: 5s, 0s at a terminal"),

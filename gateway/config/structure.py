@@ -29,6 +29,7 @@ from gateway.config.fields import (
     Share,
     Size,
     StoreUrl,
+    Workers,
 )
 from gateway.config.problems import Path
 from gateway.config.provider_schema import Auth, OAuth, Provider, Tls
@@ -43,6 +44,7 @@ from gateway.config.scalars import (
     read_share,
     read_size,
     read_text,
+    read_workers,
 )
 from gateway.config.schema import Rate, Route, Target
 from gateway.wire.profile import Profile
@@ -96,6 +98,7 @@ class Converter(cattrs.Converter):
             (ModelSettings, self._model_settings),
             (StoreUrl, self._store_url),
             (HeaderValue, self._header_value),
+            (Workers, read_workers),
         )
         for kind, read in names:
             self.register_structure_hook_func(_is(kind), _hook_of(read))

@@ -71,7 +71,7 @@ class ModelCall:
             write_timeout=server.timeouts.write,
             commit_at=self.commit_at,
             status=self.status,
-            is_last=lambda: self.gateway.lifecycle.is_draining,
+            is_last=lambda: self.gateway.lifecycle.is_leaving or self.gateway.lifecycle.is_draining,
         )
 
     def keep_alive_during(self, answer: Coroutine[Any, Any, Answered]) -> Coroutine[Any, Any, Answered]:

@@ -59,14 +59,18 @@ def make_app(
     dice: random.Random | None = None,
     secret: bytes | None = None,
     state_dir: str | None = None,
+    store_lock: int | None = None,
 ) -> web.Application:
-    """Build the gateway. `data` is the packaged data by name: models, top_models. `secret` signs envelopes."""
+    """Build the gateway. `data` is the packaged data by name: models, top_models. `secret` signs envelopes.
+
+    `store_lock` is the descriptor of the store's lock, if the process above this one has claimed it.
+    """
     app = web.Application(middlewares=MIDDLEWARES)
     clock = clock or Clock()
 
     async def run_parts(app: web.Application) -> AsyncIterator[None]:
         metrics = Metrics(longest=config.server.timeouts.total)
-        opened = await open_responses(config.store.url, sqlite_file(config, state_dir))
+        opened = await open_responses(config.store.url, sqlite_file(config, state_dir), store_lock)
         store = WatchedResponses(opened, clock, logs.log.warning, metrics.store_failures.inc)
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""

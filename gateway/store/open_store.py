@@ -7,8 +7,11 @@ from gateway.store.protocol import Responses, StoreUnusable
 from gateway.store.schemes import split_scheme
 
 
-async def open_responses(url: str, file: Path | None) -> Responses:
-    """Open the store of responses. `file` is the database file of a store that has one. Raises StoreUnusable."""
+async def open_responses(url: str, file: Path | None, held: int | None = None) -> Responses:
+    """Open the store of responses. `file` is the database file of a store that has one. Raises StoreUnusable.
+
+    `held` is the descriptor of the file's lock, if the process above this one has claimed it.
+    """
     scheme, _ = split_scheme(url)
     if scheme is None:
         raise StoreUnusable(f"store.url: nothing here can open {url.partition(':')[0]}:")
@@ -16,5 +19,5 @@ async def open_responses(url: str, file: Path | None) -> Responses:
         store = getattr(importlib.import_module(scheme.module), scheme.name)
     except ModuleNotFoundError as error:
         raise StoreUnusable(f"store.url: {url.partition(':')[0]} needs {error.name}: {scheme.hint}") from None
-    opened: Responses = await store.open(url, file)
+    opened: Responses = await (store.open(url, file) if held is None else store.open(url, file, held))
     return opened

@@ -87,7 +87,7 @@ Waiting = tuple[_Row, asyncio.Future[bool]]
 
 @define
 class SqliteResponses:
-    """Responses in a file that this process alone has open."""
+    """Responses in a file that this gateway alone has open: one process, or its workers."""
 
     path: Path
     writing: sqlite3.Connection
@@ -100,10 +100,13 @@ class SqliteResponses:
     _committing: asyncio.Future[list[bool | StoreDown]] | None = field(default=None, init=False)
 
     @classmethod
-    async def open(cls, url: str, file: Path | None) -> "SqliteResponses":
-        """Open or make the file. Raises StoreUnusable if it is damaged, in use, or not of this gateway and version."""
+    async def open(cls, url: str, file: Path | None, held: int | None = None) -> "SqliteResponses":
+        """Open or make the file. Raises StoreUnusable if it is damaged, in use, or not of this gateway and version.
+
+        `held` is the descriptor of its lock, if the process above this one has claimed it.
+        """
         assert file is not None
-        writing, reading, lock, inode = await asyncio.to_thread(open_file, file)
+        writing, reading, lock, inode = await asyncio.to_thread(open_file, file, held)
         return cls(file, writing, reading, lock, inode)
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:

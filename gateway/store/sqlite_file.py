@@ -51,10 +51,21 @@ PRAGMA user_version = {VERSION};
 """
 
 
-def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, int]:
-    """Return a connection to write, one to read, the lock's descriptor, and the file's inode. Raises StoreUnusable."""
+def claim_file(path: Path) -> int:
+    """Lock the file for this gateway, whose workers open it; return the descriptor to hand on. Raises StoreUnusable."""
+    writing, reading, lock, _ = open_file(path)
+    writing.close()
+    reading.close()
+    return lock
+
+
+def open_file(path: Path, held: int | None = None) -> tuple[sqlite3.Connection, sqlite3.Connection, int, int]:
+    """Return a connection to write, one to read, the lock's descriptor, and the file's inode. Raises StoreUnusable.
+
+    `held` is the descriptor of the lock, if the process above this one has claimed the file.
+    """
     try:
-        lock = _lock(path)
+        lock = _lock(path) if held is None else held
     except OSError as error:
         raise StoreUnusable(f"{path}: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
@@ -69,8 +80,9 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, int, 
             raise sqlite3.DatabaseError("the file is damaged")
         writing.executescript(_SCHEMA)
         reading.execute("PRAGMA query_only=ON")
-        # We hold the lock, so no gateway runs these responses any more: end their leases.
-        writing.execute(f"UPDATE responses SET lease = 0 WHERE status IN {RUNNING}")
+        reading.execute("PRAGMA busy_timeout=5000")
+        if held is None:  # no gateway runs these responses any more: end their leases
+            writing.execute(f"UPDATE responses SET lease = 0 WHERE status IN {RUNNING}")
     except (OSError, sqlite3.Error, StoreUnusable) as error:
         for connection in opened:
             connection.close()

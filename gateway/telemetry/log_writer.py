@@ -4,10 +4,11 @@ The event loop hands lines over and never waits. What is handed over and not yet
 are dropped and counted, and their number is written once the reader reads again.
 """
 
+import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 MAX_BYTES = 4 * 1024 * 1024  # that wait for the reader: some 10,000 lines
@@ -18,13 +19,20 @@ class LogWriter:
     """The end of the log: `hand_over` takes lines, a thread writes them to `out`.
 
     `finish` makes the bytes that are written from lines, such as without secrets; `say_dropped` the line that says how
-    many were dropped.
+    many were dropped. `is_shared`: other processes write to `out` as well, so that each write is whole lines, and few
+    enough of them that the kernel does not take them apart.
     """
 
     def __init__(
-        self, out: IO[bytes], finish: Callable[[Sequence[bytes]], bytes], say_dropped: Callable[[int], bytes]
+        self,
+        out: IO[bytes],
+        finish: Callable[[Sequence[bytes]], bytes],
+        say_dropped: Callable[[int], bytes],
+        *,
+        is_shared: bool = False,
     ) -> None:
         self._out = out
+        self._is_shared = is_shared
         self._finish, self._say_dropped = finish, say_dropped
         self._changed = threading.Condition()
         self._waiting: deque[Sequence[bytes]] = deque()
@@ -81,14 +89,28 @@ class LogWriter:
 
     def _write(self, data: bytes) -> None:
         """Write all of `data`. If the reader has closed the pipe, it is lost and the daemon goes on."""
-        left = memoryview(data)
         try:
-            while left:
-                written: int | None = self._out.write(left)
-                if written is None:  # somebody has made the pipe non-blocking: it is full
-                    time.sleep(0.05)
-                else:
-                    left = left[written:]
+            for piece in _pieces(data) if self._is_shared else (data,):
+                self._write_piece(piece)
             self._out.flush()
         except (OSError, ValueError):
             return
+
+    def _write_piece(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            written: int | None = self._out.write(left)
+            if written is None:  # somebody has made the pipe non-blocking: it is full
+                time.sleep(0.05)
+            else:
+                left = left[written:]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Cut at line ends, into pieces of at most PIPE_BUF bytes (a longer line is one of its own)."""
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1
+        end = end or data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end

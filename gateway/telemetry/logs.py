@@ -100,8 +100,12 @@ class Logs:
         self._writer.close()
 
 
-def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None = None) -> Logs:
+def make_logs(
+    redactor: Redactor, style: str = "json", stream: IO[bytes] | None = None, worker: int | None = None
+) -> Logs:
     """Make the gateway's logs. `style` is json or console; lines go to `stream`, by default standard output.
+
+    `worker` is the number of a worker that shares its output with others, to stand in each line.
 
     Close them at the end of the process, or the last lines may be lost.
 
@@ -122,12 +126,20 @@ def make_logs(redactor: Redactor, style: str = "json", stream: IO[bytes] | None 
     def finish(lines: Sequence[bytes]) -> bytes:
         return b"\n".join(redactor.clean_lines(lines)) + b"\n"
 
-    write = _write_json if style == "json" else _write_console
-    writer = LogWriter(out, finish, lambda count: write(_dropped(count)))
+    inner = _write_json if style == "json" else _write_console
+    own = {} if worker is None else {"worker": worker}
+
+    def write(members: dict[str, Any]) -> bytes:
+        return inner(members | own if own else members)
+
+    def mark(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {**event, **own}
+
+    writer = LogWriter(out, finish, lambda count: write(_dropped(count)), is_shared=worker is not None)
     lines = Lines(writer)
     log: Log = structlog.wrap_logger(
         lines,
-        processors=[structlog.processors.add_log_level, *final],
+        processors=[structlog.processors.add_log_level, *([mark] if own else []), *final],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     ).bind()

@@ -13,11 +13,13 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.handlers.rests import list_rests
 from gateway.server.middleware.authenticate import may_operate
+from gateway.server.siblings import merge, siblings_of
 from gateway.store.protocol import StoreState
 from gateway.upstream.credentials import hash_id
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages.request import STANDARD_OUTPUT
 
+WORST = ("healthy", "degraded", "unhealthy", "draining")
 # The paths that `GET /` lists, by name; filled by `server/routes`.
 SHOWN: web.AppKey[dict[str, str]] = web.AppKey("shown", dict)
 
@@ -95,6 +97,10 @@ async def health(request: web.Request) -> web.Response:
         report["routes_without_credential"] = len(dead)
         if gateway.reload_problems:
             report["reload_problems"] = len(gateway.reload_problems)
+    if (siblings := siblings_of(request)) is not None:
+        others = [msgspec.json.decode(part) for part in await siblings.ask("/health", format="json")]
+        report = _of_all(report, others)
+        status = report["status"]
     code = 200 if status in ("healthy", "degraded") else 503
     if request.query.get("format") == "json" or "application/json" in ",".join(request.headers.getall("Accept", ())):
         return _json(report, code)
@@ -102,11 +108,30 @@ async def health(request: web.Request) -> web.Response:
     return web.Response(status=code, text=text, content_type="application/yaml")
 
 
+def _of_all(own: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join what the workers say: the worst status; what rests anywhere rests, for the longest of the times."""
+    reports = [own, *others]
+    merged = own | {"status": max((one["status"] for one in reports), key=WORST.index), "workers": len(reports)}
+    if isinstance(own["resting"], dict):
+        merged["resting"] = {}
+        for one in reports:
+            for name, seconds in one["resting"].items():
+                merged["resting"][name] = max(seconds, merged["resting"].get(name, 0.0))
+        merged["rests"] = [rest for one in reports for rest in one["rests"]]
+    else:
+        merged["resting"] = max(one["resting"] for one in reports)
+    found = [one["reload_problems"] for one in reports if one.get("reload_problems")]
+    return merged | {"reload_problems": found[0]} if found else merged
+
+
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: the metrics in the text format of Prometheus; 404 if `server.expose.metrics` is off."""
     if not request[CONTEXT].snapshot.config.server.expose.metrics:
         raise web.HTTPNotFound
     body = request.app[GATEWAY].telemetry.metrics.expose()
+    if (siblings := siblings_of(request)) is not None:
+        others = [part.decode() for part in await siblings.ask("/metrics")]
+        body = merge([body.decode(), *others, siblings.left()]).encode()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

@@ -12,13 +12,14 @@ from gateway.policy.health import Rest
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import UNIX, peer_address
 from gateway.server.listener import is_operators_listener
+from gateway.server.siblings import OWN, siblings_of
 from gateway.telemetry.logs import Log
 from gateway.wire.codec.text import printable
 
 
 async def show_rests(request: web.Request) -> web.Response:
     """GET /rests: everything that rests now, as JSON."""
-    return _json({"object": "list", "data": list_rests(request.app[GATEWAY])})
+    return _json({"object": "list", "data": [*list_rests(request.app[GATEWAY]), *await _of_others(request, "GET")]})
 
 
 async def clear_rests(request: web.Request) -> web.Response:
@@ -31,10 +32,19 @@ async def clear_rests(request: web.Request) -> web.Response:
     gateway, name = request.app[GATEWAY], request.query.get("name", "")
     if not name:
         raise BadRequest("'name' is missing: a target or a credential", param="name")
-    found = gateway.selection.health.clear(name, gateway.clock.monotonic())
-    if not found:
+    own = gateway.selection.health.clear(name, gateway.clock.monotonic())
+    found = [_describe(gateway, rest) for rest in own] + await _of_others(request, "DELETE", name=name)
+    if not found and OWN not in request.query:
         raise NotFound(f"Nothing rests under the name '{printable(name)}'")
-    return _json({"object": "list", "data": [_describe(gateway, rest) for rest in found]})
+    return _json({"object": "list", "data": found})
+
+
+async def _of_others(request: web.Request, method: str, **query: str) -> list[dict[str, Any]]:
+    """Ask the other workers the same."""
+    if (siblings := siblings_of(request)) is None:
+        return []
+    answers = await siblings.ask("/rests", method, **query)
+    return [rest for answer in answers for rest in msgspec.json.decode(answer)["data"]]
 
 
 def list_rests(gateway: Gateway) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         exchange.finish(answer.status)
         if not answer.prepared:
             add_headers(answer, context.reply_headers)
-        if gateway.lifecycle.is_draining:
+        if gateway.lifecycle.is_leaving or gateway.lifecycle.is_draining:
             answer.force_close()
         return answer
     except ClientGone:
