@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A check of the version first: without it the first sign of an old Python would be a syntax error.
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
-.PHONY: setup run test check bench dist clean reference facts golden lock lock-check fuzz
+.PHONY: setup run test check bench soak dist install clean reference facts golden lock lock-check fuzz
 
 setup: $(VENV)/dev.stamp
 
@@ -67,9 +67,32 @@ fuzz: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py
 
+# Ten minutes of mixed traffic with faults; prints what leaks and what is slow.
+SOAK_MINUTES ?= 10
+soak: $(VENV)/dev.stamp
+	$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)
+
+# The wheel, and the bill of materials of what is installed with it: every package with its version and licence.
 dist: $(VENV)/dev.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check build
+	$(BIN)/pip install --quiet --disable-pip-version-check build cyclonedx-bom
 	$(BIN)/python -m build
+	$(PYTHON) -m venv $(VENV)-dist
+	$(VENV)-dist/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)-dist/bin/pip install --quiet --disable-pip-version-check --no-deps --no-index dist/*.whl
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o dist/sbom.json $(VENV)-dist/bin/python
+
+# Every package by the hash in requirements.lock, and the gateway itself from the wheel that is built here.
+PREFIX ?= /opt/gateway
+install:
+	@$(NEW_ENOUGH)
+	rm -rf build/install && mkdir -p build/install
+	$(PYTHON) -m venv build/install/venv
+	build/install/venv/bin/pip install --quiet --disable-pip-version-check build
+	build/install/venv/bin/python -m build --wheel --outdir build/install .
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall build/install/*.whl
+	@$(PREFIX)/bin/python -I -m gateway version
 
 clean:
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

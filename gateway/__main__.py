@@ -12,7 +12,7 @@ import aiohttp
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.config.checks import split_address
-from gateway.config.files import packaged, read_config
+from gateway.config.files import packaged, packaged_file, read_config
 from gateway.config.keys import mint
 from gateway.config.problems import ConfigError, problem_at
 from gateway.config.schema import Config
@@ -29,6 +29,7 @@ from gateway.server.report import write_route, write_routes
 from gateway.upstream.oauth import token_warnings
 
 DEFAULT_CONFIG = "providers.yaml"
+UNITS = ("gateway.service", "gateway.socket")
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
@@ -74,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
     new.add_argument("name")
     new.set_defaults(call=_new_key)
+
+    init = commands.add_parser("init", help="write a commented configuration to begin with")
+    init.add_argument("folder", nargs="?", default=".", metavar="DIR")
+    init.add_argument("--systemd", action="store_true", help="and the units of a service")
+    init.set_defaults(call=_init)
 
     mock = commands.add_parser("mock", help="a scripted provider, for demos and tests")
     mock.add_argument("--listen", default="127.0.0.1:9100", metavar="HOST:PORT")
@@ -158,6 +164,22 @@ def _rest(arguments: argparse.Namespace) -> int:
 def _new_key(arguments: argparse.Namespace) -> int:
     key, yaml = mint(arguments.name)
     print(f"{key}\n\nKeep it now: it is shown this once. In providers.yaml:\n\n{yaml}")
+    return EXIT_OK
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    names = [DEFAULT_CONFIG, *(UNITS if arguments.systemd else ())]
+    folder = Path(arguments.folder)
+    for name in names:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("xb") as file:
+                file.write(packaged_file(name))
+        except FileExistsError:
+            return _fail(f"{folder / name} is there already, and stays as it is")
+        except OSError as error:
+            return _fail(f"{folder / name}: {error.strerror}")
+        print(f"{folder / name}")
     return EXIT_OK
 
 

@@ -178,3 +178,16 @@ routes: {{}}
     assert f"{path}:4:3: warning: providers.locked: the provider refuses the credential (status 401)" in out
     assert f"{path}:5:3: warning: providers.gone: Cannot connect to the provider: connection refused" in out
     assert await asyncio.to_thread(main, ["check", "--probe", "--strict", str(path)]) == 78
+
+
+def test_init_writes_what_a_service_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`init` writes a configuration that is good, with --systemd the units as well; it overwrites nothing."""
+    folder = tmp_path / "new"
+    assert main(["init", "--systemd", str(folder)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["gateway.service", "gateway.socket", "providers.yaml"]
+    assert main(["check", str(folder / "providers.yaml")]) == 0
+    (folder / "gateway.socket").write_text("mine")
+    capsys.readouterr()
+    assert main(["init", "--systemd", str(folder)]) == 1
+    assert capsys.readouterr().err.endswith("providers.yaml is there already, and stays as it is\n")
+    assert (folder / "gateway.socket").read_text() == "mine"

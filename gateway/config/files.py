@@ -46,9 +46,13 @@ def read_config(path: str, environ: Mapping[str, str] = os.environ, listen: Sequ
 
 def packaged(name: str) -> dict[str, Any]:
     """Read a YAML file that ships with the gateway."""
-    text = resources.files("gateway").joinpath("data", name).read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader) or {}
+    found: dict[str, Any] = yaml.load(packaged_file(name), Loader=yaml.CSafeLoader) or {}
     return found
+
+
+def packaged_file(name: str) -> bytes:
+    """Read a file that ships with the gateway."""
+    return resources.files("gateway").joinpath("data", name).read_bytes()
 
 
 def _with_tls_files(config: Config, path: str, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:

@@ -113,7 +113,12 @@ class Supervisor:
         hidden = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "WATCHDOG_USEC", "WATCHDOG_PID")
         environ = {name: value for name, value in os.environ.items() if name not in hidden}
         try:
-            process = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, env=environ)
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                pass_fds=inherited,
+                env=environ,
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, who hands it on
+            )
         finally:
             os.close(pipe)
         worker = Worker(process)

@@ -60,7 +60,7 @@ async def test_whichever_answers_speaks_for_all(
     process: Process, session: aiohttp.ClientSession, provider: Providers
 ) -> None:
     """/metrics, /health and what rests are those of both workers; both get requests and write whole lines."""
-    assert await asyncio.gather(*(chat(session, process) for _ in range(40))) == [200] * 40
+    assert [await chat(session, process) for _ in range(40)] == [200] * 40
     for _ in range(4):
         text = await page(session, process, "/metrics")
         assert (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).parents[2] / "systemd"
+UNITS = Path(__file__).parents[2] / "gateway" / "data"
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(

@@ -33,7 +33,8 @@ def test_the_wheel_answers(tmp_path: Path) -> None:
     install = [str(tmp_path / "env/bin/pip"), "--disable-pip-version-check", "--quiet", "install", str(wheel)]
     subprocess.run(install, check=True)
     home.mkdir()
-    shutil.copy(ROOT / "providers.yaml", home)
+    subprocess.run([str(tmp_path / "env/bin/gateway"), "init", "--systemd"], cwd=home, check=True)
+    assert (home / "gateway.service").exists()
     port = free_port()
     command = [str(tmp_path / "env/bin/gateway"), "run", "--listen", f"127.0.0.1:{port}"]
     with (home / "log").open("wb") as log:
