@@ -17,7 +17,7 @@ from gateway.wire.profile import Profile
 from gateway.wire.translation.envelope import Sealer
 from gateway.wire.translation.memo import Memo, Setting
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 N = 500
 NAMES = ["openai_chat", "anthropic_messages", "openai_responses"]
 SCHEMA = {

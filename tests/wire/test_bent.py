@@ -8,6 +8,8 @@ import pytest
 
 from tests.wire.bent.lanes import WRITERS, case_of, cases_with, faults, told
 
+pytestmark = pytest.mark.exhaustive
+
 FEW, MANY, SHOWN = 40, 2_000, 5
 ONE_BEND = [
     (dialect, axis, word)

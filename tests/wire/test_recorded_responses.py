@@ -26,7 +26,10 @@ MARKS = {"id": b'"resp_ours"', "store": b"true", "previous_response_id": b"null"
 TOOL = {"type": "custom", "name": "write_sql"}
 CLIENTS = pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
 RESPONSES = DIALECTS["openai_responses"]
-pytestmark = pytest.mark.skipif(not EVERY, reason="set GATEWAY_CORPUS to the folder of recorded streams")
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(not EVERY, reason="set GATEWAY_CORPUS to the folder of recorded streams"),
+]
 
 
 def is_whole(recording: Recording) -> bool:

@@ -16,7 +16,10 @@ from tests.wire.recordings import FAILED, REPEATED, UNFINISHED, Recording, cuts,
 
 ALL = [one for one in recordings() if one.dialect != "openai_responses"]
 GOOD = [one for one in ALL if not one.name.endswith(FAILED)]
-pytestmark = pytest.mark.skipif(not ALL, reason="set GATEWAY_CORPUS to the folder of recorded streams")
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(not ALL, reason="set GATEWAY_CORPUS to the folder of recorded streams"),
+]
 
 
 def crossed(recording: Recording, chunks: list[bytes] | None = None) -> bytes:
