@@ -79,6 +79,12 @@ def has_body(content: StreamReader) -> bool:
     return content is not EMPTY_PAYLOAD
 
 
+def drop_idle(connector: aiohttp.BaseConnector, request: aiohttp.ClientRequest) -> None:
+    """Close the idle connections that a connector keeps for a place, so that the next one is fresh."""
+    for protocol, _ in connector._conns.pop(request.connection_key, ()):
+        protocol.close()
+
+
 def is_silent(error: aiohttp.ClientError) -> bool:
     """Whether a connection broke before any byte of the reply came.
 

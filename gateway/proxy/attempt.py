@@ -140,7 +140,7 @@ class Attempt:
     async def _token_of(self, oauth: OAuth) -> Credential:
         """Return the token of a credentials file, refreshed if it is due."""
         self._token = await self.call.gateway.token_file(self.target.provider, oauth).token()
-        self.call.gateway.telemetry.redactor.add([self._token])
+        self.call.gateway.telemetry.redactor.add_passing(self.target.provider, self._token)
         return evolve(self.credential, value=f"Bearer {self._token}")
 
     async def _reopen(self, body: bytes) -> UpstreamReply:

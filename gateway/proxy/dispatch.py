@@ -106,6 +106,8 @@ class Dispatch:
         await self._session.look_up()
         schedule = Schedule(deque(self._ordered()), route.context_fallback, retry.attempts, started + retry.within)
         while (upcoming := schedule.next(gateway.clock.monotonic())) is not None:
+            if self._is_too_late(upcoming.target):
+                break
             if upcoming.is_repeat and not gateway.selection.retry_budget(upcoming.target.provider).take():
                 break
             if upcoming.pause:
@@ -155,6 +157,14 @@ class Dispatch:
         rotation = selection.next_rotation(call.resolved.alias) if route.policy == "round_robin" else 0
         ordered = order(route, rotation, selection.dice.random, lambda one: selection.health.latency(one.name))
         return self._session.ordered(ordered)
+
+    def _is_too_late(self, target: Target) -> bool:
+        """Whether what is left of the exchange's time would be over before another target is connected."""
+        if not self._failures.faults:
+            return False
+        timeouts = timeouts_of(self.call.context.snapshot.config.providers[target.provider], target)
+        left = self.call.deadline.at - asyncio.get_running_loop().time()
+        return left < min(timeouts.connect, self.call.deadline.after / 2)
 
     async def _try_two(self, upcoming: NextAttempt, schedule: Schedule, after: float) -> web.StreamResponse | None:
         """Try one target; if nothing has come of it `after` seconds, the next one besides. The first to speak answers.

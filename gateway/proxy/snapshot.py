@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.config.schema import Config, Key
 from gateway.policy.capabilities import Capabilities
@@ -23,6 +23,7 @@ class Owner:
     name: str
     key: Key
     key_id: str
+    digest: bytes = field(repr=False)
 
 
 @frozen
@@ -49,7 +50,7 @@ class Snapshot:
 def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
     """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
     owners = {
-        secret.digest: Owner(name, key, secret.digest.hex()[:KEY_ID])
+        secret.digest: Owner(name, key, secret.digest.hex()[:KEY_ID], secret.digest)
         for name, key in config.keys.items()
         for secret in key.secret
     }

@@ -79,7 +79,7 @@ def make_call(
     headers = request.headers if headers is None else headers
     server, resolved, mode = context.snapshot.config.server, wanted.resolved, context.endpoint.mode
     is_background = recorder is not None and recorder.is_background
-    now = asyncio.get_running_loop().time()
+    now = _came_in(gateway, context)
     client_limit = None if is_background else _client_limit(headers)  # a background run outlives its client
     first_byte, deadline = _bounds(context, client_limit, now, is_stream=wanted.is_stream)
     opening = _opening(context.endpoint, deadline, now)
@@ -119,6 +119,11 @@ def make_call(
         status=status,
         recorder=recorder,
     )
+
+
+def _came_in(gateway: Gateway, context: RequestContext) -> float:
+    """Return when the request came in, in loop time: reading its body was a part of its time."""
+    return asyncio.get_running_loop().time() - (gateway.clock.monotonic() - context.exchange.started)
 
 
 def _bounds(

@@ -79,6 +79,8 @@ class ModelLists:
                 self._refreshed[provider.name] = asked_at
             else:
                 refresh = False
+            if known is not None and known.at > asked_at + TTL:  # the clock was put back
+                known = None
             if known is not None and (known.at >= asked_at or (not refresh and known.at > asked_at - TTL)):
                 return False
             failed_at = self._failed.get(provider.name, 0.0)

@@ -141,6 +141,7 @@ class Serving:
         old, new = self.config, config
         pairs = {
             "server.listen": (old.server.listen, new.server.listen),
+            "server.timeouts.header": (old.server.timeouts.header, new.server.timeouts.header),
             "server.workers": (old.server.workers, new.server.workers),
             "server.expose.listen": (old.server.expose.listen, new.server.expose.listen),
             "store.url": (old.store.url, new.store.url),

@@ -2,13 +2,14 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from attrs import define, field
 
 BLANK = b"[redacted]"
 # A shorter "secret" would blank ordinary words, and is too short to protect anything.
 MIN_LENGTH = 6
+MAX_PASSING = 4  # tokens of one credentials file: the last one may still be in use, and those before it in a reply
 # Letters of a secret's base64 that do not depend on what stands beside it; with fewer of them, ordinary words match.
 MIN_BASE64 = 10
 # What makes a second look worth while: most frames of a stream have none of these, but line ends as `\n`.
@@ -41,6 +42,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = (), *, deep: bool = False) -> None:
         self._deep = deep
+        self._passing: dict[str, list[str]] = {}
         self._known = _Known()
         self.add(secrets)
 
@@ -50,9 +52,23 @@ class Redactor:
         forms.update(secret.encode("utf-8", "replace") for secret in secrets if len(secret) >= MIN_LENGTH)
         if len(forms) == len(self._known.secrets):
             return
+        self._known = self._make(forms)
+
+    def _make(self, forms: Set[bytes]) -> _Known:
         ordered = sorted(forms, key=lambda form: (-len(form), form))
         encoded = [form for secret in ordered for form in _base64_of(secret)] if self._deep else []
-        self._known = _Known(ordered, encoded)
+        return _Known(ordered, encoded)
+
+    def add_passing(self, place: str, secret: str) -> None:
+        """Add a secret that others follow at the same place, such as a token: the last few of them are known."""
+        passing = self._passing.setdefault(place, [])
+        if secret in passing:
+            return
+        passing.append(secret)
+        gone = {one.encode("utf-8", "replace") for one in passing[:-MAX_PASSING]}
+        del passing[:-MAX_PASSING]
+        self._known = self._make(set(self._known.secrets) - gone)
+        self.add([secret])
 
     def clean(self, data: bytes) -> bytes:
         """Return `data` with every known secret replaced by `[redacted]`."""

@@ -294,7 +294,7 @@ class Upstream:
         reply = None
         while reply is None:
             # The provider may close a kept-alive connection just as we use it. No byte of a reply has come back, so
-            # the request is sent again. Each round uses up one pooled connection; the last is a fresh one.
+            # the request is sent again, once: on a fresh connection.
             reply = await send(
                 request.method,
                 request.url,

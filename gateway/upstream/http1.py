@@ -18,7 +18,7 @@ from attrs import define, field
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.aiohttp_internals import expect_reply, has_body, is_silent, mark_used
+from gateway.aiohttp_internals import drop_idle, expect_reply, has_body, is_silent, mark_used
 from gateway.upstream.outbound import Outbound, Way, Ways
 
 READ_BUFFER = 65536
@@ -140,6 +140,7 @@ class HttpClient:
                 raise TimeoutError from None
             if is_fresh or not is_silent(error):
                 raise
+            drop_idle(way.connector, way.address(url))  # as old as this one, and from before the same restart
             return None
         except BaseException:
             connection.close()

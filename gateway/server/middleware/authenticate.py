@@ -4,6 +4,7 @@ Where no key is needed, it keeps web pages away (`refuse_pages`).
 """
 
 import hashlib
+import hmac
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -102,7 +103,7 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
             has_shown = True
             # By its digest: a guess's digest tells nothing of how near the guess was.
             digest = hashlib.sha256(bare(value).encode("utf-8", "surrogateescape")).digest()
-            if (owner := owners.get(digest)) is not None:
+            if (owner := owners.get(digest)) is not None and hmac.compare_digest(owner.digest, digest):
                 if _has_expired(gateway, owner):
                     has_expired, context.key_id = True, owner.key_id
                 else:
