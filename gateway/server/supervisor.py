@@ -23,13 +23,13 @@ from gateway.config.files import read_config
 from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
 from gateway.server.ground import EXIT_CONFIG, EXIT_FAILED, CannotStart, Ground
-from gateway.server.reports import ALIVE, READY, REFUSED, RELOADED, ToSystemd
+from gateway.server.reports import ALIVE, ALIVE_EVERY_S, READY, REFUSED, RELOADED, ToSystemd
 from gateway.server.serving import LINGER_S, step_aside_of
 from gateway.telemetry.logs import Logs
 
 READY_WITHIN_S = 60.0  # for a worker to listen
 RELOADED_WITHIN_S = 10.0
-SILENT_S = 30.0  # without a sign of life a worker is stuck, and is killed
+SILENT_S = 30.0  # without a sign of life a worker is stuck, and is killed; systemd may allow less
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 10.0  # before a worker that died is started again: doubled each time
 STEADY_S = 60.0  # a worker that lived for so long did not die of its start
 MARGIN_S = 5.0  # beyond what a drain may take
@@ -178,14 +178,15 @@ class Supervisor:
     async def _watch(self) -> None:
         """Kill a worker that gives no sign of life; tell systemd that all is well while all of them do."""
         period = self._reports.alive_every
+        allowed = SILENT_S if period is None else min(SILENT_S, max(2 * ALIVE_EVERY_S, period * 2))
         while True:
             now = time.monotonic()
             running = [worker for worker in self._all if worker.is_ready.is_set()]
             for worker in running:
-                if now - worker.heard > SILENT_S:
+                if now - worker.heard > allowed:
                     self.logs.log.error("worker stuck", pid=worker.process.pid, silent_s=round(now - worker.heard))
                     worker.send(signal.SIGKILL)
-            if period is not None and any(now - worker.heard < period * 2 for worker in running):
+            if period is not None and any(now - worker.heard < allowed for worker in running):
                 self._reports.alive()
             await asyncio.sleep(min(1.0, period or 1.0))
 
