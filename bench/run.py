@@ -109,7 +109,14 @@ class Proxy:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def stop(self) -> None:
-        self.process.terminate()
+        """End it; a gateway would step aside for a while, and the second signal ends that."""
+        for _ in range(2):
+            self.process.terminate()
+            try:
+                self.process.wait(0.5)
+                return
+            except subprocess.TimeoutExpired:
+                continue
         self.process.wait(10)
 
 
@@ -231,12 +238,15 @@ def report(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def start_gateway(name: str, checkout: str, python: str, upstream: int, folder: str, core: int) -> Proxy:
+def start_gateway(
+    name: str, checkout: str, python: str, upstream: int, folder: str, core: int, workers: int = 1
+) -> Proxy:
     """Start the gateway of a checkout on a free port, with a store of its own."""
     port, state = free_port(), pathlib.Path(folder, name)
     state.mkdir()
     config = state / "providers.yaml"
-    config.write_text(CONFIG % {"port": port, "upstream": upstream, "folder": state})
+    text = CONFIG % {"port": port, "upstream": upstream, "folder": state}
+    config.write_text(text if workers == 1 else text.replace("server: {", f"server: {{workers: {workers}, "))
     command = [python, "-m", "gateway", "run", "--config", str(config), "--log-format", "json"]
     return Proxy(name, command, port, core, checkout)
 
@@ -259,12 +269,15 @@ def main() -> None:
             command = [sys.executable, str(HERE / "lean.py"), str(port), f"http://127.0.0.1:{upstream}"]
             proxies.append(Proxy("lean", command, port, cores[0]))
             proxies.append(start_gateway("gateway", str(HERE.parent), sys.executable, upstream, folder, cores[0]))
+            # What two workers and their supervisor use for a request: on cores of their own they carry 2 / x times one.
+            two = start_gateway("two workers", str(HERE.parent), sys.executable, upstream, folder, cores[0], workers=2)
+            proxies.append(two)
             if shutil.which("nginx"):
                 port = free_port()
                 config = pathlib.Path(folder, "nginx.conf")
                 config.write_text(NGINX % {"port": port, "upstream": upstream, "folder": folder})
                 proxies.append(Proxy("nginx", ["nginx", "-c", str(config)], port, cores[0]))
-            rows = [Row(proxy.name, proxy) for proxy in proxies]
+            rows = [Row(proxy.name, proxy, base="gateway" if proxy is two else "lean") for proxy in proxies]
             gateway = proxies[1]
             if arguments.against:
                 python = str(pathlib.Path(arguments.against, ".venv/bin/python").absolute())

@@ -1,7 +1,8 @@
 """The raw lane of Messages: reads what passes, and repairs only what would break every client.
 
 A missing `event:` line is added, and a missing `message_stop` at the end; junk between good frames is taken out, and
-so is a first beginning if a second one follows. Everything else is passed on byte for byte.
+so is a first beginning if a second one follows; a delta in a block of another kind goes into one of its own
+(`own_blocks`). Everything else is passed on byte for byte.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from attrs import define, field
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.anthropic_messages.errors import write_stream_error
 from gateway.wire.anthropic_messages.hosted import MARKS, SEALED, is_ours
+from gateway.wire.anthropic_messages.own_blocks import OwnBlocks
 from gateway.wire.anthropic_messages.read_messages import NAME
 from gateway.wire.anthropic_messages.usage import read_usage
 from gateway.wire.codec.json_body import JsonBody, to_json
@@ -75,6 +77,8 @@ class MessagesWatch(Watch):
     _is_done: bool = field(default=False, init=False)
     _stop: str = field(default="", init=False)
     _junk: Junk = field(factory=Junk, init=False)
+    _blocks: OwnBlocks = field(factory=OwnBlocks, init=False)
+    _expected: bytes | None = field(default=b"", init=False)  # stands in every delta that may pass unread
 
     @property
     def is_empty(self) -> bool:
@@ -83,7 +87,8 @@ class MessagesWatch(Watch):
 
     def passes(self, chunk: bytes) -> bool:
         # Nearly every chunk is one delta with its event line: three line ends, and an object before the last two.
-        return self.has_content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+        is_delta = chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+        return self.has_content and is_delta and self._expected is not None and self._expected in chunk
 
     def feed(self, frame: bytes) -> bytes:
         if self._is_done:
@@ -99,7 +104,15 @@ class MessagesWatch(Watch):
         if payload.type == "error" or read.event == "error" or (payload.error is not None and not payload.type):
             raise read_inner(NAME, payload.error if payload.error is not None else decode(read.data))
         self._note(payload)
-        return self._pass(_named(frame, read, payload))
+        return self._pass(self._placed(_named(frame, read, payload), read.data, payload.type))
+
+    def _placed(self, frame: bytes, data: bytes, kind: str) -> bytes:
+        """Return the frame with its delta in a block of its own kind."""
+        if not kind.startswith("content_block_"):
+            return frame
+        placed = self._blocks.place(kind, decode(data))
+        self._expected = self._blocks.expected
+        return frame if placed is None else placed
 
     def _note(self, payload: _Said) -> None:
         match payload.type:
