@@ -38,6 +38,7 @@ class Lifecycle:
     is_started: bool = False
     is_draining: bool = False
     is_leaving: bool = False  # connections are told that they end: with a drain, or as another worker takes over
+    last_request: float = 0.0  # monotonic: that was no probe, and came while it is draining
     is_cutting: bool = False  # the drain is over: what still runs is told so and ends
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
     slots: Shared = field(factory=Shared)  # exchanges in flight, by key

@@ -38,6 +38,9 @@ COMPLAIN_EVERY_S = 5.0
 # or so, and takes the gateway out after two or three bad answers.
 STEP_ASIDE_S = 5.0
 LAST_WORDS_S = 2.0  # for exchanges that are cut to send their clients an error
+# After it, requests that are not probes show that somebody has not noticed yet: then it goes on, until none has come
+# for a second, at most as long again. (HAProxy's default is three bad answers, two seconds apart.)
+QUIET_S, LOOK_S = 1.0, 0.1
 # For connections that are open and silent at the end: whoever uses one meanwhile is answered, and told that it closes.
 LINGER_S, LINGER_STEP_S = 3.0, 0.05
 
@@ -162,10 +165,11 @@ class Serving:
         server, lifecycle = gateway.snapshot.config.server, gateway.lifecycle
         aside = 0.0 if self._is_leaving else step_aside_of(server)
         lifecycle.is_leaving, lifecycle.is_draining = True, not self._is_leaving
-        self.reports.stopping(aside + server.drain + LINGER_S + 10)
+        self.reports.stopping(2 * aside + server.drain + LINGER_S + 10)
         self.logs.log.info("draining", exchanges=len(lifecycle.exchanges), step_aside_s=aside, limit_s=server.drain)
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([hurry], timeout=aside)
+        await self._until_quiet(gateway, hurry, aside)
         for one in servers:
             one.close()
         if not self._hurry.is_set():
@@ -181,6 +185,13 @@ class Serving:
         for task in list(lifecycle.exchanges.values()):
             task.cancel()
         await _finish(gateway, LAST_WORDS_S)
+
+    async def _until_quiet(self, gateway: Gateway, hurry: asyncio.Task[Any], seconds: float) -> None:
+        """Go on serving while requests still come, for `seconds` at most."""
+        clock = gateway.clock.monotonic
+        until = clock() + seconds
+        while not hurry.done() and clock() < until and clock() - gateway.lifecycle.last_request < QUIET_S:
+            await asyncio.wait([hurry], timeout=LOOK_S)
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log an error that no code handled: at most once in five seconds, and without the objects it concerns."""

@@ -234,7 +234,7 @@ class Supervisor:
         if not self._is_stopping:
             self._is_stopping = True
             server = self.config.server
-            self._reports.stopping(step_aside_of(server) + server.drain + LINGER_S + 2 * MARGIN_S)
+            self._reports.stopping(2 * step_aside_of(server) + server.drain + LINGER_S + 2 * MARGIN_S)
         for worker in self._all:
             worker.send(signal.SIGTERM)
         self._stopped.set()
@@ -247,7 +247,7 @@ class Supervisor:
             worker.send(signal.SIGTERM) if not self._stopped.is_set() else None
         waits = [asyncio.create_task(worker.process.wait()) for worker in self._all]
         if waits:
-            limit = step_aside_of(server) + server.drain + LINGER_S + MARGIN_S
+            limit = 2 * step_aside_of(server) + server.drain + LINGER_S + MARGIN_S
             _, late = await asyncio.wait(waits, timeout=limit)
             for worker in self._all if late else ():
                 worker.send(signal.SIGKILL)

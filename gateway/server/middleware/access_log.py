@@ -56,6 +56,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
             add_headers(answer, context.reply_headers)
         if gateway.lifecycle.is_leaving or gateway.lifecycle.is_draining:
             answer.force_close()
+            if not endpoint.is_quiet:
+                gateway.lifecycle.last_request = now
         return answer
     except ClientGone:
         exchange.finish(499)
