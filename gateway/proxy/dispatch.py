@@ -164,7 +164,7 @@ class Dispatch:
             return False
         timeouts = timeouts_of(self.call.context.snapshot.config.providers[target.provider], target)
         left = self.call.deadline.at - asyncio.get_running_loop().time()
-        return left < min(timeouts.connect, self.call.deadline.after / 2)
+        return left < min(timeouts.connect, self.call.deadline.after / 4)
 
     async def _try_two(self, upcoming: NextAttempt, schedule: Schedule, after: float) -> web.StreamResponse | None:
         """Try one target; if nothing has come of it `after` seconds, the next one besides. The first to speak answers.

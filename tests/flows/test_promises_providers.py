@@ -66,7 +66,7 @@ async def _closing_provider() -> tuple[str, _Connections]:
 async def test_no_attempt_begins_that_could_not_connect(start: Start, provider: Providers) -> None:
     """With less time left than a connection may take, no further target is asked. (P2)"""
     text = TWO_TARGETS.replace("server: {", "server: {timeouts: {total: 1s}, ").replace(
-        "first_byte: 300ms, whole: 300ms", "first_byte: 700ms, whole: 700ms"
+        "first_byte: 300ms, whole: 300ms", "first_byte: 850ms, whole: 850ms"
     )
     running = await start(text)
     provider("one").will(fault="stall_before_head")
