@@ -85,6 +85,11 @@ def drop_idle(connector: aiohttp.BaseConnector, request: aiohttp.ClientRequest) 
         protocol.close()
 
 
+def is_idle(connector: aiohttp.BaseConnector) -> bool:
+    """Whether no connection of a connector is in use."""
+    return not connector._acquired
+
+
 def is_silent(error: aiohttp.ClientError) -> bool:
     """Whether a connection broke before any byte of the reply came.
 

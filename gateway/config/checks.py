@@ -20,6 +20,10 @@ _RESERVED_HEADERS = frozenset(
         "transfer-encoding", "connection", "te", "trailer", "upgrade", "proxy-authorization",
     }
 )  # fmt: skip
+# Headers that mean something to the gateway, so that no other text may come in them.
+_OWN_HEADERS = frozenset(
+    {"x-provider-key", "content-type", "accept", "accept-encoding", "user-agent", "x-gateway-loop", "traceparent"}
+)
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound to
 _NO_HEADER = "has characters that no header can carry, such as a line break or one that is not ASCII: set it anew"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -52,7 +56,7 @@ def check_to_run(config: Config) -> Found:
         if is_own(provider.base_url, own):
             yield (
                 ("providers", name, "base_url"),
-                f"{provider.base_url} is this gateway itself (server.listen): its requests would come back to it",
+                "this address is this gateway itself (server.listen): its requests would come back to it",
             )
 
 
@@ -141,7 +145,7 @@ def _check_server(config: Config) -> Found:
     if config.keys and server.expose.networks:
         yield ("server", "expose", "networks"), "there are keys: give a key operator: true, or use expose.listen"
     name = server.request_id_header
-    if name is not None and (not _TOKEN.fullmatch(name) or name.lower() in _RESERVED_HEADERS):
+    if name is not None and (not _TOKEN.fullmatch(name) or name.lower() in _RESERVED_HEADERS | _OWN_HEADERS):
         yield ("server", "request_id_header"), f"'{name}' is no header that may be passed on"
     for index, origin in enumerate(server.cors.origins if server.cors else ()):
         parts = split_url(origin)
@@ -209,14 +213,23 @@ def _check_provider(path: Path, provider: Provider) -> Found:
     if provider.base_url.startswith(MISSING):
         pass  # it is disabled, with a warning
     elif provider.base_url != BUILTIN and (not is_http or not _URL.fullmatch(provider.base_url)):
-        yield (*path, "base_url"), f"'{provider.base_url}' is no http or https URL"
+        yield (
+            (*path, "base_url"),
+            "this is no http or https URL",
+        )  # not shown: it may be a secret that was put in the wrong place
     elif any(mark in provider.base_url for mark in "?#@"):
         yield (*path, "base_url"), "a base URL has no query, fragment or user: use `query` and `auth`"
     if not provider.speaks:
         yield path, "missing key 'speaks': say which dialects it speaks"
     for dialect, where in provider.speaks.items():
-        if not where.startswith(("/", ORIGIN)):
+        if not where.startswith(("/", f"{ORIGIN}/")):
             yield (*path, "speaks", dialect), f"'{where}' is no path: it begins with /"
+    for place, text in (("base_url", provider.base_url), ("proxy", provider.proxy or "")):
+        host = (found.hostname or "") if (found := split_url(text)) is not None else ""
+        if not _is_name(host):
+            yield (*path, place), f"'{host}' cannot be the name of a host"
+    if provider.tls is not None and not _is_name(provider.tls.server_name or ""):
+        yield (*path, "tls", "server_name"), "it cannot be the name of a host"
     for name, value in provider.plain_headers.items():
         given = provider.headers[name]
         if name.lower() in _RESERVED_HEADERS:
@@ -234,6 +247,15 @@ def _check_provider(path: Path, provider: Provider) -> Found:
     for secret in provider.auth.secrets:
         if secret.value is not None and not (secret.value.isascii() and secret.value.isprintable()):
             yield (*path, "auth"), f"the secret from {secret.origin} {_NO_HEADER}"
+
+
+def _is_name(host: str) -> bool:
+    """Whether a text can be looked up as the name of a host, or is an address."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return "\0" not in host and not host.startswith(".")
 
 
 def _check_names(config: Config, providers: Collection[str]) -> Found:

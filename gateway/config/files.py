@@ -1,10 +1,11 @@
 """Reads the configuration file, secret files and packaged data: at start and at reload, and nothing else does."""
 
 import contextlib
+import hashlib
 import os
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.config.problems import ConfigError, Problem, problem_at
 from gateway.config.schema import Config
 
 STDIN = "-"
+NO_PASSWORD = ""  # else OpenSSL would ask for one at the terminal
 
 
 def read_config(path: str, environ: Mapping[str, str] = os.environ, listen: Sequence[str] = ()) -> Config:
@@ -66,17 +68,27 @@ def _with_tls_files(config: Config, path: str, environ: Mapping[str, str]) -> tu
             for kind in ("ca", "cert", "key")
             if (given := getattr(tls, kind)) is not None
         }
-        providers[name] = evolve(provider, tls=evolve(tls, **files))
+        providers[name] = evolve(provider, tls=evolve(tls, **files, stamp=_stamp(files.values())))
         try:
             context = ssl.create_default_context(cafile=files.get("ca"))
             if "cert" in files:
-                context.load_cert_chain(files["cert"], files.get("key"))
-        except OSError as error:  # ssl.SSLError is one
-            reason = "a file is not PEM, or the key is not that of the certificate"
-            reason = reason if isinstance(error, ssl.SSLError) else f"{error.strerror}"
+                context.load_cert_chain(files["cert"], files.get("key"), password=NO_PASSWORD)
+        except (OSError, ValueError) as error:  # ssl.SSLError is one
+            is_file = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+            reason = "a file is not PEM, has a password, or the key is not that of the certificate"
+            reason = f"{error.strerror}" if is_file else reason  # type: ignore[union-attr]  # it is an OSError then
             shown = ", ".join(files.values())
             problems.append(problem_at(config.places, ("providers", name, "tls"), f"{reason} ({shown})"))
     return evolve(config, providers=providers), problems
+
+
+def _stamp(files: Iterable[str]) -> str:
+    """Return a digest of files: after a reload a renewed one makes other connections."""
+    digest = hashlib.sha256()
+    for name in files:
+        with contextlib.suppress(OSError, ValueError):
+            digest.update(Path(name).read_bytes())
+    return digest.hexdigest()
 
 
 def _place(name: str, config_path: str, environ: Mapping[str, str]) -> Path:

@@ -62,8 +62,8 @@ def _structure(
     each wrong value is noted and removed, and the rest is structured again, until a Config comes out; only then
     can the checks across values run. None when nothing is left to check; the Config is used only without problems.
     """
-    data = _with_presets(found.data if found.data is not None else {}, presets, found)
     converter = Converter(read_secret)
+    data = _with_presets(found.data if found.data is not None else {}, presets, found, converter)
     for _ in range(MAX_ROUNDS):
         try:
             config: Config = converter.structure(data, Config)
@@ -151,13 +151,25 @@ def _swept(data: Any) -> Any:
     return data
 
 
-def _with_presets(data: Any, presets: Mapping[str, Any], found: Text) -> Any:
+def _with_presets(data: Any, presets: Mapping[str, Any], found: Text, converter: Converter) -> Any:
     """Merge each provider with its preset; the file wins. The converter reports values of a wrong shape."""
     providers = data.get("providers") if isinstance(data, dict) else None
     if not isinstance(providers, dict):
         return data
-    merged = {name: _with_preset(name, given, presets, found) for name, given in providers.items()}
+    looked_up = {name: _with_base_url(given, converter) for name, given in providers.items()}
+    merged = {name: _with_preset(name, given, presets, found) for name, given in looked_up.items()}
     return data | {"providers": merged}
+
+
+def _with_base_url(given: Any, converter: Converter) -> Any:
+    """Look up a base URL that is a secret: where it leads decides what of the preset holds there."""
+    base = given.get("base_url") if isinstance(given, dict) else None
+    if not isinstance(base, dict):
+        return given
+    try:
+        return given | {"base_url": converter.base_url(base)}
+    except ValueError:
+        return given  # the converter says what is wrong with it
 
 
 def _with_preset(name: str, given: Any, presets: Mapping[str, Any], found: Text) -> Any:

@@ -86,6 +86,7 @@ class Tls:
     key: str | None = field(default=None, metadata=doc("file of its key, or {file: NAME}; absent: it is in cert"))
     verify: bool = field(default=True, metadata=doc("false: its certificate is not looked at"))
     server_name: str | None = field(default=None, metadata=doc("the name in its certificate, if not that of base_url"))
+    stamp: str = field(default="", metadata=INTERNAL)  # of the files' contents
 
 
 @frozen
@@ -157,6 +158,12 @@ class Provider:
         return {
             name: (value.value or "") if isinstance(value, Secret) else value for name, value in self.headers.items()
         }
+
+    @cached_property
+    def echoable(self) -> tuple[str, ...]:
+        """The secrets besides the credential that each request shows the provider, which may repeat them."""
+        found = [secret for secret in (*self.auth.plain, *self.headers.values()) if isinstance(secret, Secret)]
+        return tuple(secret.value for secret in found if secret.value)
 
     @property
     def all_secrets(self) -> Iterator[str]:

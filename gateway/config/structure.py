@@ -72,7 +72,7 @@ class Converter(cattrs.Converter):
         hook(Auth, lambda value, _: self._auth(value))
         full_tls = _class_hook(Tls, self)
         hook(Tls, lambda value, kind: full_tls(_with_key(value), kind))
-        readers = {"base_url": self._base_url, "proxy": self._proxy}
+        readers = {"base_url": self.base_url, "proxy": self._proxy}
         hook(Provider, _class_hook(Provider, self, readers))
         full_target = _class_hook(Target, self)
         hook(Target, lambda value, kind: _short_target(value) or full_target(value, kind))
@@ -150,15 +150,17 @@ class Converter(cattrs.Converter):
     def _header_value(self, value: Any) -> HeaderValue:
         return self._secret(value) if type(value) is dict else read_text(value)
 
-    def _base_url(self, value: Any) -> str:
+    def base_url(self, value: Any) -> str:
         """Read a URL, or where it is found; a provider whose URL is missing is disabled. Raises ValueError."""
         if type(value) is not dict:
             return read_text(value)
         origin, found = self._look_up(value)
         return found or MISSING + origin
 
-    def _proxy(self, value: Any) -> str:
+    def _proxy(self, value: Any) -> str | None:
         """Read a URL, where it is found, or `env` for the usual variables, which `load` looks at. Raises ValueError."""
+        if value is None:
+            return None
         if type(value) is not dict:
             return read_text(value)
         origin, found = self._look_up(value)

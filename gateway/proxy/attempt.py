@@ -38,6 +38,7 @@ from gateway.wire.lane import Lane
 from gateway.wire.passthrough import BytesLane, Uncut
 from gateway.wire.provider_error import doubt
 
+MAX_REFUSAL = 64 * 1024  # bytes of an error that are looked at: more is a page, and looking takes its time
 MAX_WORD = 40  # letters of an unknown finish reason in the log
 
 
@@ -68,6 +69,7 @@ class Attempt:
     _provider: Provider = field(init=False, repr=False)
     _clean: Callable[[bytes], bytes] = field(default=bytes, init=False, repr=False)
     _started: float = field(default=0.0, init=False)
+    _upstream_id: str = field(default="", init=False)
     _token: str = field(default="", init=False, repr=False)
     _sent: UpstreamRequest | None = field(default=None, init=False, repr=False)
     _replies: list[UpstreamReply] = field(factory=list, init=False)
@@ -83,7 +85,7 @@ class Attempt:
             return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
         if (oauth := self._provider.auth.oauth) is not None:
             self.credential = await self._token_of(oauth)
-        self._clean = redactor_of(self.credential.value).clean
+        self._clean = redactor_of(self.credential.value, self._provider.echoable).clean
         self._sent = self._write_request()
         now = call.gateway.clock.monotonic
         self._started = now()
@@ -95,7 +97,9 @@ class Attempt:
         if self.race is not None:
             self.race.is_heard = True
         given = request_id_of(reply.headers)
-        self._exchange.upstream_id = self._clean(given.encode()).decode() if given else ""
+        self._upstream_id = self._clean(given.encode()).decode() if given else ""
+        if self.race is None:
+            self._exchange.upstream_id = self._upstream_id
         try:
             if not 200 <= reply.status < 300:
                 raise await self._read_refusal(reply)
@@ -295,7 +299,8 @@ class Attempt:
     def _note_content(self, reply: str = "") -> None:
         """Note that content is here; `reply` is the id of a whole reply."""
         if self.race is not None:
-            self.race.claim(self.target)
+            self.race.claim(self.target, self)
+            self._exchange.upstream_id = self._upstream_id
             self._exchange.speak_for(self.target.provider, self.target.model or "")
             if self.call.recorder is not None:
                 self.call.recorder.follow(self.lane, self._affinity)
@@ -315,7 +320,7 @@ class Attempt:
             attempts,
             drops,
             is_raw=plan.is_raw,
-            request_id=self._exchange.upstream_id,
+            request_id=self._upstream_id,
         )
         if self._exchange.refused:
             headers["x-gateway-refused"] = printable(self._exchange.refused)
@@ -332,7 +337,7 @@ class Attempt:
             body = await reply.read(MAX_ERROR_BYTES, self.call.deadline)
         except UpstreamFault:
             body = b""  # the status alone says enough
-        body = self._clean(self.call.gateway.telemetry.redactor.clean(body))
+        body = self._clean(self.call.gateway.telemetry.redactor.clean(body[:MAX_REFUSAL]))
         # The process's redactor knows the configured secrets only; keys that a client brings are blanked here.
         body = Redactor(bare(self.call.headers.get(name, "")) for name in CLIENT_KEYS).clean(body)
         dialect = self.plan.upstream

@@ -62,8 +62,6 @@ class Dispatch:
     _source: SourceRequest = field(init=False)
     _race: Race | None = field(default=None, init=False)
     _trying: int = field(default=0, init=False)  # attempts under way
-    _has_hedged: bool = field(default=False, init=False)
-    _moved_from: str = field(default="", init=False)  # the provider of a target that was passed over
     _further: Further | None = field(default=None, init=False)  # what the client itself names for a refusal
 
     def __attrs_post_init__(self) -> None:
@@ -112,7 +110,7 @@ class Dispatch:
                 break
             if upcoming.pause:
                 await call.keep_alive_during(gateway.clock.sleep(upcoming.pause))
-            hedge = route.hedge if schedule.targets and not self._has_hedged else None
+            hedge = route.hedge if schedule.targets else None
             attempt = self._try(upcoming, schedule) if hedge is None else self._try_two(upcoming, schedule, hedge)
             if (answer := await attempt) is not None:
                 return answer
@@ -169,28 +167,50 @@ class Dispatch:
     async def _try_two(self, upcoming: NextAttempt, schedule: Schedule, after: float) -> web.StreamResponse | None:
         """Try one target; if nothing has come of it `after` seconds, the next one besides. The first to speak answers.
 
-        The second one counts as a retry at its provider, so that a slow hour does not double everybody's load.
+        A second one counts as a retry at its provider, so that a slow hour does not double everybody's load. Returns
+        None if all that were tried have failed.
         """
-        gateway = self.call.gateway
         race = self._race = Race(self.call.client_stream if self.call.is_stream else None)
         race.start(upcoming.target, self._try(upcoming, schedule))
+        kept: BaseException | None = None
+        may_add = True
         try:
-            if not await race.wait(race.tasks, after) and not race.is_heard:
-                second = schedule.next(gateway.clock.monotonic())
-                if second is not None and gateway.selection.retry_budget(second.target.provider).take():
-                    self._has_hedged = True
-                    gateway.telemetry.metrics.hedges.inc(upcoming.target.provider, second.target.provider)
-                    race.start(second.target, self._try(second, schedule))
-            pending = set(race.tasks)
-            while pending:
-                for task in await race.wait(pending):
-                    pending.discard(task)
-                    if not task.cancelled() and (answer := task.result()) is not None:
+            while pending := [task for task in race.tasks if not task.done()]:
+                may_add = may_add and len(pending) == 1 and not race.is_heard
+                done = await race.wait(pending, after if may_add else None)
+                for task in done:
+                    if task.cancelled():
+                        continue
+                    if (error := task.exception()) is not None:
+                        if race.attempt is not None or len(pending) == 1:
+                            raise error
+                        kept = error  # the other one may answer
+                    elif (answer := task.result()) is not None:
                         return answer
+                if not done and may_add and not race.is_heard:
+                    may_add = self._add_second(race, upcoming, schedule)
+            if kept is not None:
+                raise kept
             return None
         finally:
             await race.end()
             self._race = None
+            if race.attempt is not None:
+                self._attempt = race.attempt  # whose lane writes what follows
+
+    def _add_second(self, race: Race, first: NextAttempt, schedule: Schedule) -> bool:
+        """Ask another target besides, if one is awake and its provider's budget allows it. Return whether one is."""
+        gateway = self.call.gateway
+        now = gateway.clock.monotonic()
+        if schedule.attempts_left <= 0 or now >= schedule.until:
+            return False
+        for target in schedule.targets:
+            if self._is_awake(target, now) and gateway.selection.retry_budget(target.provider).take():
+                schedule.targets.remove(target)
+                gateway.telemetry.metrics.hedges.inc(first.target.provider, target.provider)
+                race.start(target, self._try(NextAttempt(target), schedule))
+                return True
+        return False
 
     async def _try(self, upcoming: NextAttempt, schedule: Schedule) -> web.StreamResponse | None:
         """Try one target. Return None if it failed and the client has seen nothing of it."""
@@ -201,7 +221,7 @@ class Dispatch:
             return None
         credential, wait = picked
         if wait and not upcoming.is_forced:
-            self._note_rest(target, wait)
+            self._failures.note_rest(target, wait)
             if (said := selection.health.said(target.name + self._apart, credential.id, now)) is None:
                 schedule.pass_over(target, wait)
             else:
@@ -221,7 +241,7 @@ class Dispatch:
             has_spoken = exchange.is_spoken and (race is None or not race.has_lost(target))
             if not exchange.is_spoken and self._trying == 1:
                 exchange.step(Step.LOSE)
-            self._note_fault(target, credential, fault, schedule)
+            self._note_fault(attempt, fault, schedule)
             if has_spoken:
                 raise
             return None
@@ -273,8 +293,7 @@ class Dispatch:
     def _is_awake(self, target: Target, now: float) -> bool:
         """Whether a target could be asked at once."""
         pool = self.call.context.snapshot.credential_pools.get(target.provider)
-        waits = self.call.gateway.selection.health.wait
-        return pool is None or any(waits(target.name + self._apart, one.id, now) == 0.0 for one in pool.credentials)
+        return pool is None or pool.is_awake(target.name + self._apart, self.call.gateway.selection.health, now)
 
     async def _run_attempt(self, attempt: Attempt) -> web.StreamResponse:
         """Run an attempt; once more, if its refusal says what to leave out or that a token has ended."""
@@ -337,24 +356,20 @@ class Dispatch:
             return only, health.wait(place, only.id, now)
         return pool.pick(place, health, now, wanted)
 
-    def _note_rest(self, target: Target, wait: float) -> None:
-        """Note that a target was passed over; who answers in its place is a fallback from it."""
-        self._failures.note_rest(target, wait)
-        self._moved_from = target.provider
-
     def _note_start(self, target: Target, now: float) -> None:
         gateway, exchange = self.call.gateway, self.call.context.exchange
-        before = exchange.provider or self._moved_from
+        before = exchange.provider or self._failures.passed_over
         if before and before != target.provider:
             gateway.telemetry.metrics.fallbacks.inc(before, target.provider)
         exchange.begin_attempt(target.provider, target.model or "")
         gateway.selection.retry_budget(target.provider).note_request(now)
 
-    def _note_fault(self, target: Target, credential: Credential, fault: UpstreamFault, schedule: Schedule) -> None:
+    def _note_fault(self, attempt: Attempt, fault: UpstreamFault, schedule: Schedule) -> None:
+        target, credential = attempt.target, attempt.credential
         gateway, snapshot = self.call.gateway, self.call.context.snapshot
         selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
-        self._failures.note_fault(target, fault, self._attempt.plan.body if self._attempt is not None else b"")
+        self._failures.note_fault(target, fault, attempt.plan.body)
         gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:

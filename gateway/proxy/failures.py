@@ -29,6 +29,9 @@ class Failures:
 
     call: ModelCall
     faults: list[UpstreamFault] = field(factory=list, init=False)  # of attempts
+    passed_over: str = field(
+        default="", init=False
+    )  # the provider of a target that rests: the next is a fallback from it
     said: list[tuple[float, Fault]] = field(factory=list, init=False)
     _reasons: list[str] = field(factory=list, init=False)  # why a target could not even be tried
     _refusals: list[BadRequest] = field(factory=list, init=False)  # why a target cannot be asked this
@@ -44,6 +47,7 @@ class Failures:
 
     def note_rest(self, target: Target, wait: float) -> None:
         """Note that a target was passed over, because it rests for `wait` seconds more."""
+        self.passed_over = target.provider
         self._log(target, "rests", f"for {wait:.1f} s more")
 
     def note_refusal(self, target: Target, refusal: BadRequest) -> None:

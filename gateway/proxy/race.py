@@ -24,6 +24,7 @@ class Race:
     client: ClientStream | None
     is_heard: bool = field(default=False, init=False)  # the head of some reply has come
     _tasks: list[tuple[Target, Answer]] = field(factory=list, init=False)
+    attempt: Any = field(default=None, init=False)  # the one that has spoken
     _winner: Target | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -38,7 +39,7 @@ class Race:
         """Start the attempt at a target."""
         self._tasks.append((target, asyncio.create_task(attempt)))
 
-    def claim(self, target: Target) -> None:
+    def claim(self, target: Target, attempt: Any) -> None:
         """Let the attempt that has content write to the client, and cancel the others.
 
         Raises CancelledError if another one was first.
@@ -46,7 +47,7 @@ class Race:
         if self.has_lost(target):
             raise asyncio.CancelledError
         if self._winner is None:
-            self._winner = target
+            self._winner, self.attempt = target, attempt
             self._share(is_shared=False)
             for other, task in self._tasks:
                 if other is not target:

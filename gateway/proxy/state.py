@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +26,7 @@ from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import Upstream
+from gateway.upstream.http1 import DIRECT
 from gateway.upstream.oauth import TokenFile
 
 
@@ -150,8 +150,11 @@ class Gateway:
     def token_file(self, provider: str, oauth: OAuth) -> TokenFile:
         """Return the credentials file of a provider: one object, so that one refresh serves all."""
         if oauth not in self._token_files:
-            outbound = self.snapshot.outbounds[provider]
-            post_form = partial(self.upstream.post_form, f"{provider} token", outbound)
+
+            async def post_form(url: str, form: Mapping[str, str]) -> dict[str, Any]:
+                outbound = self.snapshot.outbounds.get(provider, DIRECT)  # the one in force when it is asked
+                return await self.upstream.post_form(f"{provider} token", outbound, url, form)
+
             self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
         return self._token_files[oauth]
 

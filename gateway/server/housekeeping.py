@@ -11,6 +11,7 @@ from gateway.proxy.state import Gateway
 from gateway.server.responses.background import Runs
 from gateway.store.protocol import StoreDown, StoreState
 from gateway.telemetry.metrics import Sample
+from gateway.upstream.http1 import DIRECT
 
 CHECK_EVERY_S, SWEEP_EVERY_S = 10.0, 300.0
 # Exchanges in flight up to which garbage is collected here: the daemon's high threshold leaves a cycle and all that it
@@ -41,7 +42,7 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
                 await gateway.responses.sweep(gateway.clock.time())
                 swept = now
             await gateway.responses.check()
-        await gateway.upstream.client.close_retired()
+        await gateway.upstream.client.close_unused(set(gateway.snapshot.outbounds.values()) | {DIRECT})
         if len(gateway.lifecycle.exchanges) <= QUIET:
             give_back_memory()
         await asyncio.sleep(CHECK_EVERY_S)
@@ -79,6 +80,11 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
     )
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(lifecycle.exchanges)))])
     watch("target_state", "How each target stands: 1 for the state it is in.", target_states, "target", "state")
+    watch(
+        "tasks",
+        "Tasks of the event loop: some for each open connection.",
+        lambda: [((), float(len(asyncio.all_tasks())))],
+    )
     watch("background_runs", "Responses that run in the background.", lambda: [((), float(runs.running))])
     watch("store_state", "How the store stands: 1 for the state it is in.", store_states, "state")
     watch("draining", "Whether the daemon is stopping.", lambda: [((), float(lifecycle.is_draining))])

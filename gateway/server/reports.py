@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
 from gateway.server.systemd import notify, watchdog_period
 
@@ -55,12 +55,13 @@ class ToSystemd:
         notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
 
-@frozen
+@define
 class ToSupervisor:
     """Writes single bytes into a worker's pipe. If the supervisor is gone, the worker ends as well."""
 
     pipe: int
     alive_every: float | None = ALIVE_EVERY_S
+    _is_alone: bool = False
 
     def ready(self, places: Sequence[str]) -> None:
         self._say(READY)
@@ -81,4 +82,6 @@ class ToSupervisor:
         try:
             os.write(self.pipe, word)
         except OSError:  # the supervisor is gone, and nobody would start or stop this worker any more
-            os.kill(os.getpid(), signal.SIGTERM)
+            if not self._is_alone:  # once: a second signal would end the drain
+                self._is_alone = True
+                os.kill(os.getpid(), signal.SIGTERM)

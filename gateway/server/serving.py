@@ -83,6 +83,9 @@ class Serving:
         if self.siblings is not None:
             self.siblings.watch(gateway)
             loop.add_signal_handler(signal.SIGUSR1, self._leave)
+        else:
+            for number in (signal.SIGUSR1, signal.SIGUSR2):  # else they would end the process at once
+                loop.add_signal_handler(number, self._cannot_roll)
         loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
         self._announce()
         gc.collect()
@@ -93,10 +96,12 @@ class Serving:
             await self._stop.wait()
             await self._drain(gateway, servers, runner)
             living.cancel()
+        ground.remove_files()
         if self.siblings is not None:
             self.siblings.leave(gateway)
+        for one in servers:
+            one.close()
         await runner.cleanup()
-        ground.remove_files()
         self.logs.log.info("stopped")
 
     def _announce(self) -> None:
@@ -155,6 +160,9 @@ class Serving:
         """SIGTERM or SIGINT: begin the drain; the second one ends it."""
         (self._hurry if self._stop.is_set() else self._stop).set()
 
+    def _cannot_roll(self) -> None:
+        self.logs.log.warning("a rolling restart needs server.workers above 1: nothing is done")
+
     def _leave(self) -> None:
         """SIGUSR1: another worker takes the place of this one."""
         self._is_leaving = True
@@ -170,7 +178,8 @@ class Serving:
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([hurry], timeout=aside)
         await self._until_quiet(gateway, hurry, aside)
-        for one in servers:
+        # A worker's own socket, the last one, stays open: its part of the metrics is asked for until it is over.
+        for one in servers[: len(servers) - 1] if self.siblings is not None else servers:
             one.close()
         if not self._hurry.is_set():
             waits = self._is_leaving or aside > 0

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +20,6 @@ from gateway.server.ground import socket_of
 
 PATIENCE_S = 1.0  # for a worker that does not answer: its part is left out
 OWN = "own"  # member of the query: this worker's part only
-LEFT = "left.prom"
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
 # Gauges of what there is once for all workers, or of a state; the others are of each worker, and are added up.
 _NOT_ADDED = ("gateway_target_state", "gateway_store_state", "gateway_draining", "gateway_worker_restarts_total")
@@ -39,13 +39,11 @@ class Siblings:
         metrics.watch("workers", "Workers that answer.", lambda: [((), 1.0)])
 
     def leave(self, gateway: Gateway) -> None:
-        """Leave this worker's counters to those that serve on."""
-        path = self.folder / LEFT
+        """Leave this worker's counters to those that serve on; its socket is gone by now."""
+        path = self.folder / f"left-{os.getpid()}.prom"
         try:
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
-            texts = [before, _counters(gateway.telemetry.metrics.expose().decode())]
-            fresh = path.with_suffix(f".{os.getpid()}")
-            fresh.write_text(merge(texts), encoding="utf-8")
+            fresh = path.with_suffix(".new")
+            fresh.write_text(_counters(gateway.telemetry.metrics.expose().decode()), encoding="utf-8")
             fresh.replace(path)
         except OSError:
             return  # the sums fall, as after any restart
@@ -57,12 +55,13 @@ class Siblings:
         answers = await asyncio.gather(*(_ask(path, page, method, {OWN: "1", **query}) for path in others))
         return [answer for answer in answers if answer is not None]
 
-    def left(self) -> str:
+    def left(self) -> list[str]:
         """Return the counters of workers that have left."""
-        try:
-            return (self.folder / LEFT).read_text(encoding="utf-8")
-        except OSError:
-            return ""
+        found = []
+        for path in self.folder.glob("left-*.prom"):
+            with suppress(OSError):
+                found.append(path.read_text(encoding="utf-8"))
+        return found
 
 
 SIBLINGS = web.AppKey("siblings", Siblings)

@@ -6,6 +6,7 @@ accept from the same sockets (docs/design.md#workers). The supervisor itself ser
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -44,7 +45,14 @@ class Worker:
     heard: float = field(factory=time.monotonic)
     is_ready: asyncio.Event = field(factory=asyncio.Event)
     is_expected_to_end: bool = False
+    is_told: bool = False  # to end
     answers: asyncio.Queue[bytes] = field(factory=asyncio.Queue)  # to a reload
+
+    def end(self) -> None:
+        """Tell the process to end, for the first time: a second signal would end its drain."""
+        if not self.is_told:
+            self.is_told = True
+            self.send(signal.SIGTERM)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process is over."""
@@ -66,10 +74,14 @@ class Supervisor:
     _all: set[Worker] = field(factory=set, init=False)  # also those that are leaving
     _folder: Path = field(init=False)
     _restarts: int = field(default=0, init=False)
+    _pauses: dict[int, float] = field(factory=dict, init=False)  # before the next start, by number
     _is_stopping: bool = field(default=False, init=False)
     _stopped: asyncio.Event = field(factory=asyncio.Event, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
-    _rolling: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _listening: set[asyncio.Task[None]] = field(factory=set, init=False)  # to workers, until they are over
+    _changing: asyncio.Lock = field(
+        factory=asyncio.Lock, init=False
+    )  # one restart, rolling restart or reload at a time
     _reports: ToSystemd = field(factory=ToSystemd, init=False)
 
     async def run(self) -> None:
@@ -91,13 +103,16 @@ class Supervisor:
             for task in self._tasks:
                 task.cancel()
             await self._end_all()
+            for task in self._listening:
+                task.cancel()
             self.ground.remove_files()
             shutil.rmtree(self._folder, ignore_errors=True)
         self.logs.log.info("stopped")
 
     async def _start_all(self) -> None:
         for number in range(self.count):
-            self._workers[number] = await self._start(number)
+            if not self._is_stopping:
+                self._workers[number] = await self._start(number)
         for worker in self._workers:
             if worker is not None and not await self._is_up(worker) and not self._is_stopping:
                 code = worker.process.returncode or EXIT_FAILED
@@ -119,11 +134,16 @@ class Supervisor:
                 env=environ,
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, who hands it on
             )
+        except OSError:
+            os.close(reader)
+            raise
         finally:
             os.close(pipe)
         worker = Worker(process)
         self._all.add(worker)
-        self._spawn(self._listen_to, worker, reader)
+        listening = asyncio.create_task(self._listen_to(worker, reader))
+        self._listening.add(listening)
+        listening.add_done_callback(self._listening.discard)
         self._spawn(self._wait_for, number, worker)
         return worker
 
@@ -158,74 +178,94 @@ class Supervisor:
         """Wait until a worker is over, and start another one in its place if nobody has told it to end."""
         code = await worker.process.wait()
         self._all.discard(worker)
-        if worker.is_expected_to_end or self._is_stopping or not worker.is_ready.is_set():
-            return
-        pause = FIRST_PAUSE_S
+        if not (worker.is_expected_to_end or self._is_stopping or not worker.is_ready.is_set()):
+            lived = time.monotonic() - worker.started
+            self.logs.log.error("worker died", worker=number, code=code, lived_s=round(lived, 1))
+            if lived > STEADY_S:
+                self._pauses[number] = FIRST_PAUSE_S
+            await self._replace(number, worker)
+
+    async def _replace(self, number: int, dead: Worker) -> None:
+        """Start workers in place of a dead one until one listens, with longer and longer pauses."""
         while not self._is_stopping:
             self._restarts += 1
-            lived = round(time.monotonic() - worker.started, 1)
-            self.logs.log.error("worker died", worker=number, code=code, lived_s=lived, again_in_s=pause)
+            pause = self._pauses.get(number, FIRST_PAUSE_S)
+            self._pauses[number] = min(MAX_PAUSE_S, pause * 2)
             await asyncio.sleep(pause)
+            async with self._changing:
+                if self._workers[number] is not dead or self._is_stopping:
+                    return  # a rolling restart was quicker
+                if (fresh := await self._start_one(number)) is not None:
+                    self._workers[number] = fresh
+                    return
+            self.logs.log.error("worker did not start", worker=number, again_in_s=self._pauses[number])
+
+    async def _start_one(self, number: int) -> Worker | None:
+        """Start a worker and wait until it listens; None if it does not."""
+        try:
             worker = await self._start(number)
-            worker.is_expected_to_end = True  # until it listens, this loop is who waits for it
-            if await self._is_up(worker):
-                worker.is_expected_to_end = False
-                self._workers[number] = worker
-                return
-            code = worker.process.returncode or 0
-            pause = FIRST_PAUSE_S if lived > STEADY_S else min(MAX_PAUSE_S, pause * 2)
+        except OSError as error:  # no memory, no process left, or the interpreter is just being replaced
+            self.logs.log.error("no process can be started", reason=error.strerror)
+            return None
+        worker.is_expected_to_end = True
+        if not await self._is_up(worker):
+            worker.send(signal.SIGKILL)
+            return None
+        worker.is_expected_to_end = False
+        return worker
 
     async def _watch(self) -> None:
-        """Kill a worker that gives no sign of life; tell systemd that all is well while all of them do."""
+        """Kill a worker that gives no sign of life; tell systemd that all is well while some do."""
         period = self._reports.alive_every
         allowed = SILENT_S if period is None else min(SILENT_S, max(2 * ALIVE_EVERY_S, period * 2))
+        last = time.monotonic()
         while True:
             now = time.monotonic()
             running = [worker for worker in self._all if worker.is_ready.is_set()]
+            if now - last > allowed / 2:  # this process did not run either: the machine was frozen, or is very busy
+                for worker in running:
+                    worker.heard = now
+            last = now
             for worker in running:
                 if now - worker.heard > allowed:
                     self.logs.log.error("worker stuck", pid=worker.process.pid, silent_s=round(now - worker.heard))
                     worker.send(signal.SIGKILL)
             if period is not None and any(now - worker.heard < allowed for worker in running):
                 self._reports.alive()
-            await asyncio.sleep(min(1.0, period or 1.0))
+            await asyncio.sleep(min(1.0, period or 1.0, allowed / 4))
 
     async def _reload(self) -> None:
         """Hand a reload to all workers, and wait for their answers."""
-        self._reports.reloading()
-        workers = [worker for worker in self._workers if worker is not None]
-        for worker in workers:
-            while not worker.answers.empty():
-                worker.answers.get_nowait()
-            worker.send(signal.SIGHUP)
-        words = []
-        for worker in workers:
-            try:
-                words.append(await asyncio.wait_for(worker.answers.get(), RELOADED_WITHIN_S))
-            except TimeoutError:
-                words.append(REFUSED)
-        if all(word == RELOADED for word in words):
-            try:
-                self.config = read_config(self.path, listen=self.listen)
-            except ConfigError:
-                return
-        self._reports.reloaded(is_good=True)
+        async with self._changing:
+            self._reports.reloading()
+            workers = [worker for worker in self._all if worker.is_ready.is_set() and not worker.is_expected_to_end]
+            for worker in workers:
+                while not worker.answers.empty():
+                    worker.answers.get_nowait()
+                worker.send(signal.SIGHUP)
+            words = []
+            for worker in workers:
+                try:
+                    words.append(await asyncio.wait_for(worker.answers.get(), RELOADED_WITHIN_S))
+                except TimeoutError:
+                    words.append(REFUSED)
+            if all(word == RELOADED for word in words):
+                with contextlib.suppress(ConfigError):  # it has changed again: the next reload will say so
+                    self.config = read_config(self.path, listen=self.listen)
+            self._reports.reloaded(is_good=True)
 
     async def _roll(self) -> None:
         """Put a new worker in the place of each, one by one; an old one leaves when the new one listens."""
-        async with self._rolling:
+        async with self._changing:
             self.logs.log.info("rolling restart", workers=self.count)
-            for number, old in enumerate(list(self._workers)):
-                new = await self._start(number)
-                new.is_expected_to_end = True
-                if not await self._is_up(new):
+            for number in range(self.count):
+                new = await self._start_one(number)
+                if new is None:
                     self.logs.log.error("rolling restart given up: the new worker did not start", worker=number)
-                    new.send(signal.SIGKILL)
                     return
-                new.is_expected_to_end = False
-                self._workers[number] = new
+                old, self._workers[number] = self._workers[number], new
                 if old is not None:
-                    old.is_expected_to_end = True
+                    old.is_expected_to_end = old.is_told = True
                     old.send(signal.SIGUSR1)
             self.logs.log.info("rolling restart done", workers=self.count)
 
@@ -235,8 +275,11 @@ class Supervisor:
             self._is_stopping = True
             server = self.config.server
             self._reports.stopping(2 * step_aside_of(server) + server.drain + LINGER_S + 2 * MARGIN_S)
-        for worker in self._all:
-            worker.send(signal.SIGTERM)
+            for worker in self._all:
+                worker.end()
+        else:
+            for worker in self._all:
+                worker.send(signal.SIGTERM)
         self._stopped.set()
 
     async def _end_all(self) -> None:
@@ -244,7 +287,7 @@ class Supervisor:
         self._is_stopping = True
         server = self.config.server
         for worker in self._all:
-            worker.send(signal.SIGTERM) if not self._stopped.is_set() else None
+            worker.end()
         waits = [asyncio.create_task(worker.process.wait()) for worker in self._all]
         if waits:
             limit = 2 * step_aside_of(server) + server.drain + LINGER_S + MARGIN_S

@@ -253,6 +253,8 @@ class Upstream:
                 raise _fault_of(error, request.timeouts.connect, request.provider) from None
             if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | TimeoutError):
                 raise CannotConnect(f"its TLS settings cannot be used: {error.strerror or 'not PEM'}") from None
+            if isinstance(error, UnicodeError):
+                raise CannotConnect("its address cannot be the name of a host") from None
             if isinstance(error, HttpProcessingError):
                 raise Unreadable("The provider's reply is not valid HTTP") from None
             raise

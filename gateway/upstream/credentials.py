@@ -39,6 +39,10 @@ class CredentialPool:
         others = (one for one in self.credentials if one.id != used.id)
         return any(health.wait(target, one.id, now) == 0.0 for one in others)
 
+    def is_awake(self, target: str, health: Health, now: float) -> bool:
+        """Whether a credential may be used at `target` now."""
+        return any(health.wait(target, one.id, now) == 0.0 for one in self.credentials)
+
     def find(self, wanted: str) -> Credential | None:
         """Return the credential with an id; None if it is no longer configured."""
         return next((one for one in self.credentials if one.id == wanted), None)
@@ -125,6 +129,10 @@ def _credential(provider: str, auth: Auth, value: str) -> Credential:
 
 
 @lru_cache(256)
-def redactor_of(value: str) -> Redactor:
-    """Return a redactor of one credential, made once for the many requests that carry it. Add nothing to it."""
-    return Redactor([bare(value)])
+def redactor_of(value: str, others: tuple[str, ...] = ()) -> Redactor:
+    """Return a redactor of what one request carries, made once for the many that carry it. Add nothing to it.
+
+    `value` is that of the credential's header, `others` are the further secrets of its provider.
+    """
+    scheme, space, rest = value.partition(" ")
+    return Redactor([rest if space and scheme == "Basic" else bare(value), *others])

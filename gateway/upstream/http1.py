@@ -7,7 +7,7 @@ measures it. This file raises aiohttp's exceptions as they are; `client.py` turn
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 import aiohttp
@@ -88,9 +88,9 @@ class HttpClient:
         """Close every connection."""
         await self._ways.close()
 
-    async def close_retired(self) -> None:
-        """Close connections of configurations that are long out of force."""
-        await self._ways.close_retired()
+    async def close_unused(self, current: Collection[Outbound]) -> None:
+        """Close the connections of ways that are not `current` any more."""
+        await self._ways.close_unused(current)
 
     async def request(
         self,

@@ -6,7 +6,7 @@ Each provider has connections of its own, so that one in trouble takes no slot a
 import base64
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +14,7 @@ import aiohttp
 from attrs import define, field, frozen
 from yarl import URL
 
-from gateway.aiohttp_internals import connection_key
+from gateway.aiohttp_internals import connection_key, is_idle
 from gateway.config.provider_schema import Provider, Tls
 
 # Shorter than the providers' own keep-alive: we drop an idle connection before the provider closes it.
@@ -22,10 +22,9 @@ KEEPALIVE_S = 15.0
 # A connection on which nothing comes for a minute is asked whether the other end is still there, every 15 s, four
 # times: firewalls and NAT forget a connection that is silent for some minutes, as a model that thinks is.
 PROBE_AFTER_S, PROBE_EVERY_S, PROBES = 60, 15, 4
-MAX_RETIRED = 8  # connectors of earlier configurations that are kept open for their exchanges
 
 
-@frozen
+@frozen(cache_hash=True)
 class Outbound:
     """How a provider is reached. Compared as a whole: after a reload an equal one keeps its connections."""
 
@@ -43,7 +42,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     """Make the TLS settings of a provider. Raises OSError (ssl.SSLError is one) if a file cannot be used."""
     context = ssl.create_default_context(cafile=tls.ca)
     if tls.cert is not None:
-        context.load_cert_chain(tls.cert, tls.key)
+        context.load_cert_chain(tls.cert, tls.key, password="")
     if not tls.verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -91,30 +90,29 @@ class Way:
 
 @define(eq=False)
 class Ways:
-    """The ways to all providers, made when they are first used."""
+    """The ways to all providers, made when they are first used.
 
-    _ways: dict[str, Way] = field(factory=dict, init=False)
-    _retired: list[Way] = field(factory=list, init=False)
+    After a reload exchanges in flight still use the ways of the configuration that they began with.
+    """
+
+    _ways: dict[Outbound, Way] = field(factory=dict, init=False)
 
     def to(self, outbound: Outbound) -> Way:
-        """Return the way that is open, or open it: also if a reload has changed it. Raises OSError."""
-        way = self._ways.get(outbound.provider)
-        if way is not None and (way.outbound is outbound or way.outbound == outbound):
-            return way
-        if way is not None:
-            self._retired.append(way)
-        made = self._ways[outbound.provider] = Way(outbound)
-        return made
+        """Return the way that is open, or open it. Raises OSError."""
+        way = self._ways.get(outbound)
+        if way is None:
+            way = self._ways[outbound] = Way(outbound)
+        return way
 
     async def close(self) -> None:
         """Close every connection."""
-        for way in (*self._ways.values(), *self._retired):
+        for way in self._ways.values():
             await way.connector.close()
 
-    async def close_retired(self) -> None:
-        """Close the oldest connectors of earlier configurations, beyond MAX_RETIRED."""
-        while len(self._retired) > MAX_RETIRED:
-            await self._retired.pop(0).connector.close()
+    async def close_unused(self, current: Collection[Outbound]) -> None:
+        """Close the ways that are not `current` any more, and on which nothing is under way."""
+        for outbound in [one for one, way in self._ways.items() if one not in current and is_idle(way.connector)]:
+            await self._ways.pop(outbound).connector.close()
 
 
 def _make_socket(info: Any) -> socket.socket:

@@ -252,3 +252,58 @@ def test_every_shape_of_wrongness_is_survived() -> None:
                     read(text)
                 except ConfigError as error:
                     assert error.lines()
+
+
+def test_a_base_url_that_is_a_secret_is_one_like_any_other() -> None:
+    """Where it leads decides what of the preset holds: no usual credential at another host, the paths of its dialects."""
+    environ = ENVIRON | {
+        "U": "https://proxy.example/anthropic",
+        "OWN": "https://api.openai.com/v1",
+        "BAD": "ftp://me:pw@x",
+    }
+
+    def load_with(text: str) -> Config:
+        return load(text, "p.yaml", lambda _, name: environ.get(name), packaged("presets.yaml"))
+
+    with pytest.raises(ConfigError, match="the usual one of 'openai' is not sent to another host"):
+        load_with("providers: {openai: {base_url: {env: U}}}")
+    assert load_with("providers: {openai: {base_url: {env: OWN}}}").providers["openai"].auth.header == "authorization"
+    found = load_with("providers: {anthropic: {base_url: {env: U}, auth: {x-api-key: {env: K}}}}").providers[
+        "anthropic"
+    ]
+    assert found.speaks["anthropic_messages"] == "/v1/messages"
+    with pytest.raises(ConfigError) as caught:
+        load_with("providers: {x: {base_url: {env: BAD}, speaks: [openai_chat]}}")
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base_url: 'http://api..example/v1'", "cannot be the name of a host"),
+        (f"base_url: 'http://{'a' * 64}.example/v1'", "cannot be the name of a host"),
+        ("base_url: 'http://x', proxy: 'http://p..x:1'", "cannot be the name of a host"),
+        ("base_url: 'http://x', tls: {server_name: '.x'}", "cannot be the name of a host"),
+        ("base_url: 'http://x', speaks: {openai_chat: '{origin}'}", "is no path"),
+        ("base_url: 'http://x', proxy: {env: NONE}", "the proxy's URL is missing: env NONE"),
+        ("base_url: 'http://x', auth: {basic: {user: 1, password: {env: K}}}", "expected {user: NAME"),
+        ("base_url: 'http://x', auth: {basic: me}", "expected {user: NAME"),
+        ("base_url: 'http://x', headers: {a: {env: K, b: c}}", "a secret never stands in the file"),
+        ("base_url: {env: 1}", "env must be a name"),
+    ],
+)
+def test_odd_ways_are_problems(text: str, words: str) -> None:
+    """What cannot be an address, a proxy or a header is said with its place."""
+    speaks = "" if "speaks" in text else "speaks: [openai_chat], "
+    lines = problems(f"providers: {{x: {{{speaks}{text}}}}}")
+    assert any(words in line and line.startswith("p.yaml:1:") for line in lines), lines
+
+
+def test_a_header_of_ours_is_no_balancers_id() -> None:
+    """`request_id_header` takes no header that means something to the gateway; `proxy: null` is none."""
+    for name in ("x-gateway-loop", "Content-Type", "x-provider-key", "authorization"):
+        (line,) = problems(f"server: {{request_id_header: {name}}}")
+        assert "is no header that may be passed on" in line
+    assert (
+        read("providers: {x: {base_url: 'http://x', speaks: [openai_chat], proxy: null}}").providers["x"].proxy is None
+    )

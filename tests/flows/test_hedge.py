@@ -137,3 +137,33 @@ async def test_hedges_are_bounded_as_retries_are(start: Start, provider: Provide
     provider("two").will(latency=3)
     await asyncio.gather(*(running.chat() for _ in range(20)))
     assert 5 <= len(provider("two").seen) <= 16
+
+
+async def test_a_hedge_without_budget_loses_no_target(start: Start, provider: Providers) -> None:
+    """Where the budget allows no second one, the next target is still there when the first has failed."""
+    running = await go(start)
+    provider("one").will(latency=0.3, status=500)
+    statuses = await asyncio.gather(*(running.chat() for _ in range(30)))
+    assert [status for status, _ in statuses] == [200] * 30
+
+
+async def test_a_second_target_that_cannot_be_asked_costs_nothing(start: Start, provider: Providers) -> None:
+    """A second target that wants the client's own key, which is not there, does not end the first one's attempt."""
+    text = TEXT.replace("COMMIT", "").replace("two: {", "two: {auth: passthrough, ")
+    running = await start(text)
+    provider("one").will(latency=0.4)
+    provider("three").will(latency=3)
+    assert (await running.chat())[0] == 200
+    assert (await last_line(running))["provider"] == "one"
+
+
+async def test_a_break_after_the_first_word_is_told_by_the_winner(start: Start, provider: Providers) -> None:
+    """When the first target wins and breaks off, the error goes on where its stream was, and what it said is stored."""
+    running = await go(start)
+    provider("one").will(latency=0.2, fault="reset_in_body", after=6)
+    provider("two").will(latency=3)
+    async with running.post("/v1/responses", {"model": "both", "input": "hi", "stream": True}) as answer:
+        events = events_of(await answer.read())
+    numbers = [one["sequence_number"] for one in events if isinstance(one, dict)]
+    assert numbers == sorted(numbers) and len(set(numbers)) == len(numbers)
+    assert events[-1]["type"] == "response.failed"

@@ -1,5 +1,6 @@
 """The log line of a failure says what was asked, who failed and in which words, and nothing of the prompt."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -103,15 +104,44 @@ def _kept(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in request.headers.items() if name.lower() in (LOOP, "content-type")}
 
 
+SECRET = "my grandmother's recipe"
+RUSSIAN = "\u041c\u043e\u0439 \u043f\u0430\u0440\u043e\u043b\u044c"
+CHINESE = "\u6211\u7684\u5bc6\u7801\u662f\u516d"
+
+
 @pytest.mark.parametrize(
     ("words", "sent", "left"),
     [
         ("Rate limit reached for gpt-5 in organization org-1", b'{"model":"gpt-5"}', None),
-        ("Invalid: 'the quick brown fox jumps'", b'{"content":"see the quick brown fox jumps over"}', "Invalid: [...]"),
+        (
+            "Invalid: 'the quick brown fox jumps'",
+            b'{"content":"see the quick brown fox jumps over"}',
+            "Invalid: '[...]'",
+        ),
         ("Invalid: a\nb c d e f g h", b'{"content":"a\\nb c d e f g h"}', "Invalid: [...]"),
         ("no", b"x" * 2_000_000, "[...]"),
+        (f"bad: {RUSSIAN}!", json.dumps({"content": RUSSIAN}).encode(), "bad: [...]!"),
+        (f"bad: {RUSSIAN.upper()}!", json.dumps({"content": RUSSIAN}, ensure_ascii=False).encode(), "bad: [...]!"),
+        (
+            f"bad\uff1a\u300c{CHINESE}\u300d\u3002",
+            json.dumps({"content": CHINESE}).encode(),
+            "bad\uff1a\u300c[...]\u300d\u3002",
+        ),
+        (f"bad: {('line ' + SECRET)!r}", json.dumps({"content": "line\n" + SECRET}).encode(), None),
+        (
+            r"bad: 'my secret\nrecipe of pie'",
+            json.dumps({"content": "my secret\nrecipe of pie"}).encode(),
+            "bad: '[...]'",
+        ),
+        ("bad: MY GRANDMOTHER'S RECIPE", json.dumps({"content": SECRET}).encode(), "bad: [...]"),
+        ("\U0001f600 smile so wide today", json.dumps({"content": "\U0001f600 smile so wide today"}).encode(), "[...]"),
     ],
 )
 def test_quotations_are_left_out(words: str, sent: bytes, left: str | None) -> None:
-    """A run of words that stands in the request is replaced; a large request is not searched, and nothing is shown."""
-    assert without_quotes(words, sent) == (words if left is None else left)
+    """What stands in both is replaced, however it is escaped; a large request is not searched, and nothing is shown."""
+    found = without_quotes(words, sent)
+    if left is not None:
+        assert found == left
+    assert "grandmother" not in found.lower() and RUSSIAN.lower() not in found.lower() and CHINESE not in found
+    if left is None and "grandmother" not in words:
+        assert found == words

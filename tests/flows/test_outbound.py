@@ -156,8 +156,8 @@ async def test_certificates(
     [
         ("{ca: nowhere.pem}", "providers.one.tls: No such file"),
         ("{ca: providers.yaml}", "a file is not PEM"),
-        ("{cert: client.pem}", "a file is not PEM, or the key"),
-        ("{cert: client.pem, key: ca.pem}", "a file is not PEM, or the key"),
+        ("{cert: client.pem}", "a file is not PEM, has a password, or the key"),
+        ("{cert: client.pem, key: ca.pem}", "a file is not PEM, has a password, or the key"),
         ("{key: client.key}", "providers.one.tls.key: a key without `cert`"),
     ],
 )

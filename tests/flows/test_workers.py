@@ -175,3 +175,49 @@ async def test_what_workers_cannot_be_is_said(run: Run, folder: Path, text: str,
     """What several processes cannot share keeps them from starting, with its place."""
     process = await asyncio.to_thread(run, text.replace("STATE", str(folder / "state")))
     assert await process.ended() == 78 and words in process.log.read_text()
+
+
+async def test_streams_survive_sigterm(process: Process, session: aiohttp.ClientSession, provider: Providers) -> None:
+    """The workers drain as a single process does: their streams go on to their end."""
+    provider("one").will(pace=0.4)
+    streams = [asyncio.create_task(_stream(session, process)) for _ in range(10)]
+    await asyncio.sleep(0.5)
+    process.popen.send_signal(signal.SIGTERM)
+    assert all(stream.endswith(b"data: [DONE]\n\n") for stream in await asyncio.gather(*streams))
+    assert await process.ended(15) == 0
+
+
+async def test_a_death_during_a_rolling_restart(process: Process, session: aiohttp.ClientSession) -> None:
+    """A worker that dies while the others are replaced has one successor, and a reload reaches all that run."""
+    _, second = workers_of(process)
+    process.popen.send_signal(signal.SIGUSR2)
+    await asyncio.sleep(0.1)
+    os.kill(second, signal.SIGKILL)
+    await eventually(lambda: process.has("rolling restart done"), 20)
+    await eventually(lambda: len(workers_of(process)) == 2, 15)
+    process.config.write_text(process.config.read_text().replace("both:", "fresh:"))
+    process.popen.send_signal(signal.SIGHUP)
+    for _ in range(2):
+        await asyncio.to_thread(process.notice)
+    assert [await chat(session, process, model="fresh") for _ in range(20)] == [200] * 20
+    assert len(workers_of(process)) == 2
+
+
+async def test_the_public_page_is_of_all_and_shows_no_names(
+    run: Run, folder: Path, session: aiohttp.ClientSession
+) -> None:
+    """With keys and workers, /health without a key has counts only, whichever answers."""
+    text = (
+        CONFIG.replace("STATE", str(folder / "state"))
+        + "keys: {k: {secret: {env: KEY}}, o: {secret: {env: BOSS}, operator: true}}\n"
+    )
+    process = await asyncio.to_thread(
+        run, text, environ={"KEY": "gwk_0123456789abcdef", "BOSS": "gwk_fedcba9876543210"}
+    )
+    for _ in range(6):
+        found = json.loads(await page(session, process, "/health?format=json"))
+        assert (found["status"], found["workers"], found["resting"]) == ("healthy", 2, 0) and "rests" not in found
+    async with session.get(
+        f"{process.url}/health?format=json", headers={"x-api-key": "gwk_fedcba9876543210"}
+    ) as answer:
+        assert (await answer.json())["resting"] == {}

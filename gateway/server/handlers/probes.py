@@ -19,6 +19,7 @@ from gateway.upstream.credentials import hash_id
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages.request import STANDARD_OUTPUT
 
+PUBLIC = "public"  # member of the query: what everybody may see, from one worker to another
 WORST = ("healthy", "degraded", "unhealthy", "draining")
 # The paths that `GET /` lists, by name; filled by `server/routes`.
 SHOWN: web.AppKey[dict[str, str]] = web.AppKey("shown", dict)
@@ -83,7 +84,8 @@ async def health(request: web.Request) -> web.Response:
     }
     resting = gateway.selection.rests(context.snapshot, gateway.clock.monotonic())
     dead = _dead_routes(gateway)
-    if may_operate(request, context):
+    is_public = not may_operate(request, context) or PUBLIC in request.query
+    if not is_public:
         report["providers"] = _providers(gateway)
         report["resting"] = {name: round(seconds, 1) for name, seconds in resting.items()}
         report["rests"] = list_rests(gateway)
@@ -98,7 +100,10 @@ async def health(request: web.Request) -> web.Response:
         if gateway.reload_problems:
             report["reload_problems"] = len(gateway.reload_problems)
     if (siblings := siblings_of(request)) is not None:
-        others = [msgspec.json.decode(part) for part in await siblings.ask("/health", format="json")]
+        others = [
+            msgspec.json.decode(part)
+            for part in await siblings.ask("/health", format="json", **({PUBLIC: "1"} if is_public else {}))
+        ]
         report = _of_all(report, others)
         status = report["status"]
     code = 200 if status in ("healthy", "degraded") else 503
@@ -131,7 +136,7 @@ async def metrics(request: web.Request) -> web.Response:
     body = request.app[GATEWAY].telemetry.metrics.expose()
     if (siblings := siblings_of(request)) is not None:
         others = [part.decode() for part in await siblings.ask("/metrics")]
-        body = merge([body.decode(), *others, siblings.left()]).encode()
+        body = merge([body.decode(), *others, *siblings.left()]).encode()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

@@ -80,7 +80,7 @@ def _is_named(context: RequestContext) -> bool:
 
 def is_local(request: web.Request) -> bool:
     """Whether the request comes from this machine, and not through a proxy on it."""
-    if any(name in request.headers for name in FORWARDING):
+    if any(name in request.headers for name in FORWARDING) or getattr(request.protocol, "passed", None) is not None:
         return False
     peer = peer_address(request)
     address = read_address(peer)
