@@ -2,7 +2,7 @@
 
 One gateway, one scripted provider that is also mute, refusing and damaged under other names, and clients of several
 kinds. Meanwhile nobody reads the gateway's log, and its configuration is reloaded every few seconds. Everything is on
-loopback and ends by itself. Exit code 1 if an answer was not what was expected, or if memory grew by over 2 MiB, or if the
+loopback and ends by itself. Exit code 1 if an answer was not what was expected, if memory grew by over 2 MiB, or if the
 healthy route was slower among faults.
 """
 
