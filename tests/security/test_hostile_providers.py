@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.conftest import Provider, Start, chat_body, text_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 ONE = """
 store: {url: "memory:"}

@@ -15,7 +15,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.wire.codec.unpack import zstd
 from tests.conftest import Provider, Running, Start, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
 MIB = 1024 * 1024

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import SECRETS, Provider, Running, Start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 KEY, OWN = SECRETS["ONE"], "sk-a-clients-own-key"
 CONFIG = """

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Provider, chat_body, eventually
 from tests.flows.processes import Process, Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 COUNT = 10_000
 MIB = 1024 * 1024
 REST_S = 12.0  # the daemon keeps house every ten seconds

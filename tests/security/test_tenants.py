@@ -15,7 +15,7 @@ from gateway.policy.health import Health
 from gateway.wire.provider_error import read_declined, read_inner
 from tests.conftest import Provider, Running, Start, chat_body
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 KEYS = """
 server: {max_concurrent: 4}

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_wheel_answers(tmp_path: Path) -> None:
     """Built, installed into a fresh environment and started in an empty folder, it answers as the README shows."""
     source, wheels, home = tmp_path / "source", tmp_path / "wheels", tmp_path / "home"
