@@ -19,7 +19,7 @@ from tests.conftest import Provider, eventually
 from tests.flows.load import Load
 from tests.flows.processes import Process, Run, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 CONFIG = """
 server: {listen: ["127.0.0.1:PORT"], drain: 10s, step_aside: ASIDE, trusted_proxies: [127.0.0.0/8]}
 store: {url: "memory:"}

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Provider, Running, Start, events_of, eventually, text_of
 
+pytestmark = pytest.mark.slow
 Providers = Callable[[str], Provider]
 TEXT = """
 server: {listen: ["127.0.0.1:0"], keepalive: 40ms COMMIT}

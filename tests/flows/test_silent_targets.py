@@ -8,6 +8,7 @@ from gateway.config.provider_schema import Timeouts
 from gateway.config.schema import Retry
 from tests.conftest import Provider, Start, text_of
 
+pytestmark = pytest.mark.slow
 Providers = Callable[[str], Provider]
 # The proportions of the defaults, a hundred times as fast.
 SCALED = """
