@@ -39,14 +39,13 @@ async def test_a_full_disk_costs_the_storing_only(
     store = watched.store
     assert isinstance(store, SqliteResponses)
     store.writing.execute("PRAGMA max_page_count=1")
+    monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)  # also for the check that housekeeping makes meanwhile
     big = "x" * 100_000
     status, error = await ask(running, said=big, store=True)
     assert (status, error["error"]["code"]) == (507, "insufficient_storage")
     status, said = await ask(running, said=big)
     assert status == 200 and said["store"] is False
     asked = len(provider("oai").seen)
-    store.writing.execute("PRAGMA max_page_count=1")
-    monkeypatch.setattr(sqlite_store, "RESERVE", 1 << 60)
     await asyncio.sleep(watched_store.REST_S + 0.1)
     status, error = await ask(running, said=big, store=True)
     assert status == 507 and len(provider("oai").seen) == asked, "nobody is paid for what is known to fail"
