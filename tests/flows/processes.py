@@ -1,5 +1,6 @@
 """Real daemons under test, started as an operator starts them and ended by their pid."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from attrs import define
 
 from tests.conftest import eventually
@@ -52,3 +54,15 @@ def free_port() -> int:
 
 
 Run = Callable[..., Process]
+
+
+async def is_up(session: aiohttp.ClientSession, url: str) -> None:
+    """Return as soon as the gateway at `url` answers /livez with 200; raises TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with session.get(f"{url}/livez") as answer:
+                    assert answer.status == 200
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.02)

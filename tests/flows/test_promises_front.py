@@ -16,7 +16,7 @@ from aiohttp import http_parser
 from gateway.__main__ import main
 from gateway.server.routes import all_routes
 from tests.conftest import TWO_TARGETS, Provider, Running, Start, chat_body, eventually
-from tests.flows.processes import CONFIG, Run
+from tests.flows.processes import CONFIG, Run, is_up
 
 Providers = Callable[[str], Provider]
 LOCKED = TWO_TARGETS + "keys: {laptop: {secret: {env: KEY}}}\n"
@@ -165,14 +165,8 @@ async def test_descriptors_run_out_without_harm(run: Run) -> None:
         await asyncio.sleep(1.5)
         for sock in flood[:120]:
             sock.close()
-        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
-            while True:
-                try:
-                    async with session.get(f"{process.url}/livez") as answer:
-                        assert answer.status == 200
-                        break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.2)
+        async with aiohttp.ClientSession() as session:
+            await is_up(session, process.url)
             async with session.post(f"{process.url}/v1/chat/completions", json=chat_body("both")) as answer:
                 assert answer.status == 200
     finally:

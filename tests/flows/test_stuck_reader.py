@@ -13,7 +13,7 @@ import pytest
 
 from gateway.mock.server import MockServer
 from tests.conftest import Provider
-from tests.flows.processes import CONFIG, free_port
+from tests.flows.processes import CONFIG, free_port, is_up
 
 BODY = {"model": "both", "messages": []}
 
@@ -35,7 +35,7 @@ async def test_a_stuck_reader_of_the_log_stops_nothing(
         os.close(pipe)
         url = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession() as session:
-            await _up(session, url)
+            await is_up(session, url)
             alias = {"model": "nothing-" + "x" * 480, "messages": []}  # a long line for each refusal
             for _ in range(30):
                 await asyncio.gather(*(_post(session, url, alias) for _ in range(20)))
@@ -51,17 +51,6 @@ async def test_a_stuck_reader_of_the_log_stops_nothing(
         os.close(reader)
         popen.kill()
         popen.wait()
-
-
-async def _up(session: aiohttp.ClientSession, url: str) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                async with session.get(f"{url}/livez") as answer:
-                    assert answer.status == 200
-                    return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.02)
 
 
 async def _post(session: aiohttp.ClientSession, url: str, body: object) -> int:
