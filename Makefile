@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A check of the version first: without it the first sign of an old Python would be a syntax error.
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
-.PHONY: setup run test check bench soak dist install clean reference facts golden lock lock-check fuzz
+.PHONY: setup run test check bench soak dist install clean reference facts golden lock lock-check fuzz prices
 
 setup: $(VENV)/dev.stamp
 
@@ -38,6 +38,11 @@ check: $(VENV)/dev.stamp
 
 reference: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_reference.py
+
+# The prices of the presets' models, from the newest genai-prices.
+prices: $(VENV)/dev.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade genai-prices
+	$(BIN)/python docs/make_prices.py
 
 # What gateway/data does not know of the model lists of the providers in CONFIG, whose keys are in the environment.
 CONFIG ?= providers.yaml

@@ -37,6 +37,7 @@ class GatewayError(Exception):
         self.code = code or self.default_code
         self.retry_after = retry_after
         self.suggestion = suggestion
+        self.details: dict[str, str] = {}  # further members of the error's `details`
 
     @property
     def origin(self) -> str:
@@ -184,6 +185,18 @@ class RateLimited(Refusal):
     status = 429
     type = "requests"
     default_code = "rate_limit_exceeded"
+
+
+class BudgetExceeded(RateLimited):
+    """A budget is spent until `resets_at` (RFC 3339), which is `seconds` away. OpenAI's word for its kind is kept."""
+
+    outcome = "budget_exceeded"
+    type = "insufficient_quota"
+    default_code = "budget_exceeded"
+
+    def __init__(self, message: str, resets_at: str, seconds: float) -> None:
+        super().__init__(message, retry_after=seconds)
+        self.details = {"resets_at": resets_at}
 
 
 class Unavailable(GatewayError):

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from attrs import define, field
 
 from gateway.clock import Clock
-from gateway.config.files import packaged
+from gateway.config.files import packaged, packaged_prices
 from gateway.config.load import load
 from gateway.config.schema import Config
 from gateway.mock.script import Rule, make_behaviour
@@ -196,7 +196,11 @@ async def start(mock: MockServer) -> AsyncIterator[Start]:
         config = read(text)
         redactor, output = Redactor(secrets_of(config), deep=True), io.BytesIO()
         logs = make_logs(redactor, "json", output)
-        data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
+        data = {
+            "models": packaged("models.yaml"),
+            "top_models": packaged("top_models.yaml"),
+            "prices": packaged_prices(),
+        }
         parts.setdefault("dice", random.Random(7))
         app = make_app(config, logs, redactor, data, **parts)
         sockets = open_sockets(["127.0.0.1:0"], {})

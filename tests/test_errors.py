@@ -7,6 +7,7 @@ import pytest
 from gateway import errors
 from gateway.errors import (
     Broke,
+    BudgetExceeded,
     Busy,
     CannotConnect,
     Declined,
@@ -57,6 +58,7 @@ EVERY: list[tuple[GatewayError, tuple[int, str, str | None, str]]] = [
     (SaidNothing(HELD), (502, "server_error", "upstream_error", "error")),
     (Busy(3), (503, "server_error", "service_unavailable", "error")),
     (Declined("m", Fault.LIMITED, status=429, dialect="openai_chat"), (429, "requests", "rate_limit_exceeded", "error")),
+    (BudgetExceeded("spent", "2026-12-01T00:00:00.000Z", 5), (429, "insufficient_quota", "budget_exceeded", "budget_exceeded")),
     (NoTargetLeft("fast", ["a rests", "b is off"]), (503, "server_error", "service_unavailable", "no_target")),
 ]  # fmt: skip
 ERRORS = [error for error, _ in EVERY]

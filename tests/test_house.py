@@ -20,6 +20,7 @@ FLOORS = {
     "server": 7,
     "proxy": 6,
     "upstream": 5,
+    "accounts": 5,
     "policy": 4,
     "config": 3,
     "wire": 2,

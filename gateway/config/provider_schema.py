@@ -119,8 +119,10 @@ class Provider:
         default=(), metadata=doc('members that choose models there; only keys with routes: ["*"] may send them')
     )
     timeouts: Timeouts = field(factory=Timeouts, metadata=doc("of one attempt"))
-    max_connections: int = field(
-        default=500, validator=validators.ge(1), metadata=doc("requests to it at the same time")
+    max_connections: int | None = field(
+        default=None,
+        validator=validators.optional(validators.ge(1)),
+        metadata=doc("requests to it at the same time; absent: as many as server.max_concurrent"),
     )
     models: dict[str, ModelSettings] = field(
         factory=dict, metadata=doc("capabilities by model glob, over the packaged data")

@@ -7,7 +7,7 @@ from datetime import date
 
 from attrs import field, frozen, validators
 
-from gateway.config.fields import INTERNAL, KeySecret, Seconds, Share, StoreUrl, doc, unbuilt
+from gateway.config.fields import INTERNAL, KeySecret, Seconds, Share, StoreUrl, doc
 from gateway.config.problems import Places, Problem
 from gateway.config.provider_schema import NO_OVERRIDES, Provider, TargetTimeouts
 from gateway.config.server_schema import Server
@@ -31,8 +31,17 @@ class Limit:
 
     requests: Rate | None = field(default=None, metadata=doc("token bucket of requests, such as 60/minute"))
     burst: int = field(default=0, validator=validators.ge(0), metadata=doc("requests allowed at once beyond the rate"))
-    tokens: Rate | None = field(default=None, metadata=unbuilt("token bucket of LLM tokens"))
-    concurrent: int | None = field(default=None, metadata=unbuilt("exchanges at the same time"))
+    tokens: Rate | None = field(
+        default=None, metadata=doc("token bucket of LLM tokens: reserved by estimate, settled by what was used")
+    )
+    cached: float = field(
+        default=0.1,
+        validator=validators.and_(validators.ge(0), validators.le(1)),
+        metadata=doc("what a token that was read from a cache counts in `tokens`"),
+    )
+    concurrent: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1)), metadata=doc("exchanges at the same time")
+    )
 
 
 LimitClasses = dict[str, Limit]
@@ -49,14 +58,23 @@ class Limits:
     )
 
 
+PERIODS = ("day", "week", "month")
+
+
 @frozen
 class Budget:
-    """A hard stop on what a key may spend."""
+    """A hard stop on what may be spent: in dollars, in tokens, or both. Periods are of UTC, weeks begin on Monday."""
 
-    usd: float | None = field(default=None, metadata=doc("US dollars"))
-    tokens: int | None = field(default=None, metadata=doc("tokens"))
-    per: str = field(default="month", validator=validators.in_(("day", "week", "month")), metadata=doc("period"))
-    warn_at: float = field(default=0.8, metadata=doc("share at which a warning is logged"))
+    usd: float | None = field(default=None, validator=validators.optional(validators.gt(0)), metadata=doc("US dollars"))
+    tokens: int | None = field(
+        default=None, validator=validators.optional(validators.gt(0)), metadata=doc("tokens, each kind counted once")
+    )
+    per: str = field(default="month", validator=validators.in_(PERIODS), metadata=doc(" | ".join(PERIODS)))
+    warn_at: float = field(
+        default=0.8,
+        validator=validators.and_(validators.gt(0), validators.le(1)),
+        metadata=doc("share of it at which a warning is logged, once a period"),
+    )
 
 
 @frozen
@@ -78,7 +96,15 @@ class Key:
     )
     expires: date | None = field(default=None, metadata=doc("last day (UTC) on which the key is good"))
     limits: LimitClasses | None = field(default=None, metadata=doc("replaces limits.key whole for this key"))
-    budget: Budget | None = field(default=None, metadata=unbuilt("hard stop on money or tokens"))
+    budget: Budget | None = field(default=None, metadata=doc("hard stop on money or tokens"))
+    labels: dict[str, str] = field(
+        factory=dict, metadata=doc("such as {team: search}: to the log and the sums, and `team` to the metrics")
+    )
+
+    @property
+    def team(self) -> str:
+        """The team that the key's use is counted to; empty if none is named."""
+        return self.labels.get("team", "")
 
     @property
     def has_all_routes(self) -> bool:
@@ -153,6 +179,7 @@ class Route:
         validator=validators.in_(("deliver", "next")),
         metadata=doc("deliver | next: a refusal that is HTTP 200 is sent, or first asks one further target"),
     )
+    budget: Budget | None = field(default=None, metadata=doc("hard stop on what all keys spend on this route"))
 
 
 @frozen
@@ -197,6 +224,7 @@ class Config:
     store: Store = field(factory=Store, metadata=doc("responses, sums, shared windows"))
     keys: dict[str, Key] = field(factory=dict, metadata=doc("client keys; empty: open gateway"))
     limits: Limits = field(factory=Limits, metadata=doc("rate limits"))
+    budget: Budget | None = field(default=None, metadata=doc("hard stop on what the whole gateway spends"))
     providers: dict[str, Provider] = field(factory=dict, metadata=doc("accounts"))
     routes: dict[str, Route] = field(factory=dict, metadata=doc("aliases and their targets"))
     affinity: Stickiness = field(factory=Stickiness, metadata=doc("conversations stay where their prompt cache is"))

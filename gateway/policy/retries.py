@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from gateway.config.schema import Target
-from gateway.errors import GatewayError, Refusal, SaidNothing, StorageFull, UpstreamFault
+from gateway.errors import BudgetExceeded, GatewayError, Refusal, SaidNothing, StorageFull, UpstreamFault
 from gateway.faults import Fault
 from gateway.policy.health import CONSEQUENCES
 
@@ -165,7 +165,7 @@ def is_pointless(error: GatewayError) -> bool:
     """Whether the client's retry would fail as well, so that `x-should-retry: false` is sent."""
     if isinstance(error, UpstreamFault):
         return error.fault in POINTLESS
-    return isinstance(error, StorageFull) or (isinstance(error, Refusal) and error.status in HOPELESS)
+    return isinstance(error, StorageFull | BudgetExceeded) or (isinstance(error, Refusal) and error.status in HOPELESS)
 
 
 @define

@@ -32,15 +32,22 @@ def session_of(headers: Mapping[str, str], body: JsonBody) -> str:
     The first of these counts: a session header of the client, the session in `metadata.user_id`, `prompt_cache_key`,
     the digest of what the conversation begins with.
     """
-    for name in SESSION_HEADERS:
-        if found := headers.get(name):
-            return f"header:{found[:MAX_ID]}"
-    if found := _in_metadata(body):
-        return f"user:{found}"
-    if (raw := body.members.get("prompt_cache_key")) is not None and (found := _text(raw)):
-        return f"key:{found[:MAX_ID]}"
+    if (named := named_session(headers, body)) is not None:
+        return f"{named[0]}:{named[1]}"
     prefix = stable_prefix(body)
     return f"prefix:{prefix}" if prefix else ""
+
+
+def named_session(headers: Mapping[str, str], body: JsonBody) -> tuple[str, str] | None:
+    """Return where a client names the conversation, and its name; None if it does not."""
+    for name in SESSION_HEADERS:
+        if found := headers.get(name):
+            return "header", found[:MAX_ID]
+    if found := _in_metadata(body):
+        return "user", found
+    if (raw := body.members.get("prompt_cache_key")) is not None and (found := _text(raw)):
+        return "key", found[:MAX_ID]
+    return None
 
 
 def session_key(owner: str, alias: str, session: str) -> str:

@@ -1,10 +1,12 @@
 """Divides what is scarce among the keys, so that one of them cannot take it all: a quarter stays for the others.
 
-Three things are divided: exchanges in flight, connections to a provider, and bytes of bodies in memory.
+Three things are divided: exchanges in flight, connections to a provider, and bytes of bodies in memory. The first two
+are of the machine, and counted for all of its workers (`accounts/machine_slots`).
 """
 
 import math
 from enum import Enum
+from typing import Protocol
 
 from attrs import define, field
 
@@ -19,6 +21,20 @@ class Full(Enum):
 
     ALL = "all"
     OWNER = "owner"
+
+
+class Divided(Protocol):
+    """Something scarce, of which each owner may hold a share."""
+
+    @property
+    def total(self) -> int:
+        """How much is held now."""
+
+    def take(self, owner: str, most: int, share: float, count: int = 1) -> Full | None:
+        """Take `count` of `most`, of which the owner may hold a `share`, rounded up. Return who has none left."""
+
+    def give_back(self, owner: str, count: int = 1) -> None:
+        """Give back what was taken."""
 
 
 @define

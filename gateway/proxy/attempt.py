@@ -16,6 +16,7 @@ from gateway.config.schema import Target
 from gateway.errors import Declined, Held, SaidNothing, Unreadable, UpstreamFault
 from gateway.faults import Fault
 from gateway.policy.affinity import Affinity
+from gateway.proxy.bill import Bill
 from gateway.proxy.client_stream import STREAM_HEADERS
 from gateway.proxy.exchange import Exchange, Step
 from gateway.proxy.foreign_bytes import ForeignBytes
@@ -73,13 +74,32 @@ class Attempt:
     _token: str = field(default="", init=False, repr=False)
     _sent: UpstreamRequest | None = field(default=None, init=False, repr=False)
     _replies: list[UpstreamReply] = field(factory=list, init=False)
+    _bill: Bill = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         context = self.call.context
         self._exchange, self._provider = context.exchange, context.snapshot.config.providers[self.target.provider]
+        self._bill = Bill(self.call, self.target)
 
     async def run(self) -> web.StreamResponse:
         """Relay one reply to the client. Raises UpstreamFault; before content the client knows nothing of it."""
+        try:
+            answer = await self._run()
+        except BaseException as error:
+            self._close_bill(error)
+            raise
+        self._close_bill(None)
+        return answer
+
+    def _close_bill(self, error: BaseException | None) -> None:
+        """Charge the exchange with what the attempt has cost."""
+        if (charge := self._bill.close(error)) is None:
+            return
+        self._exchange.charge(charge)
+        if self.race is None or not self.race.has_lost(self.target):
+            self._exchange.note_usage(charge.usage)
+
+    async def _run(self) -> web.StreamResponse:
         call = self.call
         if (answer := self.plan.answer) is not None:
             return await self._send_whole(answer, {"x-gateway-model": printable(self.target.model or "")})
@@ -87,6 +107,7 @@ class Attempt:
             self.credential = await self._token_of(oauth)
         self._clean = redactor_of(self.credential.value, self._provider.echoable).clean
         self._sent = self._write_request()
+        self._bill.sent = self._sent.body or b" "
         now = call.gateway.clock.monotonic
         self._started = now()
         try:
@@ -103,6 +124,7 @@ class Attempt:
         try:
             if not 200 <= reply.status < 300:
                 raise await self._read_refusal(reply)
+            self._bill.has_head = True
             return await self._relay(reply)
         finally:
             if self.plan.sealed:
@@ -166,7 +188,7 @@ class Attempt:
             try:
                 return await self._stream(reply, self.plan.lane(), FrameCutter(), STREAM_HEADERS, may_be_whole=is_json)
             except NotAStream:
-                self.lane = None
+                self.lane = self._bill.lane = self._bill.relay = None
         if not self.plan.upstream.is_json and kind != "application/json":
             self.call.client_stream.stop_keepalive()  # there is no keep-alive inside sound
             kind = self._clean(kind.encode("utf-8", "replace")).decode()
@@ -212,6 +234,7 @@ class Attempt:
             store_final=recorder.store_final if recorder is not None else None,
             may_be_whole=may_be_whole,
         )
+        self._bill.lane, self._bill.relay = lane, relay
         try:
             # In a task of its own: each chunk wakes the whole chain of awaits above it, and here that is
             # three coroutines in place of seventeen. Cancelling this one cancels that one.
@@ -219,9 +242,6 @@ class Attempt:
         except SaidNothing as fault:
             fault.held = evolve(fault.held, affinity=self._affinity.encode())
             raise
-        finally:
-            if self.race is None or not self.race.has_lost(self.target):
-                self._exchange.note_usage(lane.usage)
 
     async def _whole(self, reply: UpstreamReply, *, as_stream: bool) -> web.StreamResponse:
         """Read a reply that has to be held whole; `as_stream`: the client wants it as a stream all the same."""
@@ -232,7 +252,7 @@ class Attempt:
         self._exchange.wait(now() - waiting)
         whole = await self._read_body(reply, body, as_stream=as_stream)
         if whole.follow is not None:
-            self._exchange.note_usage(whole.usage)  # should the call that follows fail
+            self._bill.usage = whole.usage  # should the call that follows fail
             self.plan = whole.follow
             return await self._relay(await self.call.keep_alive_during(self._reopen(self.plan.body)))
         while whole.resume is not None:
@@ -264,7 +284,7 @@ class Attempt:
 
     async def _send_json(self, whole: WholeReply, headers: dict[str, str]) -> WholeResponse:
         """Send a whole reply."""
-        self._exchange.note_usage(whole.usage)
+        self._bill.usage, self._bill.whole = whole.usage, whole.body
         headers["Content-Type"] = "application/json"
         self._check_said(whole, headers, is_stream=False)
         self._note_content(whole.reply_id)
@@ -278,7 +298,7 @@ class Attempt:
         call, exchange = self.call, self._exchange
         if not call.is_stream:
             return await self._send_json(whole, headers)
-        exchange.note_usage(whole.usage)
+        self._bill.usage, self._bill.whole = whole.usage, whole.body
         headers = {**STREAM_HEADERS, **headers}
         self._check_said(whole, headers, is_stream=True)
         self._note_content(whole.reply_id)
@@ -365,27 +385,10 @@ class Attempt:
             body=plan.body,
             timeouts=self.timeouts,
             is_stream=plan.asks_stream,
-            max_connections=provider.max_connections,
+            max_connections=provider.max_connections or self.call.context.snapshot.config.server.max_concurrent,
             owner=self.call.context.owner_name,
             share=self.call.context.share,
             outbound=self.call.context.snapshot.outbounds[provider.name],
             client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
             gives_way=max(0.001, self.gives_way_at - self.call.gateway.clock.monotonic()),
         )
-
-
-async def deliver(call: ModelCall, held: Held) -> web.StreamResponse:
-    """Send a reply that says nothing after all: no other target said more."""
-    exchange, client, recorder = call.context.exchange, call.client_stream, call.recorder
-    body = held.body
-    if recorder is not None:
-        store = recorder.store_stream if held.is_stream else recorder.store_whole
-        body = await store(body, Affinity.decode(held.affinity))
-    if not held.is_stream and not exchange.is_open:
-        exchange.step(Step.TRY)
-        exchange.step(Step.END)
-        return WholeResponse(body, held.headers, call.status)
-    await client.open(held.headers)
-    await client.write(body)
-    exchange.step(Step.END)
-    return await client.close()

@@ -3,6 +3,8 @@
 from aiohttp import web
 from attrs import define, field, frozen
 
+from gateway.accounts.hold import Hold
+from gateway.accounts.limits import NO_LIMITS, Limited
 from gateway.config.fields import Seconds
 from gateway.policy.shares import share_of
 from gateway.proxy.exchange import Exchange
@@ -28,6 +30,7 @@ class Endpoint:
     is_limited: bool = True
     is_quiet: bool = False
     counts_for_capacity: bool = True
+    reserves: bool = False  # a call of a model: its body says how many tokens it may cost
     mode: Mode = FULL
     anthropic: "Endpoint | None" = None
     max_body: int | None = None
@@ -55,6 +58,10 @@ class RequestContext:
     owner_name: str = field(default="", init=False)  # of the key, empty if none was shown
     share: float = field(default=1.0, init=False)  # of what is scarce
     held_bytes: int = field(default=0, init=False)  # of the body, in `Lifecycle.bodies`
+    limited: Limited = field(default=NO_LIMITS, init=False)
+    is_deferred: bool = field(default=False, init=False)  # its limits are charged when its body is known
+    hold: Hold | None = field(default=None, init=False)  # what the exchange has taken of limits and budgets
+    prompt_tokens: int | None = field(default=None, init=False)  # an estimate, where one was needed
 
     def identify(self, owner: Owner, header: str) -> None:
         """Note whose key stands in a header; the first one that was found owns the request."""
@@ -68,6 +75,8 @@ class RequestContext:
         own = RequestContext(exchange, self.snapshot, self.endpoint, self.address, self.network, self.is_anthropic)
         own.owner, own.owner_name, own.share = self.owner, self.owner_name, self.share
         own.key_id, own.gateway_headers = self.key_id, self.gateway_headers
+        own.limited, own.prompt_tokens = self.limited, self.prompt_tokens
+        own.hold, self.hold = self.hold, None  # it lasts as long as the run
         return own
 
 

@@ -21,11 +21,12 @@ from gateway.errors import (
 from gateway.faults import Fault
 from gateway.policy.retries import NextAttempt, Schedule
 from gateway.policy.routes import order
-from gateway.proxy.attempt import Attempt, deliver
+from gateway.proxy.attempt import Attempt
 from gateway.proxy.client_stream import ClientGone
 from gateway.proxy.exchange import Step
 from gateway.proxy.failures import Failures
 from gateway.proxy.fallbacks import Further, further_of
+from gateway.proxy.held_reply import deliver
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.off_loop import off_loop
 from gateway.proxy.plan.choose import make_plan
@@ -370,7 +371,7 @@ class Dispatch:
         selection, now = gateway.selection, gateway.clock.monotonic()
         fault.provider = target.provider
         self._failures.note_fault(target, fault, attempt.plan.body)
-        gateway.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
+        gateway.note_failed(target, fault, is_stream=self.call.is_stream)
         if fault.fault is Fault.CREDENTIALS:
             if snapshot.config.providers[target.provider].auth.is_passthrough:
                 raise Unauthorized(f"Provider '{target.provider}' refused the API key that was passed through")

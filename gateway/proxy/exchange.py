@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.accounts.charges import Charge
 from gateway.errors import GatewayError
 from gateway.wire.neutral import Usage
 
@@ -115,6 +116,8 @@ class Exchange:
     notes: dict[str, Any] = field(factory=dict)
     upstream_id: str = ""  # the provider's own id of the last attempt
     failures: list[dict[str, str]] = field(factory=list)
+    charges: list[Charge] = field(factory=list)  # of each attempt that cost something, the last one last
+    session: str = ""  # the conversation, as the client names it
 
     def step(self, step: Step) -> None:
         """Move on. Raises IllegalStep if the table does not list the step for the present state."""
@@ -183,9 +186,13 @@ class Exchange:
         """Note what explains this exchange in its log line, and nothing else: no text of the client's body."""
         self.notes |= members
 
-    def note_failure(self, target: str, fault: str, words: str) -> None:
+    def note_failure(self, target: str, why: str, words: str) -> None:
         """Note how an attempt failed, or why a target was not asked, for the log line."""
-        self.failures.append({"target": target, "fault": fault, "words": words})
+        self.failures.append({"target": target, "why": why, "words": words})
+
+    def charge(self, charge: Charge) -> None:
+        """Note what an attempt has cost."""
+        self.charges.append(charge)
 
     def fail(self, error: GatewayError) -> None:
         """Note the error that the client is sent; a copy, because a raised one holds every frame that it passed."""

@@ -89,6 +89,9 @@ class Relay:
     _heard: float = field(default=0.0, init=False)  # loop time of the last chunk
     _silent_frames: int = field(default=0, init=False)  # before the first content
     _silent_bytes: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)  # bytes that have come
+    chunks: int = field(default=0, init=False)
+    last: bytes = field(default=b"", init=False)  # the last chunk
 
     async def run(self) -> web.StreamResponse:
         """Relay until the end. Raises UpstreamFault; before content the client has seen nothing of it."""
@@ -125,6 +128,9 @@ class Relay:
             chunk = self.reply.unread() or await read()
             while chunk:
                 self._heard = heard = now()
+                self.size += len(chunk)
+                self.chunks += 1
+                self.last = chunk
                 if is_between and passes(chunk):
                     out = clean(chunk)
                 else:

@@ -6,14 +6,19 @@ from typing import Any
 
 from attrs import field, frozen
 
+from gateway.accounts.budgets import BudgetBook, budgets_of
+from gateway.accounts.limits import LimitBook
+from gateway.accounts.prices import PriceBook
 from gateway.config.schema import Config, Key
 from gateway.policy.capabilities import Capabilities
-from gateway.policy.limits import ChargeBook
 from gateway.policy.routes import Table
 from gateway.upstream.credentials import KEY_ID, CredentialPool, make_pool
 from gateway.upstream.outbound import Outbound, outbound_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+NO_PRICES: Mapping[str, Mapping[str, str]] = {}
 
 
 @frozen
@@ -40,15 +45,25 @@ class Snapshot:
     owners: Mapping[bytes, Owner]  # by SHA-256 of the key
     credential_pools: Mapping[str, CredentialPool]
     rotating: frozenset[str]
-    charge_book: ChargeBook
+    limit_book: LimitBook
+    budgets: BudgetBook
+    prices: PriceBook
     trusted: tuple[Network, ...]
     operators: tuple[Network, ...]  # see operators' pages without a key, where there are no keys
     base_urls: Mapping[str, str]
     outbounds: Mapping[str, Outbound]  # by provider
 
 
-def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str = "") -> Snapshot:
-    """Derive everything that requests look up from a configuration. `packaged` is data/models.yaml."""
+def make_snapshot(
+    config: Config,
+    packaged: Mapping[str, Any],
+    builtin_url: str = "",
+    prices: Mapping[str, Mapping[str, str]] = NO_PRICES,
+) -> Snapshot:
+    """Derive everything that requests look up from a configuration.
+
+    `packaged` is data/models.yaml, `prices` data/prices.yaml.
+    """
     owners = {
         secret.digest: Owner(name, key, secret.digest.hex()[:KEY_ID], secret.digest)
         for name, key in config.keys.items()
@@ -62,7 +77,9 @@ def make_snapshot(config: Config, packaged: Mapping[str, Any], builtin_url: str 
         owners=owners,
         credential_pools=credential_pools,
         rotating=frozenset(name for name, pool in credential_pools.items() if len(pool.credentials) > 1),
-        charge_book=ChargeBook(config.limits),
+        limit_book=LimitBook(config.limits),
+        budgets=budgets_of(config),
+        prices=PriceBook(prices),
         trusted=tuple(ipaddress.ip_network(text) for text in config.server.trusted_proxies),
         operators=tuple(ipaddress.ip_network(text) for text in config.server.expose.networks),
         base_urls={

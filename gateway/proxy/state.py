@@ -8,12 +8,17 @@ from typing import Any
 from aiohttp import web
 from attrs import define, field, frozen
 
+from gateway.accounts.ledger import Ledger
+from gateway.accounts.outputs import Outputs
+from gateway.accounts.running_totals import RunningTotals
+from gateway.accounts.usage_sums import UsageSums
 from gateway.clock import Clock
 from gateway.config.provider_schema import OAuth, Provider
+from gateway.config.schema import Target
+from gateway.errors import UpstreamFault
 from gateway.policy.health import Health
-from gateway.policy.limits import Buckets
 from gateway.policy.retries import RetryBudget
-from gateway.policy.shares import Shared
+from gateway.policy.shares import Divided, Shared
 from gateway.proxy.conversations import Conversations
 from gateway.proxy.plan.compaction_homes import CompactionHomes
 from gateway.proxy.plan.reasoning_memory import ReasoningMemory
@@ -41,7 +46,7 @@ class Lifecycle:
     last_request: float = 0.0  # monotonic: that was no probe, and came while it is draining
     is_cutting: bool = False  # the drain is over: what still runs is told so and ends
     exchanges: dict[str, asyncio.Task[Any]] = field(factory=dict)  # in flight, by request id
-    slots: Shared = field(factory=Shared)  # exchanges in flight, by key
+    slots: Divided = field(factory=Shared)  # exchanges in flight on this machine, by key
     bodies: Shared = field(factory=Shared)  # bytes of requests in memory, by key
     background_tasks: set[asyncio.Task[None]] = field(factory=set)  # what ended exchanges still have to store
 
@@ -102,12 +107,13 @@ class Telemetry:
 class Setup:
     """What the process was started with, beside providers.yaml; a reload does not change it.
 
-    `models` and `top_models` are the packaged data; `own_secret` signs envelopes if the configuration has no
+    `models`, `top_models` and `prices` are the packaged data; `own_secret` signs envelopes if the configuration has no
     secret; `builtin_url` is where the built-in mock listens, empty if no provider needs it.
     """
 
     models: Mapping[str, Any]
     top_models: Mapping[str, Any]
+    prices: Mapping[str, Any]
     own_secret: bytes = field(repr=False)
     builtin_url: str = ""
     state_dir: str | None = None
@@ -122,11 +128,14 @@ class Gateway:
     clock: Clock
     upstream: Upstream
     responses: WatchedResponses
+    ledger: Ledger
+    usage_sums: UsageSums
     lifecycle: Lifecycle
     selection: Selection
     telemetry: Telemetry
     tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
-    buckets: Buckets = field(factory=Buckets)
+    outputs: Outputs = field(factory=Outputs)  # how long the replies of each key are
+    running_totals: RunningTotals = field(factory=RunningTotals)
     reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
     compaction_homes: CompactionHomes = field(factory=CompactionHomes)
     refused_members: RefusedMembers = field(factory=RefusedMembers)
@@ -157,6 +166,11 @@ class Gateway:
 
             self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
         return self._token_files[oauth]
+
+    def note_failed(self, target: Target, fault: UpstreamFault, *, is_stream: bool) -> None:
+        """Count an attempt that has failed."""
+        self.telemetry.metrics.attempts.inc(target.provider, fault.fault.value)
+        self.running_totals.count_error(target.provider, target.model or "", is_stream=is_stream)
 
     def is_live(self, provider: Provider) -> bool:
         """Whether requests can be sent to a provider now: it has a credential, and its token file is in order."""

@@ -1,23 +1,32 @@
-"""Accounts for an exchange once, at its end: counts it in the metrics, writes its one log line."""
+"""Accounts for an exchange once, at its end: settles its limits, counts it, sums its usage, writes its one log line."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from gateway.accounts.budgets import PICO
+from gateway.accounts.charges import ESTIMATED, Charge
+from gateway.config.fields import ANONYMOUS
 from gateway.errors import UpstreamFault
 from gateway.proxy.context import RequestContext
 from gateway.proxy.exchange import Exchange, State
+from gateway.proxy.reserve import settle
 from gateway.proxy.state import Gateway
 from gateway.wire.neutral import Usage
 
 TOKEN_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning")
 PROMPT_PARTS = frozenset({"input", "cache_read", "cache_write"})
+NO_USAGE = Usage()
 
 
 def close_books(gateway: Gateway, context: RequestContext) -> None:
     """Count the exchange in the metrics and write its log line. No other place adds members to that line."""
+    settle(gateway, context)
     exchange = context.exchange
     now = gateway.clock.monotonic()
     outcome = _outcome(exchange)
     _count(gateway, exchange, outcome, now)
+    if exchange.label and context.endpoint.dialect.write_count is None:
+        _sum(gateway, context, outcome)
     if context.endpoint.is_quiet and exchange.error is None:
         return
     line: dict[str, Any] = {
@@ -33,6 +42,8 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
     }
     if context.owner is not None:
         line["key"] = context.owner.name
+        if context.owner.key.labels:
+            line["labels"] = context.owner.key.labels
     if context.key_id:
         line["key_id"] = context.key_id
     if exchange.alias:
@@ -43,6 +54,8 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
         line["stored"] = exchange.is_stored
     if exchange.usage is not None:
         line |= _usage_members(exchange.usage)
+    if exchange.charges:
+        line["cost"] = _cost(exchange.charges)
     if exchange.error is not None:
         line["origin"], line["code"] = exchange.error.origin, exchange.error.code
     if exchange.notes:
@@ -55,6 +68,12 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
 def _usage_members(usage: Usage) -> dict[str, Any]:
     members = {part: count for part in TOKEN_PARTS if (count := getattr(usage, part)) is not None}
     return members | {"estimated": True} if usage.is_estimated else members
+
+
+def _cost(charges: list[Charge]) -> float | None:
+    """Return the dollars of all attempts together; None if any of them has no price."""
+    known = [charge.cost for charge in charges if charge.cost is not None]
+    return sum(known) / PICO if len(known) == len(charges) else None
 
 
 def _route_members(exchange: Exchange) -> dict[str, Any]:
@@ -89,12 +108,57 @@ def _count(gateway: Gateway, exchange: Exchange, outcome: str, now: float) -> No
         metrics.overhead.observe(max(0.0, until_first - exchange.upstream_s))
     if exchange.affinity:
         metrics.affinity.inc(provider, exchange.affinity)
-    if exchange.usage is not None:
-        for part in TOKEN_PARTS:
-            if tokens := getattr(exchange.usage, part):
-                metrics.tokens.inc(provider, part, by=tokens)
-                if exchange.affinity and part in PROMPT_PARTS:
+        if exchange.usage is not None:
+            for part in PROMPT_PARTS:
+                if tokens := getattr(exchange.usage, part):
                     metrics.prompt_tokens.inc(provider, exchange.affinity, part, by=tokens)
+
+
+def _sum(gateway: Gateway, context: RequestContext, outcome: str) -> None:
+    """Add what each attempt has cost to the sums of its provider; the exchange itself counts where it ended."""
+    exchange, metrics = context.exchange, gateway.telemetry.metrics
+    key, team = _whose(context), context.owner.key.team if context.owner is not None else ""
+    metrics.key_requests.inc(key if context.owner is not None else ANONYMOUS, team, outcome)
+    day = datetime.fromtimestamp(gateway.clock.time(), UTC).date().isoformat()
+    last = exchange.charges[-1] if exchange.charges else None
+    ended_at = (exchange.provider, exchange.model)
+    is_error = exchange.error is not None
+    if exchange.provider:
+        gateway.running_totals.count_request(*ended_at, is_stream=exchange.is_stream)
+    for charge in exchange.charges:
+        usage = charge.usage or NO_USAGE
+        gateway.running_totals.add(charge, is_stream=exchange.is_stream)
+        for part in TOKEN_PARTS:
+            if tokens := getattr(usage, part):
+                metrics.tokens.inc(context.owner_name or ANONYMOUS, team, charge.provider, part, by=tokens)
+        if charge.cost:
+            metrics.cost.inc(context.owner_name or ANONYMOUS, team, charge.provider, by=charge.cost / PICO)
+        is_end = charge is last and (charge.provider, charge.model) == ended_at
+        numbers = (
+            int(is_end),
+            int(is_end and is_error),
+            *(getattr(usage, part) or 0 for part in TOKEN_PARTS),
+            charge.cost or 0,
+            int(charge.cost is None),
+            int(charge.source == ESTIMATED),
+        )
+        names = (day, key, team, exchange.label, charge.provider, charge.model, exchange.session)
+        gateway.usage_sums.add(names, numbers)
+    if last is None or (last.provider, last.model) != ended_at:
+        model = exchange.model if not is_error else ""  # that no provider has confirmed
+        names = (day, key, team, exchange.label, exchange.provider, model, exchange.session)
+        gateway.usage_sums.add(names, (1, int(is_error), 0, 0, 0, 0, 0, 0, 0, 0))
+
+
+def _whose(context: RequestContext) -> str:
+    """Return whose use it is: the key's name, or the digits of a provider's key that was passed through and is good."""
+    if context.owner is not None:
+        return context.owner.name
+    if context.exchange.charges and context.exchange.error is None and context.key_id:
+        charge = context.exchange.charges[-1]
+        if context.snapshot.config.providers[charge.provider].auth.is_passthrough:
+            return f"#{context.key_id}"
+    return ANONYMOUS
 
 
 def _outcome(exchange: Exchange) -> str:

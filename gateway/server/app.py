@@ -3,11 +3,15 @@
 import random
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from gateway.accounts.ledger import Ledger
+from gateway.accounts.machine_slots import MachineSlots
+from gateway.accounts.usage_sums import UsageSums
 from gateway.clock import Clock
 from gateway.config.checks import password_in
 from gateway.config.fields import BUILTIN
@@ -15,10 +19,12 @@ from gateway.config.schema import Config
 from gateway.config.state import sqlite_file
 from gateway.mock.server import MockServer
 from gateway.policy.health import Health
+from gateway.policy.shares import Divided, Shared
 from gateway.proxy.snapshot import make_snapshot
 from gateway.proxy.state import GATEWAY, Gateway, Lifecycle, Selection, Setup, Telemetry
 from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.proxy.trail import loop_mark
+from gateway.server.begin_budgets import begin_budgets
 from gateway.server.handlers import models, self_test
 from gateway.server.handlers.rests import rest_logger
 from gateway.server.housekeeping import add_gauges, housekeeping
@@ -31,7 +37,8 @@ from gateway.server.middleware.say_errors import say_errors
 from gateway.server.model_lists import ModelLists
 from gateway.server.responses.background import RUNS, Runs
 from gateway.server.routes import add_routes
-from gateway.store.open_store import open_responses
+from gateway.store.cells import Cells
+from gateway.store.open_store import open_counters, open_responses
 from gateway.store.watched import WatchedResponses
 from gateway.telemetry.logs import Logs
 from gateway.telemetry.metrics import Metrics
@@ -60,10 +67,12 @@ def make_app(
     secret: bytes | None = None,
     state_dir: str | None = None,
     store_lock: int | None = None,
+    cells: Cells | None = None,
 ) -> web.Application:
-    """Build the gateway. `data` is the packaged data by name: models, top_models. `secret` signs envelopes.
+    """Build the gateway. `data` is the packaged data by name: models, top_models, prices. `secret` signs envelopes.
 
-    `store_lock` is the descriptor of the store's lock, if the process above this one has claimed it.
+    `store_lock` is the descriptor of the store's lock, if the process above this one has claimed it. `cells` are the
+    counters that it shares among its workers.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     clock = clock or Clock()
@@ -75,14 +84,17 @@ def make_app(
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""
         client = HttpClient()
-        own_secret = secret or secrets.token_bytes(32)
+        counters = cells or Cells.alone()
+        divide = partial(_divided, cells)
         gateway = Gateway(
-            snapshot=make_snapshot(config, data["models"], builtin),
-            setup=Setup(data["models"], data["top_models"], own_secret, builtin, state_dir),
+            snapshot=make_snapshot(config, data["models"], builtin, data["prices"]),
+            setup=_setup(data, secret, builtin, state_dir),
             clock=clock,
-            upstream=Upstream(client),
+            upstream=Upstream(client, divide),
             responses=store,
-            lifecycle=Lifecycle(clock.time()),
+            ledger=_ledger(config, counters, clock, logs, metrics),
+            usage_sums=UsageSums(store, logs.log.warning),
+            lifecycle=Lifecycle(clock.time(), slots=divide("exchanges")),
             selection=Selection(Health(config.breaker, rest_logger(logs.log)), dice or random.SystemRandom()),
             telemetry=Telemetry(logs, redactor, metrics),
             tokenizer=Tokenizer() if is_installed() else None,
@@ -92,13 +104,13 @@ def make_app(
         app[models.MODEL_LISTS] = ModelLists(gateway)
         app[self_test.LAST] = self_test.LastTest()
         add_gauges(gateway, runs)
+        await begin_budgets(gateway)
         gateway.lifecycle.is_started = True
         async with housekeeping(gateway, runs):
             yield
-        if gateway.tokenizer is not None:
-            gateway.tokenizer.close()
         await client.close()
         await store.close()
+        counters.close()
         await mock.stop()
 
     app.cleanup_ctx.append(run_parts)
@@ -106,12 +118,27 @@ def make_app(
     return app
 
 
+def _divided(cells: Cells | None, name: str) -> Divided:
+    """Make what divides something scarce among the keys: in this process, or in all workers of the machine."""
+    return Shared() if cells is None else MachineSlots(cells, name)
+
+
+def _setup(data: Mapping[str, Mapping[str, Any]], secret: bytes | None, builtin: str, state_dir: str | None) -> Setup:
+    own_secret = secret or secrets.token_bytes(32)
+    return Setup(data["models"], data["top_models"], data["prices"], own_secret, builtin, state_dir)
+
+
+def _ledger(config: Config, cells: Cells, clock: Clock, logs: Logs, metrics: Metrics) -> Ledger:
+    return Ledger(cells, clock, logs.log.warning, metrics.limits_alone.inc, open_counters(config.store.url))
+
+
 def reload_parts(gateway: Gateway, config: Config) -> None:
     """Put a new configuration into force in one step; exchanges in flight keep the one they began with."""
     setup, telemetry = gateway.setup, gateway.telemetry
     if _uses_builtin(config) and not setup.builtin_url:
         telemetry.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
-    gateway.snapshot = make_snapshot(config, setup.models, setup.builtin_url)
+    gateway.snapshot = make_snapshot(config, setup.models, setup.builtin_url, setup.prices)
+    gateway.lifecycle.spawn(begin_budgets(gateway))
     gateway.loop_mark = loop_mark(gateway.secret)
     gateway.selection.health.breaker = config.breaker
     telemetry.redactor.add(secrets_of(config))

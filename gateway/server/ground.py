@@ -18,6 +18,7 @@ from gateway.config.problems import Problem
 from gateway.config.schema import Config
 from gateway.config.state import CONTROL, own_secret, sqlite_file, state_dir
 from gateway.server.listener import CannotListen, open_sockets, open_unix, unix_paths
+from gateway.store.cells import Cells
 from gateway.store.protocol import StoreUnusable
 from gateway.store.sqlite_file import claim_file
 from gateway.telemetry.logs import Logs
@@ -38,7 +39,8 @@ class CannotStart(Exception):
 class WorkerSpec(msgspec.Struct, frozen=True):
     """What a worker is told by the supervisor: who it is, and the descriptors that it has inherited.
 
-    `folder` holds a socket of each worker; `restarts` counts the workers that have died until now.
+    `folder` holds a socket of each worker; `restarts` counts the workers that have died until now. `limits` is the
+    memory of the counters, in which this worker's own `column` of `columns` is.
     """
 
     number: int
@@ -48,6 +50,9 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     folder: str
     state: str | None
     lock: int | None
+    limits: int
+    columns: int
+    column: int
     restarts: int = 0
 
 
@@ -61,13 +66,16 @@ class Ground:
     secret: bytes = field(repr=False)
     lock: int | None = None
     files: Sequence[Path] = ()
+    cells: Cells | None = None  # the counters that workers share
 
     @property
     def places(self) -> list[str]:
         """Where clients are answered."""
         return [place_of(sock) for sock in self.sockets]
 
-    def handed_on(self, number: int, report: int, folder: str, restarts: int) -> WorkerSpec:
+    def handed_on(
+        self, number: int, report: int, folder: str, limits: int, columns: int, column: int, restarts: int
+    ) -> WorkerSpec:
         """Return what a worker is told."""
         return WorkerSpec(
             number,
@@ -77,6 +85,9 @@ class Ground:
             folder,
             self.state,
             self.lock,
+            limits,
+            columns,
+            column,
             restarts,
         )
 
@@ -115,7 +126,8 @@ def taken_over(spec: WorkerSpec) -> Ground:
         own = open_unix(str(socket_of(Path(spec.folder), os.getpid())), CONTROL_MODE)
     except OSError as error:
         raise CannotStart(f"the worker's own socket: {error.strerror or error}") from None
-    return Ground(sockets, [*operators, *own], spec.state, _own_secret(spec.state), spec.lock, unix_paths(own))
+    cells = Cells.shared(spec.limits, spec.columns, spec.column)
+    return Ground(sockets, [*operators, *own], spec.state, _own_secret(spec.state), spec.lock, unix_paths(own), cells)
 
 
 def socket_of(folder: Path, pid: int) -> Path:

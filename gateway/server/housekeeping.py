@@ -25,10 +25,17 @@ STORE_PARTIAL_S = 2.0
 async def housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
     """Keep house while the process serves; then wait for the replies that ended exchanges are still storing."""
     keeping_house = asyncio.create_task(_keep_house(gateway, runs))
+    summing = asyncio.create_task(gateway.usage_sums.run())
+    await gateway.ledger.start()
     yield
     keeping_house.cancel()
+    summing.cancel()
     if gateway.lifecycle.background_tasks:
         await asyncio.wait(gateway.lifecycle.background_tasks, timeout=STORE_PARTIAL_S)
+    await gateway.usage_sums.flush()
+    await gateway.ledger.close()
+    if gateway.tokenizer is not None:
+        gateway.tokenizer.close()
 
 
 async def _keep_house(gateway: Gateway, runs: Runs) -> None:
@@ -42,6 +49,7 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
                 await gateway.responses.sweep(gateway.clock.time())
                 swept = now
             await gateway.responses.check()
+        gateway.snapshot.limit_book.forget()
         await gateway.upstream.client.close_unused(set(gateway.snapshot.outbounds.values()) | {DIRECT})
         if len(gateway.lifecycle.exchanges) <= QUIET:
             give_back_memory()

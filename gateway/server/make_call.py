@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 from gateway.config.fields import ANONYMOUS, Seconds
 from gateway.errors import BadRequest, Forbidden, Refusal
 from gateway.policy.routes import Resolved, check_access, may_use
+from gateway.policy.sessions import named_session
 from gateway.proxy.context import Endpoint, RequestContext
 from gateway.proxy.model_call import ModelCall
 from gateway.proxy.plan.headers import forwarded_headers
@@ -28,6 +29,7 @@ from gateway.wire.dialect import Dialect
 LONG_CONTEXT_SUFFIX = "[1m]"
 _TOOLS = msgspec.json.Decoder(list[dict[str, Any]])
 MAX_LOGGED = 100  # letters of a model's name that no route has, in the log
+MAX_SESSION = 100  # letters of a session's name in the sums
 MAX_NAME = 512  # letters in a model's name; Bedrock's longest are ARNs of some 200
 # Headers in which the SDKs say how long they will wait, in seconds (docs/wire/http.md#headers-from-client-to-upstream).
 CLIENT_DEADLINES = ("x-stainless-timeout", "x-stainless-read-timeout")
@@ -56,6 +58,7 @@ def resolve(request: web.Request, context: RequestContext, body: Body) -> Wanted
         raise
     _check_tools(context, body)
     context.exchange.resolve(resolved.alias, resolved.label, is_stream=is_stream)
+    context.exchange.session = _session(request.headers, body)
     return Wanted(resolved, given, has_long_context, is_stream)
 
 
@@ -119,6 +122,12 @@ def make_call(
         status=status,
         recorder=recorder,
     )
+
+
+def _session(headers: Mapping[str, str], body: Body) -> str:
+    """Return the conversation as the client names it, for the sums; empty if it does not."""
+    named = named_session(headers, body) if isinstance(body, JsonBody) else None
+    return printable(named[1], MAX_SESSION) if named is not None else ""
 
 
 def _came_in(gateway: Gateway, context: RequestContext) -> float:

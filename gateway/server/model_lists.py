@@ -132,7 +132,7 @@ async def fetch_list(
         body=b"",
         timeouts=Timeouts(connect=provider.timeouts.connect),
         is_stream=False,
-        max_connections=provider.max_connections,
+        max_connections=provider.max_connections or snapshot.config.server.max_concurrent,
         method="GET",
         outbound=snapshot.outbounds[provider.name],
     )

@@ -21,6 +21,7 @@ from gateway.server.responses import create as responses
 from gateway.wire import DIALECTS
 from gateway.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from gateway.wire.anthropic_messages.counting import COUNT_TOKENS
+from gateway.wire.dialect import Dialect
 from gateway.wire.openai_chat import OPENAI_CHAT, WORKER_CHAT
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
@@ -58,7 +59,7 @@ CONVERSATIONS = Endpoint("conversations", OPENAI_RESPONSES)
 OPERATORS = Endpoint(
     "operators", OPENAI_CHAT, is_operators=True, is_limited=False, is_quiet=True, counts_for_capacity=False
 )
-WORKER = Endpoint("chat", WORKER_CHAT, "chat", max_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
+WORKER = Endpoint("chat", WORKER_CHAT, "chat", reserves=True, max_body=WORKER_BODY, first_byte=WORKER_FIRST_BYTE)
 
 
 @frozen
@@ -79,7 +80,7 @@ def all_routes() -> Iterator[Route]:
     for dialect in DIALECTS.values():
         if not dialect.is_anthropic:
             handler = HANDLERS.get(dialect.name, create)
-            endpoint = Endpoint(dialect.label, dialect, dialect.limit_class)
+            endpoint = _endpoint(dialect)
             yield Route("POST", f"{AZURE_PATH}{dialect.path}", handler, endpoint)
     yield Route("GET", "/top-models", models.top_models, MODELS, "top_models")
     yield Route("POST", "/chat", create, WORKER, "chat")
@@ -111,11 +112,15 @@ def add_routes(app: web.Application) -> None:
     app[probes.SHOWN] = shown
 
 
+def _endpoint(dialect: Dialect, mode: Mode = FULL) -> Endpoint:
+    return Endpoint(dialect.label, dialect, dialect.limit_class, reserves=dialect.write_count is None, mode=mode)
+
+
 def _versioned(prefix: str, mode: Mode) -> Iterator[Route]:
     """Yield the paths under `{prefix}/v1`."""
     base = f"{prefix}/v1"
     for dialect in DIALECTS.values():
-        endpoint = Endpoint(dialect.label, dialect, dialect.limit_class, mode=mode)
+        endpoint = _endpoint(dialect, mode)
         handler = HANDLERS.get(dialect.name, create)
         shown = "count_tokens" if dialect is COUNT_TOKENS else dialect.label
         yield Route("POST", f"{base}{dialect.path}", handler, endpoint, shown)

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gateway.clock import Clock
 from gateway.config.checks import open_to_all
-from gateway.config.files import packaged, read_config
+from gateway.config.files import packaged, packaged_prices, read_config
 from gateway.config.problems import ConfigError, Problem, problem_at
 from gateway.config.schema import Config
 from gateway.config.server_schema import Server
@@ -65,9 +65,20 @@ class Serving:
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGUSR1. Raises CannotStart."""
         ground, config = self.ground, self.config
-        data = {"models": packaged("models.yaml"), "top_models": packaged("top_models.yaml")}
+        data = {
+            "models": packaged("models.yaml"),
+            "top_models": packaged("top_models.yaml"),
+            "prices": packaged_prices(),
+        }
         app = make_app(
-            config, self.logs, self.redactor, data, state_dir=ground.state, secret=ground.secret, store_lock=ground.lock
+            config,
+            self.logs,
+            self.redactor,
+            data,
+            state_dir=ground.state,
+            secret=ground.secret,
+            store_lock=ground.lock,
+            cells=ground.cells,
         )
         if self.siblings is not None:
             app[SIBLINGS] = self.siblings

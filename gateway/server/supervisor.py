@@ -7,6 +7,7 @@ accept from the same sockets (docs/design.md#workers). The supervisor itself ser
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from gateway.config.schema import Config
 from gateway.server.ground import EXIT_CONFIG, EXIT_FAILED, CannotStart, Ground
 from gateway.server.reports import ALIVE, ALIVE_EVERY_S, READY, REFUSED, RELOADED, ToSystemd
 from gateway.server.serving import LINGER_S, step_aside_of
+from gateway.store.cells import Cells, make_shared
 from gateway.telemetry.logs import Logs
 
 READY_WITHIN_S = 60.0  # for a worker to listen
@@ -33,6 +35,7 @@ RELOADED_WITHIN_S = 10.0
 SILENT_S = 30.0  # without a sign of life a worker is stuck, and is killed; systemd may allow less
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 10.0  # before a worker that died is started again: doubled each time
 STEADY_S = 60.0  # a worker that lived for so long did not die of its start
+SPARE = 4  # workers that may be leaving, for each that serves: so many have room in the shared counters
 MARGIN_S = 5.0  # beyond what a drain may take
 
 
@@ -41,6 +44,7 @@ class Worker:
     """One worker process, as the supervisor sees it."""
 
     process: asyncio.subprocess.Process
+    column: int  # of the shared counters
     started: float = field(factory=time.monotonic)
     heard: float = field(factory=time.monotonic)
     is_ready: asyncio.Event = field(factory=asyncio.Event)
@@ -73,6 +77,9 @@ class Supervisor:
     _workers: list[Worker | None] = field(init=False)  # by their number
     _all: set[Worker] = field(factory=set, init=False)  # also those that are leaving
     _folder: Path = field(init=False)
+    _limits: int = field(init=False)  # descriptor of the counters that the workers share
+    _cells: Cells = field(init=False)
+    _free: set[int] = field(init=False)  # columns of the counters that no worker has
     _restarts: int = field(default=0, init=False)
     _pauses: dict[int, float] = field(factory=dict, init=False)  # before the next start, by number
     _is_stopping: bool = field(default=False, init=False)
@@ -88,6 +95,9 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT. Raises CannotStart if a worker cannot start."""
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-"))
         self._workers = [None] * self.count
+        columns = self.count * SPARE + SPARE
+        self._limits, self._free = make_shared(columns), set(range(columns))
+        self._cells = Cells.shared(self._limits, columns, self._free.pop())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -106,6 +116,8 @@ class Supervisor:
             for task in self._listening:
                 task.cancel()
             self.ground.remove_files()
+            self._cells.close()
+            os.close(self._limits)
             shutil.rmtree(self._folder, ignore_errors=True)
         self.logs.log.info("stopped")
 
@@ -120,9 +132,13 @@ class Supervisor:
                 raise CannotStart(words, code if code == EXIT_CONFIG else EXIT_FAILED)
 
     async def _start(self, number: int) -> Worker:
+        if not self._free:
+            raise OSError(errno.EAGAIN, "too many workers are leaving")
         reader, pipe = os.pipe()
-        spec = self.ground.handed_on(number, pipe, str(self._folder), self._restarts)
-        inherited = [*spec.listen, *spec.operators, pipe, *([spec.lock] if spec.lock is not None else ())]
+        column, columns = self._free.pop(), self.count * SPARE + SPARE
+        spec = self.ground.handed_on(number, pipe, str(self._folder), self._limits, columns, column, self._restarts)
+        inherited = [*spec.listen, *spec.operators, pipe, spec.limits]
+        inherited += [spec.lock] if spec.lock is not None else []
         command = [sys.executable, *sys.orig_argv[1:], "--worker", msgspec.json.encode(spec).decode()]
         # Not systemd's: a worker must not take its sockets twice, nor speak for the whole service.
         hidden = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -136,10 +152,11 @@ class Supervisor:
             )
         except OSError:
             os.close(reader)
+            self._free.add(column)
             raise
         finally:
             os.close(pipe)
-        worker = Worker(process)
+        worker = Worker(process, column)
         self._all.add(worker)
         listening = asyncio.create_task(self._listen_to(worker, reader))
         self._listening.add(listening)
@@ -178,6 +195,8 @@ class Supervisor:
         """Wait until a worker is over, and start another one in its place if nobody has told it to end."""
         code = await worker.process.wait()
         self._all.discard(worker)
+        self._cells.clear(worker.column)  # what it held is nobody's
+        self._free.add(worker.column)
         if not (worker.is_expected_to_end or self._is_stopping or not worker.is_ready.is_set()):
             lived = time.monotonic() - worker.started
             self.logs.log.error("worker died", worker=number, code=code, lived_s=round(lived, 1))

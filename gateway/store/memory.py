@@ -1,11 +1,14 @@
 """The store in the memory of one process: a restart loses everything."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from attrs import define, evolve, field
 
 from gateway.store.protocol import MAX_LINKS, ChainTooLong, Conversation, Link, StoredResponse
+from gateway.store.sums import SESSIONS_KEPT_DAYS, MemorySums, Query, Row
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_CONVERSATIONS = 20_000  # names; the turns count as responses do
@@ -28,6 +31,8 @@ class MemoryResponses:
     _children: dict[ResponseKey, int] = field(factory=dict, init=False)
     _bytes: dict[str, int] = field(factory=dict, init=False)  # by owner
     _named: dict[str, OrderedDict[str, Conversation]] = field(factory=dict, init=False)  # by owner, by last write
+
+    _sums: MemorySums = field(factory=MemorySums, init=False)
 
     @classmethod
     async def open(cls, url: str, file: Path | None) -> "MemoryResponses":
@@ -116,7 +121,14 @@ class MemoryResponses:
             self._forget(owner, name)
         return is_there
 
+    async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
+        self._sums.add(rows)
+
+    async def read_sums(self, query: Query) -> list[Row]:
+        return self._sums.read(query)
+
     async def sweep(self, now: float) -> None:
+        self._sums.sweep((datetime.fromtimestamp(now, UTC).date() - timedelta(SESSIONS_KEPT_DAYS)).isoformat())
         for owner, named in list(self._named.items()):
             for name in [name for name, one in named.items() if one.expires <= now]:
                 self._forget(owner, name)

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+from gateway.store.counters import SharedCounters
 from gateway.store.protocol import Responses, StoreUnusable
 from gateway.store.schemes import split_scheme
 
@@ -20,4 +21,17 @@ async def open_responses(url: str, file: Path | None, held: int | None = None) -
     except ModuleNotFoundError as error:
         raise StoreUnusable(f"store.url: {url.partition(':')[0]} needs {error.name}: {scheme.hint}") from None
     opened: Responses = await (store.open(url, file) if held is None else store.open(url, file, held))
+    return opened
+
+
+def open_counters(url: str) -> SharedCounters | None:
+    """Open the counters that several gateways share in a store; None for a store of one gateway's own.
+
+    Raises StoreUnusable.
+    """
+    scheme, _ = split_scheme(url)
+    if scheme is None or not scheme.counters:
+        return None
+    module, _, name = scheme.counters.rpartition(".")
+    opened: SharedCounters = getattr(importlib.import_module(module), name).open(url)
     return opened

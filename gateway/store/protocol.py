@@ -11,10 +11,13 @@ head, and then the conversation is written with the new head. If another has mov
 step fails, and the turn is written again behind that one.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from attrs import frozen
+
+from gateway.store.sums import Query, Row
 
 MAX_LINKS = 1000  # responses in one chain (docs/wire/responses.md#chaining)
 RUNNING = ("queued", "in_progress")
@@ -164,6 +167,12 @@ class Responses(Protocol):
 
     async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
         """Delete a conversation, but not its turns; return whether there was one."""
+
+    async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
+        """Add to the sums of what was used; all rows or none. A `batch` that was added is not added again."""
+
+    async def read_sums(self, query: Query) -> list[Row]:
+        """Return the sums by the names that a query tells apart."""
 
     async def sweep(self, now: float) -> None:
         """Delete expired responses and conversations, if the store does not do so by itself."""

@@ -1,37 +1,17 @@
 """The store that several gateways share: Redis or Valkey. Each operation is one Lua script, hence atomic."""
 
-import asyncio
-import socket
-import ssl
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import redis.asyncio
-from attrs import define, field
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import TimeoutError as Silent
+from attrs import define
 
-from gateway.store.protocol import (
-    MAX_LINKS,
-    ChainTooLong,
-    Conversation,
-    Link,
-    StoreBusy,
-    StoreDown,
-    StoredResponse,
-    StoreFull,
-    StoreUnusable,
-)
+from gateway.store.protocol import MAX_LINKS, ChainTooLong, Conversation, Link, StoredResponse
+from gateway.store.redis_client import PREFIX, RedisClient
+from gateway.store.redis_sums import SUMS_SCRIPTS, add_rows, read_rows
+from gateway.store.sums import Query, Row
 
-PREFIX = "gateway:"
-PATIENCE = 5.0  # seconds to wait for an answer, and for a free connection
-CONNECTIONS = 32
 # Notes are strings under n:NAME. Responses have four kinds of keys, each under the owner's prefix and each with a time
 # to live:
 #   r:ID    a hash, one response. Its fields: `data` (msgpack, all members but the two byte arrays), `input` and
@@ -145,32 +125,12 @@ _DECODER = msgspec.msgpack.Decoder(list[Any])
 class RedisResponses:
     """Responses in a shared server. A lost connection is opened again by the next request."""
 
-    _client: Any
-    _scripts: dict[str, Any]
-    _place: str
-    _has_tls: bool
-    _free: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(CONNECTIONS), init=False)
+    _client: RedisClient
 
     @classmethod
     async def open(cls, url: str, file: Path | None) -> "RedisResponses":
         """Make the client without connecting. Raises StoreUnusable if `url` has an option that is not valid."""
-        url = "redis" + url.removeprefix("valkey") if url.startswith("valkey") else url
-        try:
-            pool: Any = redis.asyncio.ConnectionPool.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                socket_timeout=PATIENCE,
-                socket_connect_timeout=PATIENCE / 2,
-                retry=Retry(NoBackoff(), 1, (Disconnected,)),  # once: the server may have closed the connection
-            )
-            pool.make_connection()  # checks the URL's options; nothing is sent
-        except (ValueError, TypeError) as error:
-            raise StoreUnusable(f"store.url: its options are not understood: {error}") from None
-        client = redis.asyncio.Redis.from_pool(pool)
-        scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
-        where = pool.connection_kwargs
-        place = f"{where.get('host') or where.get('path')}:{where.get('port', '')}".rstrip(":")
-        return cls(client, scripts, place, url.startswith("rediss:"))
+        return cls(RedisClient.open(url, {**_SCRIPTS, **SUMS_SCRIPTS}))
 
     async def put(self, stored: StoredResponse, *, only_running: bool = False) -> bool:
         prefix = _owner(stored.owner)
@@ -179,109 +139,63 @@ class RedisResponses:
             _data(stored), stored.input, stored.output, stored.previous or "", stored.status, milliseconds,
             int(only_running), prefix, stored.id, *stored.items,
         )  # fmt: skip
-        return bool(await self._run("put", given, [f"{prefix}r:{stored.id}"]))
+        return bool(await self._client.run("put", given, [f"{prefix}r:{stored.id}"]))
 
     async def get(self, owner: str, name: str, now: float) -> StoredResponse | None:
-        found = await self._run("get", (), [f"{_owner(owner)}r:{name}"])
+        found = await self._client.run("get", (), [f"{_owner(owner)}r:{name}"])
         return None if found is None else _stored(*found)
 
     async def chain(self, owner: str, name: str, now: float, expires: float, most: int) -> list[Link]:
         given = (_owner(owner), name, int(max(0.0, expires - now) * 1000), MAX_LINKS, most)
-        found = await self._run("chain", given)
+        found = await self._client.run("chain", given)
         if found == -1:
             raise ChainTooLong
         return [_stored(*one).link for one in reversed(found)]
 
     async def holder(self, owner: str, item: str, now: float) -> Link | None:
-        found = await self._run("holder", (_owner(owner), item))
+        found = await self._client.run("holder", (_owner(owner), item))
         return None if found is None else _stored(*found).link
 
     async def delete(self, owner: str, name: str, now: float) -> bool:
-        return bool(await self._run("delete", (_owner(owner), name)))
+        return bool(await self._client.run("delete", (_owner(owner), name)))
 
     async def put_conversation(self, conversation: Conversation, now: float) -> bool:
         one = conversation
         key, milliseconds = f"{_owner(one.owner)}v:{one.id}", int(max(1.0, one.expires - now) * 1000)
         kept = [one.owner, one.id, one.created, one.expires, one.metadata, one.head, list(one.gone), one.version]
-        return bool(await self._run("name", (msgspec.msgpack.encode(kept), one.version, milliseconds), [key]))
+        return bool(await self._client.run("name", (msgspec.msgpack.encode(kept), one.version, milliseconds), [key]))
 
     async def get_conversation(self, owner: str, name: str, now: float) -> Conversation | None:
-        found = await self._ask(self._client.hget, name=f"{_owner(owner)}v:{name}", key="data")
+        found = await self._client.call("hget", name=f"{_owner(owner)}v:{name}", key="data")
         if found is None:
             return None
         owner, name, created, expires, metadata, head, gone, version = _DECODER.decode(found)
         return Conversation(owner, name, created, expires, metadata, head, tuple(gone), version)
 
     async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
-        return bool(await self._ask(partial(self._client.delete, f"{_owner(owner)}v:{name}")))
+        return bool(await self._client.call("delete", f"{_owner(owner)}v:{name}"))
 
     async def note(self, name: str, text: str, seconds: float) -> None:
-        await self._ask(self._client.set, name=f"{PREFIX}n:{name}", value=text, px=max(1, int(seconds * 1000)))
+        await self._client.call("set", name=f"{PREFIX}n:{name}", value=text, px=max(1, int(seconds * 1000)))
 
     async def recall(self, name: str) -> str | None:
-        found = await self._ask(self._client.get, name=f"{PREFIX}n:{name}")
+        found = await self._client.call("get", name=f"{PREFIX}n:{name}")
         return None if found is None else found.decode("utf-8", "replace")
+
+    async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
+        await add_rows(self._client, batch, rows)
+
+    async def read_sums(self, query: Query) -> list[Row]:
+        return await read_rows(self._client, query)
 
     async def sweep(self, now: float) -> None:
         """Do nothing: the server deletes expired keys itself."""
 
     async def check(self) -> None:
-        await self._ask(self._client.set, name=f"{PREFIX}check", value=b"1", px=1000)  # a full server still reads
+        await self._client.call("set", name=f"{PREFIX}check", value=b"1", px=1000)  # a full server still reads
 
     async def close(self) -> None:
-        await self._client.aclose()
-
-    async def _run(self, name: str, given: Sequence[Any], keys: Sequence[str] = ()) -> Any:
-        return await self._ask(self._scripts[name], keys=list(keys), args=list(given))
-
-    async def _ask(self, do: Any, **given: Any) -> Any:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._free.acquire()
-        except TimeoutError:
-            raise StoreBusy(f"{self._place}: no connection was free for {PATIENCE:g} s") from None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await do(**given)
-        except OutOfMemoryError:
-            raise StoreFull(f"{self._place}: its memory is full (maxmemory)") from None
-        except (AuthenticationError, NoPermissionError):
-            raise StoreDown(f"{self._place}: the user or password in store.url is refused") from None
-        except ResponseError as error:
-            kind = StoreFull if str(error).startswith("MISCONF") else StoreDown
-            raise kind(f"{self._place}: {str(error)[:100]}") from None
-        except (Silent, TimeoutError):
-            hint = " (is TLS spoken there?)" if self._has_tls else ""
-            raise StoreBusy(f"{self._place}: no answer for {PATIENCE:g} s{hint}") from None
-        except (RedisError, OSError) as error:
-            raise StoreDown(f"{self._place}: {_reason(error)}") from None
-        finally:
-            self._free.release()
-
-
-def _reason(error: BaseException) -> str:
-    """Say why there is no connection, and what to do. Never shows the URL: it may hold a password."""
-    for cause in _causes(error):
-        match cause:
-            case socket.gaierror():
-                return "its name is not found"
-            case ConnectionRefusedError():
-                return "connection refused"
-            case ssl.SSLCertVerificationError():
-                return f"{cause.verify_message}: name who signed it with ?ssl_ca_certs=PATH in store.url"
-            case ssl.SSLError():
-                return f"TLS failed: {cause.reason}"
-            case FileNotFoundError() | PermissionError():
-                return f"a file that store.url names: {cause.filename or ''} {cause.strerror}"
-    if isinstance(error, Disconnected):
-        return "it closes the connection: is TLS wanted (rediss://)?"
-    return type(error).__name__
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+        await self._client.close()
 
 
 def _owner(owner: str) -> str:

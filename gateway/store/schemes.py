@@ -3,6 +3,7 @@
 A store is added here, with one module that has a class with `open(url, file)` (see `protocol.Responses`).
 """
 
+import re
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -15,6 +16,7 @@ class Scheme:
     `module` and `name` are the class, `needs` the package of an extra that it imports; `hint` says what to do if it
     cannot be imported. `is_shared`: several
     gateways may use it at once. `has_file`: the rest of the URL is a path, and the state directory lies there.
+    `counters` is the class of the counters that those gateways share.
     """
 
     module: str
@@ -23,10 +25,17 @@ class Scheme:
     needs: str = ""
     is_shared: bool = False
     has_file: bool = False
+    counters: str = ""
 
 
+_SENTINELS = re.compile(r"rediss?\+sentinel://([^/@]*@)?[^/@,]+(,[^/@,]+)*/[^/?]+(/\d+)?/?(\?.*)?")
 _REDIS = Scheme(
-    "gateway.store.redis", "RedisResponses", "pip install 'aiohttp-llm-gateway[redis]'", "redis", is_shared=True
+    "gateway.store.redis",
+    "RedisResponses",
+    "pip install 'aiohttp-llm-gateway[redis]'",
+    "redis",
+    is_shared=True,
+    counters="gateway.store.redis_counters.RedisCounters",
 )
 SCHEMES: dict[str, Scheme] = {
     "memory": Scheme("gateway.store.memory", "MemoryResponses"),
@@ -37,6 +46,8 @@ SCHEMES: dict[str, Scheme] = {
     "rediss": _REDIS,
     "valkey": _REDIS,
     "valkeys": _REDIS,
+    "redis+sentinel": _REDIS,
+    "rediss+sentinel": _REDIS,
 }
 
 
@@ -51,6 +62,10 @@ def store_problem(url: str) -> str | None:
     scheme, rest = split_scheme(url)
     if scheme is not None and not scheme.is_shared and (bool(rest) or not scheme.has_file):
         return None
+    if "+cluster:" in url:
+        return "a cluster is not supported: use a server of its own, or several behind Sentinel (redis+sentinel://)"
+    if "+sentinel:" in url:
+        return None if _SENTINELS.fullmatch(url) else "expected redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/NUMBER"
     try:
         parts = urlsplit(url)
         is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)

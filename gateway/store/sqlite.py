@@ -39,6 +39,8 @@ from gateway.store.protocol import (
     StoreFull,
 )
 from gateway.store.sqlite_file import open_file
+from gateway.store.sqlite_sums import add_rows, read_rows, sweep_rows
+from gateway.store.sums import Query, Row
 
 RESERVE = 16 * 1024 * 1024  # bytes of the disk that `put` leaves free: deleting needs room for the WAL
 SWEPT_AT_ONCE = 100  # rows of one DELETE; writes that wait get their turn between two
@@ -155,8 +157,15 @@ class SqliteResponses:
     async def delete_conversation(self, owner: str, name: str, now: float) -> bool:
         return await self._write(self._change, _UNNAME, (owner, name, now)) > 0
 
+    async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
+        await self._write(self._add_sums, rows)
+
+    async def read_sums(self, query: Query) -> list[Row]:
+        return await self._ask(self._reader, read_rows, self._reading, query)
+
     async def sweep(self, now: float) -> None:
         """Delete what has expired, SWEPT_AT_ONCE at a time; then cut the WAL file to size."""
+        await self._write(sweep_rows, self.writing, now)
         swept = False
         for statement in (_SWEEP, _SWEEP_NAMES):
             while await self._write(self._change, statement, (now,)):
@@ -248,6 +257,10 @@ class SqliteResponses:
     def _replace(self, row: _Row) -> bool:
         self._check_room()
         return self._change(_REPLACE, row) > 0
+
+    def _add_sums(self, rows: Sequence[Row]) -> None:
+        self._check_room()
+        add_rows(self.writing, rows)
 
     def _put_name(self, statement: str, row: _Row) -> bool:
         self._check_room()

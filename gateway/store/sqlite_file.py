@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gateway.store.private_file import touch_private
 from gateway.store.protocol import RUNNING, StoreUnusable
+from gateway.store.sqlite_sums import SUMS_SCHEMA
 
 # ruff: noqa: S608 - statements are put together from constants of this file only
 
 APPLICATION = 0x4C4C4D67  # "LLMg" in ASCII; SQLite keeps it in the file's header
-VERSION = 2  # of the schema; a file of an earlier one gets what it lacks
+VERSION = 3  # of the schema; a file of an earlier one gets what it lacks
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS conversations (
     head TEXT, gone TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (owner, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS conversations_expires ON conversations (expires);
+{SUMS_SCHEMA}
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """

@@ -4,7 +4,7 @@ After a failure the store rests for REST_S; calls that need it then fail at once
 would wait for the store's timeout while it is down. The first call after the rest tries it again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from gateway.store.protocol import (
     StoreFull,
     StoreState,
 )
+from gateway.store.sums import Query, Row
 
 REST_S = 1.0  # rest of a store that has failed
 MAX_BUSY = 3  # timeouts in a row until the store is taken for down; fewer may be slow requests
@@ -102,6 +103,15 @@ class WatchedResponses:
         assert isinstance(self.store, Notes)
         with self._watching():
             return await self.store.recall(name)
+
+    async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
+        self.check_room()
+        with self._watching(writes=True):
+            await self.store.add_sums(batch, rows)
+
+    async def read_sums(self, query: Query) -> list[Row]:
+        with self._watching():
+            return await self.store.read_sums(query)
 
     async def sweep(self, now: float) -> None:
         with self._watching():

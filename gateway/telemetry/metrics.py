@@ -110,7 +110,10 @@ class Metrics:
         self.attempts = count("attempts", "Attempts at targets.", "provider", "outcome")
         self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
         self.hedges = count("hedges", "Second targets asked because the first was slow.", "from", "to")
-        self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "provider", "part")
+        self.key_requests = count("key_requests", "Exchanges with a model, by key.", "key", "team", "outcome")
+        self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "key", "team", "provider", "part")
+        self.cost = count("cost_usd", "What is known of the cost, in US dollars.", "key", "team", "provider")
+        self.limits_alone = count("limits_alone", "Claims that this machine decided while the store was silent.")
         self.affinity = count("affinity", "Turns served where the last one was, or elsewhere.", "provider", "affinity")
         self.prompt_tokens = count(
             "affinity_tokens", "Prompt tokens of these turns, by cache.", "provider", "affinity", "part"

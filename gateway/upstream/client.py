@@ -21,7 +21,7 @@ from yarl import URL
 from gateway.config.provider_schema import Timeouts
 from gateway.errors import Broke, Busy, CannotConnect, TimedOut, Unreadable, UpstreamFault
 from gateway.faults import Fault
-from gateway.policy.shares import Full, Shared
+from gateway.policy.shares import Divided, Full, Shared
 from gateway.upstream.http1 import DIRECT, HttpClient, HttpReply, ProxyRefused
 from gateway.upstream.outbound import Outbound
 from gateway.wire.codec.text import media_type
@@ -233,12 +233,13 @@ class Upstream:
     """Opens requests to providers, and counts those in flight at each of them."""
 
     client: HttpClient
-    _in_use: dict[str, Shared] = field(factory=dict, init=False)  # by provider
+    divide: Callable[[str], Divided] = lambda name: Shared()  # makes what is divided at a provider
+    _in_use: dict[str, Divided] = field(factory=dict, init=False)  # by provider
 
     async def open(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamReply:
         """Send `request` and wait for the head of its reply. Raises UpstreamFault."""
         if (connections := self._in_use.get(request.provider)) is None:
-            connections = self._in_use[request.provider] = Shared()
+            connections = self._in_use[request.provider] = self.divide(f"to:{request.provider}")
         if (full := connections.take(request.owner, request.max_connections, request.share)) is not None:
             raise Busy(request.max_connections, is_share=full is Full.OWNER)
         limit = min(deadline.at, asyncio.get_running_loop().time() + request.patience)

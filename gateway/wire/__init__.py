@@ -21,7 +21,7 @@ from gateway.wire.neutral import Request
 from gateway.wire.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from gateway.wire.openai_responses import OPENAI_RESPONSES
 from gateway.wire.openai_responses.other_endpoints import COMPACT, INPUT_TOKENS
-from gateway.wire.passthrough import carried
+from gateway.wire.passthrough import carried, glance_images
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -33,11 +33,11 @@ DIALECTS: dict[str, Dialect] = {
         INPUT_TOKENS,
         COMPACT,
         OPENAI_COMPLETIONS,
-        carried("openai_embeddings", "/embeddings", limit_class="embeddings"),
+        carried("openai_embeddings", "/embeddings", limit_class="embeddings", counts_tokens=True),
         carried("openai_moderations", "/moderations"),
         carried("openai_rerank", "/rerank"),
-        carried("openai_images_generations", "/images/generations"),
-        carried("openai_images_edits", "/images/edits"),
+        carried("openai_images_generations", "/images/generations", look=glance_images),
+        carried("openai_images_edits", "/images/edits", look=glance_images),
         carried("openai_speech", "/audio/speech", is_json=False),
         carried("openai_transcriptions", "/audio/transcriptions", is_json=False),
         carried("openai_translations", "/audio/translations", is_json=False),

@@ -206,12 +206,18 @@ class Dialect:
     write_count: Callable[[int], bytes] | None = None  # the answer to a count of tokens, for a dialect of counts
     limit_class: str = "default"  # the class of `limits` that its requests are charged to
     generates: bool = False  # a model writes the reply, so a provider's `set` applies
+    counts_tokens: bool = False  # its replies cost tokens, although no model writes them in its own words
     is_anthropic: bool = False  # of Anthropic's family: its errors, its request id, its rate-limit headers
     is_json: bool = True  # whole replies are always JSON objects
     headers: Mapping[str, str] = field(factory=dict)  # sent upstream unless the client or the operator sets them
     forwards: frozenset[str] = frozenset({"idempotency-key", "openai-beta"})  # client headers sent upstream
     native_header: str = "authorization"  # where its clients put their key
     probe: Mapping[str, Any] = field(factory=dict)  # members of a tiny request, for /test-connection
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether its requests cost tokens, so that a reply without counts is estimated."""
+        return self.generates or self.compacts or self.counts_tokens
 
     @property
     def label(self) -> str:

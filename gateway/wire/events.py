@@ -129,11 +129,14 @@ def merge(earlier: Usage | None, later: Usage) -> Usage:
     """Overwrite each of the earlier counts with the later one, unless the later one is None."""
     if earlier is None:
         return later
-    known = {name: value for name in COUNTS if (value := getattr(later, name)) is not None}
+    known = {name: value for name in (*COUNTS, "tier") if (value := getattr(later, name)) is not None}
     return evolve(earlier, **known, is_estimated=later.is_estimated)
 
 
-COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning", "input_audio", "output_audio")
+COUNTS = (
+    "input", "cache_read", "cache_write", "output", "reasoning", "input_audio", "output_audio", "cache_write_1h",
+    "images",
+)  # fmt: skip
 
 
 @define

@@ -334,8 +334,9 @@ class Usage:
     """Token counts of one reply in disjoint parts; None is unknown, never zero.
 
     `input` excludes what was read from or written to a cache (docs/wire/replies.md#usage); `reasoning` and
-    `output_audio` are parts of `output`, `input_audio` of all input. `is_estimated`: the gateway has estimated a
-    count that the provider did not send.
+    `output_audio` are parts of `output`, `input_audio` of all input, `cache_write_1h` of `cache_write`. `images` were
+    made. `tier` is the service tier that the reply names. `is_estimated`: the gateway has estimated a count that the
+    provider did not send.
     """
 
     input: int | None = None
@@ -346,6 +347,9 @@ class Usage:
     is_estimated: bool = False
     input_audio: int | None = None
     output_audio: int | None = None
+    cache_write_1h: int | None = None
+    images: int | None = None
+    tier: str | None = None
 
     @property
     def prompt(self) -> int | None:

@@ -65,6 +65,8 @@ def describe(error: GatewayError) -> dict[str, Any]:
     }
     if error.param is not None:
         payload["details"] = {"field": error.param, "issue": error.message}
+    if error.details:
+        payload["details"] = payload.get("details", {}) | error.details
     if error.suggestion is not None:
         payload["suggestion"] = error.suggestion
     return payload

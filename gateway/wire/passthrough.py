@@ -3,10 +3,11 @@
 Replies are sent to the client unchanged; the gateway only looks for an error inside a 200, and for the usage.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.errors import GatewayError, Unreadable
 from gateway.wire.codec.lenient import count
@@ -25,7 +26,13 @@ class _Reply(msgspec.Struct):
     usage: Any = None
 
 
-_REPLY = msgspec.json.Decoder(_Reply)
+class _Pictures(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_REPLY, _PICTURES = msgspec.json.Decoder(_Reply), msgspec.json.Decoder(_Pictures)
+# The event that holds a finished picture (SDK types ImageGenCompletedEvent, ImageEditCompletedEvent).
+_PICTURE_DONE = (b"image_generation.completed", b"image_edit.completed")
 
 
 def glance(body: bytes) -> Glance:
@@ -39,12 +46,25 @@ def glance(body: bytes) -> Glance:
     return Glance(_usage(reply.usage))
 
 
+def glance_images(body: bytes) -> Glance:
+    """Look at a reply that holds pictures, and count them. Raises UpstreamFault as `glance` does."""
+    found = glance(body)
+    try:
+        pictures = _PICTURES.decode(body).data
+    except msgspec.MsgspecError:
+        return found
+    return evolve(found, usage=evolve(found.usage or Usage(), images=len(pictures)))
+
+
 def _usage(payload: Any) -> Usage | None:
     """Read usage in Chat's words, or in those of images and audio: `input_tokens`, `output_tokens`."""
     usage = read_usage(payload)
     if usage is None and isinstance(payload, dict):
         found = count(payload.get("input_tokens")), count(payload.get("output_tokens"))
         usage = Usage(input=found[0], output=found[1]) if found != (None, None) else None
+        details = payload.get("input_token_details")
+        if usage is not None and isinstance(details, dict):
+            usage = evolve(usage, input_audio=count(details.get("audio_tokens")))
     return usage
 
 
@@ -53,6 +73,7 @@ class OpaqueWatch(Watch):
     """The raw lane of a stream of events: each event with data is content, and the reply ends with the body."""
 
     is_empty: bool = field(default=False, init=False)
+    _pictures: int = field(default=0, init=False)
 
     def passes(self, chunk: bytes) -> bool:
         return False
@@ -68,6 +89,9 @@ class OpaqueWatch(Watch):
         if event.error is not None:
             raise read_inner("openai_embeddings", event.error)
         self.usage = _usage(event.usage) or self.usage
+        if any(kind in data for kind in _PICTURE_DONE):
+            self._pictures += 1
+            self.usage = evolve(self.usage or Usage(), images=self._pictures)
         self.has_content = True
         return frame
 
@@ -114,15 +138,24 @@ def _watch(asked: Asked) -> OpaqueWatch:
     return OpaqueWatch()
 
 
-def carried(name: str, path: str, *, is_json: bool = True, limit_class: str = "default") -> Dialect:
-    """Make a dialect of OpenAI's family that is forwarded and never translated."""
+def carried(
+    name: str,
+    path: str,
+    *,
+    is_json: bool = True,
+    limit_class: str = "default",
+    counts_tokens: bool = False,
+    look: Callable[[bytes], Glance] = glance,
+) -> Dialect:
+    """Make a dialect of OpenAI's family that is forwarded and never translated. `look` looks at a whole reply."""
     return Dialect(
         name=name,
         path=path,
         read_error=read_declined,
         write_error=write_error,
-        glance=glance,
+        glance=look,
         watch=_watch,
         is_json=is_json,
         limit_class=limit_class,
+        counts_tokens=counts_tokens,
     )

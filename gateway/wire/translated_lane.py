@@ -246,7 +246,7 @@ def _sum(first: Usage, second: Usage) -> Usage:
         return sum(counts) if counts else None
 
     counts: dict[str, Any] = {name: add(name) for name in COUNTS}
-    return Usage(**counts)
+    return Usage(**counts, tier=second.tier or first.tier)
 
 
 def join(first: Reply, second: Reply) -> Reply:

@@ -119,7 +119,7 @@ routes:
         ("routes: {a: b, b: a}", "routes in a circle: a -> b -> a"),
         ("default_provider: nope", "unknown provider 'nope'"),
         ("defaults: {probe: nope}", "'nope' is neither a route nor provider:model"),
-        ("limits: {key: {default: {tokens: 5/minute}}}", "'tokens' is not built in this version"),
+        ("server: {expose: {dashboard: true}}", "'dashboard' is not built in this version"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(text: str, message: str) -> None:

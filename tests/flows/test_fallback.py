@@ -43,8 +43,8 @@ async def test_a_rate_limited_target_is_passed_over(start: Start, provider: Call
     assert (len(provider("one").seen), len(provider("two").seen)) == (1, 2)
     failed = [line["failed"] for line in running.exchanges]
     assert failed == [
-        [{"target": "one:m", "fault": "limited", "words": "429: The mock was told to answer 429"}],
-        [{"target": "one:m", "fault": "rests", "words": "for 7.0 s more"}],
+        [{"target": "one:m", "why": "limited", "words": "429: The mock was told to answer 429"}],
+        [{"target": "one:m", "why": "rests", "words": "for 7.0 s more"}],
     ]
     clock.now += 7.1
     assert (await running.chat())[0] == 200
@@ -181,5 +181,5 @@ async def test_three_attempts_then_success_are_one_answer(
         assert answer.headers["x-gateway-attempts"] == "3"
     assert len(running.exchanges) == 1
     text = running.gateway.telemetry.metrics.expose().decode()
-    assert 'gateway_tokens_total{part="output",provider="three"} 9.0' in text
-    assert 'gateway_tokens_total{part="output",provider="one"}' not in text
+    assert 'gateway_tokens_total{key="anonymous",part="output",provider="three",team=""} 9.0' in text
+    assert 'gateway_tokens_total{key="anonymous",part="output",provider="one",team=""}' not in text

@@ -35,7 +35,7 @@ async def test_the_providers_words_are_there_without_the_prompt(start: Start, pr
     ) as answer:
         assert answer.status == 200
     (failed,) = running.exchanges[-1]["failed"]
-    assert (failed["target"], failed["fault"]) == ("one:m", "transient")
+    assert (failed["target"], failed["why"]) == ("one:m", "transient")
     assert failed["words"].startswith("500: Bad thing in") and "use fewer apples" in failed["words"]
     assert len(failed["words"]) < 220
     log = running.output.getvalue()
@@ -49,7 +49,7 @@ async def test_who_was_passed_over_is_said(start: Start, provider: Providers) ->
     text = TWO_TARGETS.replace("{env: ONE}", "{env: MISSING}")
     running = await start(text)
     assert (await running.chat())[0] == 200
-    assert running.exchanges[-1]["failed"] == [{"target": "one:m", "fault": "no_credential", "words": ""}]
+    assert running.exchanges[-1]["failed"] == [{"target": "one:m", "why": "no_credential", "words": ""}]
 
 
 async def test_ids_of_balancers_and_tracers_are_logged_and_passed_on(start: Start, provider: Providers) -> None:

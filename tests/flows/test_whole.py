@@ -135,7 +135,7 @@ async def test_usage_is_counted_in_disjoint_parts(running: Running) -> None:
     assert (line["input"], line["cache_read"], line["output"]) == (8, 4, 9)
     assert line["alias"] == "both" and line["provider"] == "one" and line["outcome"] == "ok"
     assert (
-        'gateway_tokens_total{part="cache_read",provider="one"} 4.0'
+        'gateway_tokens_total{key="anonymous",part="cache_read",provider="one",team=""} 4.0'
         in running.gateway.telemetry.metrics.expose().decode()
     )
 

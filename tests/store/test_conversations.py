@@ -179,5 +179,5 @@ async def test_a_file_of_the_first_schema_is_migrated(tmp_path: Path) -> None:
     assert await store.put_conversation(named(), NOW)
     await store.close()
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
     db.close()

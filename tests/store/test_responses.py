@@ -349,6 +349,7 @@ async def test_one_bad_row_costs_no_other(opened: Open, tmp_path: Path) -> None:
 async def test_a_missing_package_is_named(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the redis package StoreUnusable says in one line what to install."""
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    monkeypatch.delitem(sys.modules, "gateway.store.redis")
+    for module in ("redis", "redis_client", "redis_sums"):
+        monkeypatch.delitem(sys.modules, f"gateway.store.{module}")
     with pytest.raises(StoreUnusable, match="pip install"):
         await opened("redis://127.0.0.1:1")

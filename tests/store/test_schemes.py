@@ -6,10 +6,14 @@ import pytest
 
 from gateway.store.schemes import SCHEMES, split_scheme, store_problem
 
+SHARED = ("redis", "rediss", "valkey", "valkeys", "redis+sentinel", "rediss+sentinel")
+
 
 @pytest.mark.parametrize(
     "url",
     [
+        "redis+sentinel://a:26379,b/main/0",
+        "rediss+sentinel://user:pw@a:1/main",
         "memory:",
         "sqlite:state/gateway.db",
         "sqlite:/var/lib/gateway.db",
@@ -69,6 +73,6 @@ def test_every_entry_names_a_class_that_opens(name: str) -> None:
 
 def test_what_follows_from_a_scheme() -> None:
     """Only Redis and Valkey are shared by several gateways, only SQLite has a file, only what may be missing a hint."""
-    assert {name for name, scheme in SCHEMES.items() if scheme.is_shared} == {"redis", "rediss", "valkey", "valkeys"}
+    assert {name for name, scheme in SCHEMES.items() if scheme.is_shared} == set(SHARED)
     assert {name for name, scheme in SCHEMES.items() if scheme.has_file} == {"sqlite"}
     assert {name for name, scheme in SCHEMES.items() if not scheme.hint} == {"memory"}

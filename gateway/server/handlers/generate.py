@@ -4,6 +4,7 @@ from aiohttp import web
 
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.reserve import reserve
 from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import client_body, client_json
 from gateway.server.make_call import make_call, resolve
@@ -20,4 +21,6 @@ async def create(request: web.Request) -> web.StreamResponse:
     wanted = resolve(request, context, body)
     if dialect is OPENAI_CHAT and isinstance(body, JsonBody) and body.has("input") and not body.has("messages"):
         dialect = CHAT_WITH_INPUT
-    return await Dispatch(make_call(request, gateway, context, dialect, body, wanted)).run()
+    call = make_call(request, gateway, context, dialect, body, wanted)
+    await reserve(call)
+    return await Dispatch(call).run()

@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.accounts.limits import failed_auth_window
 from gateway.errors import WRONG_KEY, Forbidden, RateLimited, Unauthorized
-from gateway.policy.limits import failed_auth_bucket
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.snapshot import Owner
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.server.addresses import UNIX, peer_address, read_address
 from gateway.server.listener import is_operators_listener
 from gateway.server.middleware.refuse_pages import host_name, is_local_name, refuse_pages
+from gateway.store.counters import Claim
 from gateway.upstream.credentials import KEY_ID, bare, hash_id
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key")
@@ -116,10 +117,11 @@ def _find_owner(request: web.Request, context: RequestContext) -> None:
         context.exchange.note(reason="the key has expired")
         raise Unauthorized(EXPIRED_KEY)
     if has_shown and not has_expired and (rate := context.snapshot.config.limits.failed_auth) is not None:
-        verdict = gateway.buckets.take([failed_auth_bucket(rate, context.network)], gateway.clock.monotonic())
-        if verdict.wait and not context.endpoint.is_public:
+        claim = Claim(((failed_auth_window(rate, context.network), 1.0),))
+        taken = gateway.ledger.cells.take(claim, gateway.clock.monotonic())
+        if taken.refused is not None and not context.endpoint.is_public:
             gateway.telemetry.metrics.refusals.inc("failed_auth")
-            raise RateLimited("Too many wrong API keys from this address", retry_after=verdict.wait)
+            raise RateLimited("Too many wrong API keys from this address", retry_after=taken.wait)
 
 
 def _note_key(request: web.Request, context: RequestContext) -> None:

@@ -1,50 +1,67 @@
-"""Holds a key to its limits, before the body is read: its share of the exchanges in flight, and its rates."""
+"""Holds a key to its limits, before the body is read: its share of the exchanges in flight, and its rates.
+
+Where tokens or money are limited, what the body may cost has to be known first: then the limits are only looked at
+here, and charged in one step with the estimate (`proxy/reserve`).
+"""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import RateLimited, Unavailable
-from gateway.policy.limits import write_headers
-from gateway.policy.shares import RETRY_S
+from gateway.accounts.limits import Limited
+from gateway.errors import Unavailable
+from gateway.policy.shares import RETRY_S, Full
 from gateway.proxy.context import CONTEXT, RequestContext
+from gateway.proxy.reserve import hold_or_refuse, refusal, settle
 from gateway.proxy.state import GATEWAY, Gateway
+from gateway.store.counters import Claim
 
 
 @web.middleware
 async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take a slot of the key's share for as long as the exchange lasts, and charge its rates.
+    """Take a slot of the key's share for as long as the exchange lasts, and charge its limits.
 
-    Raises Unavailable without a slot left, which charges nothing, and RateLimited.
+    Raises Unavailable without a slot left, which charges nothing, RateLimited and BudgetExceeded. What was taken is
+    settled when the exchange ends, however it does.
     """
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     if not context.endpoint.counts_for_capacity:
-        _charge(gateway, context)
+        await _charge(gateway, context)
         return await handler(request)
     slots, most = gateway.lifecycle.slots, context.snapshot.config.server.max_concurrent
-    if slots.take(context.owner_name, most, context.share) is not None:
-        gateway.telemetry.metrics.refusals.inc("share")
-        raise Unavailable("This key has its share of the gateway in use: try again in a moment", retry_after=RETRY_S)
+    if (full := slots.take(context.owner_name, most, context.share)) is not None:
+        gateway.telemetry.metrics.refusals.inc("share" if full is Full.OWNER else "max_concurrent")
+        words = "This key has its share of the gateway in use" if full is Full.OWNER else "The gateway is full"
+        raise Unavailable(f"{words}: try again in a moment", retry_after=RETRY_S)
     try:
-        _charge(gateway, context)
+        await _charge(gateway, context)
         return await handler(request)
     finally:
         slots.give_back(context.owner_name)
+        settle(gateway, context)
 
 
-def _charge(gateway: Gateway, context: RequestContext) -> None:
-    """Take one request from every bucket, or raise RateLimited; send the tightest limit in headers either way."""
+async def _charge(gateway: Gateway, context: RequestContext) -> None:
+    """Take what the exchange needs, or see whether it may go on to say what that is."""
     if not context.endpoint.is_limited:
         return
     name, key = (context.owner.name, context.owner.key) if context.owner is not None else ("", None)
-    charges = context.snapshot.charge_book.charges(name, key, context.network, context.endpoint.limit_class)
-    if not charges:
+    limited = context.snapshot.limit_book.of(name, key, context.network, context.endpoint.limit_class)
+    if context.endpoint.reserves and (limited.tokens or context.snapshot.budgets):
+        context.limited, context.is_deferred = limited, True
+        _look(gateway, context, limited)
+    elif limited.requests or limited.slots:
+        context.limited = limited
+        hold_or_refuse(gateway, context, limited, (), await gateway.ledger.take(limited.claim))
+
+
+def _look(gateway: Gateway, context: RequestContext, limited: Limited) -> None:
+    """Refuse what would be refused whatever its body is, before that is read."""
+    budgets = context.snapshot.budgets.of(context.owner_name, "")
+    now = gateway.clock.time()
+    claim = Claim(limited.claim.windows, limited.slots, [(one.fund(now), 0.0) for one in budgets])
+    if not (claim.windows or claim.slots or claim.funds):
         return
-    verdict = gateway.buckets.take(charges, gateway.clock.monotonic())
-    context.reply_headers.update(write_headers(verdict, gateway.clock.time(), is_anthropic=context.is_anthropic))
-    if verdict.wait:
-        bucket = verdict.bucket
-        gateway.telemetry.metrics.refusals.inc(bucket.name.partition(":")[0])
-        raise RateLimited(
-            f"Rate limit of {bucket.limit} requests reached for this {bucket.name.partition(':')[0]}",
-            retry_after=verdict.wait,
-        )
+    taken = gateway.ledger.peek(claim)
+    if taken.refused is not None:
+        context.is_deferred = False
+        raise refusal(gateway, context, limited, budgets, [window for window, _ in claim.windows], taken)

@@ -6,6 +6,7 @@ from gateway.errors import UpgradeRequired
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
+from gateway.proxy.reserve import reserve
 from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import client_json
 from gateway.server.make_call import make_call, resolve
@@ -34,6 +35,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         recorder=prepared.recorder,
         status=config.compat.responses_created_status,
     )
+    await reserve(call)
     if prepared.recorder is None or not prepared.recorder.is_background:
         return await Dispatch(call).run()
     members = prepared.body.members
@@ -52,6 +54,7 @@ async def compact(request: web.Request) -> web.StreamResponse:
     wanted = resolve(request, context, body)
     prepared = await prepare_or_pass(gateway, context, body, may_store=False)
     call = make_call(request, gateway, context, COMPACT, prepared.body, wanted, history=prepared.history)
+    await reserve(call)
     return await Dispatch(call).run()
 
 

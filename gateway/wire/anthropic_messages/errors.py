@@ -75,6 +75,7 @@ def _describe(error: GatewayError, request_id: str) -> dict[str, Any]:
         details["error_code"] = error.code
     if error.param is not None:
         details |= {"field": error.param, "issue": error.message}
+    details |= error.details
     if details:
         payload["details"] = details
     if error.suggestion is not None:

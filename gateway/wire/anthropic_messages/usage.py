@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from gateway.wire.codec.lenient import count
+from attrs import evolve
+
+from gateway.wire.codec.lenient import count, service_tier
 from gateway.wire.neutral import Usage
 
 
@@ -13,15 +15,19 @@ def read_usage(payload: Any) -> Usage | None:
     iterations = payload.get("iterations")
     if isinstance(iterations, list) and iterations and all(isinstance(one, dict) for one in iterations):
         payload = payload | {name: total for name in _NAMES if (total := _sum(iterations, name)) is not None}
-    details = payload.get("output_tokens_details")
+    details, written = payload.get("output_tokens_details"), payload.get("cache_creation")
     usage = Usage(
         input=count(payload.get("input_tokens")),
         cache_read=count(payload.get("cache_read_input_tokens")),
         cache_write=count(payload.get("cache_creation_input_tokens")),
         output=count(payload.get("output_tokens")),
         reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+        cache_write_1h=count(written.get("ephemeral_1h_input_tokens")) if isinstance(written, dict) else None,
     )
-    return None if usage == Usage() else usage
+    if usage == Usage():
+        return None
+    tier = "fast" if payload.get("speed") == "fast" else service_tier(payload.get("service_tier"))
+    return usage if tier is None else evolve(usage, tier=tier)
 
 
 _NAMES = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")

@@ -82,6 +82,15 @@ def count(value: Any) -> int | None:
     return None
 
 
+# Words for the tier that a request is served in if it asks for none.
+_USUAL_TIERS = frozenset({"default", "standard", "auto", "on_demand", ""})
+
+
+def service_tier(value: Any) -> str | None:
+    """Read the service tier that a reply names; None for the usual one."""
+    return value[:40] if isinstance(value, str) and value not in _USUAL_TIERS else None
+
+
 def is_filled(value: object) -> bool:
     """Return whether a value says something: an object or array of nothing but empty values does not."""
     if isinstance(value, dict):

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.errors import Broke, GatewayError, Unreadable
 from gateway.wire.codec.json_body import Body, JsonBody, to_json
-from gateway.wire.codec.lenient import Junk
+from gateway.wire.codec.lenient import Junk, service_tier
 from gateway.wire.codec.odd_json import REFUSED, decode
 from gateway.wire.codec.sse import DONE, read_frame, write_data
 from gateway.wire.dialect import Asked, Glance
@@ -62,6 +62,7 @@ class Chunk(msgspec.Struct):
     usage: ChatUsage | None = None
     error: Any = None
     x_groq: _Groq | None = None
+    service_tier: Any = None
 
 
 CHUNK = "chat.completion.chunk"  # `object` of a chunk
@@ -91,6 +92,7 @@ def _read_oddly(payload: Any) -> Chunk:
         usage=tidy_usage(payload.get("usage")),
         error=payload.get("error"),
         x_groq=_Groq(tidy_usage(groq.get("usage"))) if isinstance(groq, dict) else None,
+        service_tier=payload.get("service_tier"),
     )
 
 
@@ -187,6 +189,8 @@ def usage_in(chunk: Chunk) -> Usage | None:
         usage = usage_of(chunk.x_groq.usage)
     if usage is None and chunk.choices:
         usage = usage_of(chunk.choices[0].usage)
+    if usage is not None and (tier := service_tier(chunk.service_tier)) is not None:
+        usage = evolve(usage, tier=tier)
     return usage
 
 

@@ -6,10 +6,10 @@ See docs/wire/streaming.md#reading-a-chat-stream.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gateway.errors import Broke, Unreadable
-from gateway.wire.codec.lenient import Junk, is_filled, read_object
+from gateway.wire.codec.lenient import Junk, is_filled, read_object, service_tier
 from gateway.wire.codec.sse import read_frame
 from gateway.wire.codec.text import printable
 from gateway.wire.events import (
@@ -138,7 +138,7 @@ class ChatReader:
         for place in (payload, groq, choices[0] if choices else None):
             if isinstance(place, dict) and (usage := read_usage(place.get("usage"))) is not None:
                 self._has_usage = True
-                yield UsageSeen(usage)
+                yield UsageSeen(evolve(usage, tier=service_tier(payload.get("service_tier"))))
                 break
         for choice in [one for one in choices if not one.get("index")] if only_first else complementing(choices):
             yield from self._read_choice(choice)

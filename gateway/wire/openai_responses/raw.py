@@ -21,7 +21,7 @@ from gateway.wire.dialect import Asked, Glance
 from gateway.wire.lane import Watch
 from gateway.wire.openai_responses.added_tools import MARK, lift
 from gateway.wire.openai_responses.errors import write_stream_error
-from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.openai_responses.usage import read_response_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.profile import Profile
 from gateway.wire.provider_error import read_inner
@@ -88,7 +88,7 @@ class ResponsesWatch(Watch):
     def _note(self, kind: str, response: dict[str, Any]) -> None:
         if kind in _ENDS or kind == "response.failed":
             self.is_finished = True
-            self.usage = read_usage(response.get("usage"))
+            self.usage = read_response_usage(response)
             self.is_refusal = not self.has_content and _is_filtered(response)
             self.is_empty = (
                 not self.has_content and kind == "response.completed" and not (self.usage and self.usage.output)
@@ -117,7 +117,7 @@ def glance(body: bytes) -> Glance:
         raise read_inner(NAME, payload["error"])
     if not isinstance(payload.get("output"), list):
         raise Unreadable("The provider's reply has no output")
-    usage = read_usage(payload.get("usage"))
+    usage = read_response_usage(payload)
     is_empty = not payload.get("output") and payload.get("status") == "completed" and not (usage and usage.output)
     return Glance(usage, is_empty, _is_filtered(payload) and not payload.get("output"))
 

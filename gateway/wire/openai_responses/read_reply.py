@@ -36,7 +36,7 @@ from gateway.wire.neutral import (
     ToolCall,
 )
 from gateway.wire.openai_responses.output_items import CALLS, Item, Items, arguments_of, texts_of
-from gateway.wire.openai_responses.usage import read_usage
+from gateway.wire.openai_responses.usage import read_response_usage
 from gateway.wire.openai_responses.write_items import NAME
 from gateway.wire.provider_error import read_inner
 from gateway.wire.translation.finish import Failed, meaning_of
@@ -334,7 +334,7 @@ class ResponsesReader:
             raise read_inner(NAME, response.get("error") or {"message": "The response failed", "code": "server_error"})
         if status == "cancelled":
             raise Broke("The provider cancelled the response")
-        if (usage := read_usage(response.get("usage"))) is not None:
+        if (usage := read_response_usage(response)) is not None:
             yield UsageSeen(usage)
         for item in self._items.all:  # blocks of items that the stream never closed
             if not item.is_closed:

@@ -1,8 +1,11 @@
 """Reads and writes `usage` objects of Responses: counted as in Chat, with other names (docs/wire/replies.md#usage)."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from gateway.wire.codec.lenient import count
+from attrs import evolve
+
+from gateway.wire.codec.lenient import count, service_tier
 from gateway.wire.neutral import Usage
 
 
@@ -20,6 +23,12 @@ def read_usage(payload: Any) -> Usage | None:
     written = _detail(payload.get("input_tokens_details"), "cache_write_tokens")
     fresh = None if given is None else max(0, given - (read or 0) - (written or 0))
     return Usage(fresh, read, written, made, _detail(payload.get("output_tokens_details"), "reasoning_tokens"))
+
+
+def read_response_usage(response: Mapping[str, Any]) -> Usage | None:
+    """Read the `usage` of a response object, with the service tier that it names beside."""
+    usage, tier = read_usage(response.get("usage")), service_tier(response.get("service_tier"))
+    return usage if usage is None or tier is None else evolve(usage, tier=tier)
 
 
 def _detail(payload: Any, name: str) -> int | None:

@@ -1,6 +1,7 @@
 """Puts blocks before those of a reply, and tokens beside those that it counts: what an earlier call has brought."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -13,7 +14,7 @@ def total(first: Usage | None, second: Usage | None) -> Usage | None:
     """Add the usage of two calls."""
     if first is None or second is None:
         return first or second
-    counts: dict[str, int | None] = {}
+    counts: dict[str, Any] = {}
     for name in COUNTS:
         known = [count for one in (first, second) if (count := getattr(one, name)) is not None]
         counts[name] = sum(known) if known else None

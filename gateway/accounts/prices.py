@@ -1,0 +1,152 @@
+"""What an exchange costs: prices by provider and model, and the sum for a reply's usage.
+
+Money is counted in whole 1e-12 US dollars (`budgets.PICO`), so that nothing is rounded on the way: a price of dollars
+per million tokens with six decimals is a whole number of them per token.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import Any
+
+import yaml
+from attrs import define, field, frozen
+
+from gateway.accounts.budgets import PICO
+from gateway.config.provider_schema import Provider
+from gateway.policy.capabilities import own_settings
+from gateway.wire.neutral import Usage
+from gateway.wire.profile import Price, Tier
+
+MILLION = 10**6
+# Prices per token; of them a tier may name all but the last three.
+PARTS = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning", "audio_input", "audio_output")
+MAX_FOUND = 10_000  # models whose price is remembered: clients invent names under a glob
+
+
+@frozen
+class Rates:
+    """A price in PICO per token, picture or request; None: unknown. `tiers` by their threshold, the highest first."""
+
+    parts: Mapping[str, int | None]
+    image: int | None
+    per_request: int | None
+    tiers: tuple[tuple[int, Mapping[str, int | None]], ...] = ()
+    factors: Mapping[str, Fraction] = field(factory=dict)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether input and output have a price."""
+        return self.parts["input"] is not None and self.parts["output"] is not None
+
+    def dearest(self, part: str) -> int:
+        """Return the most that a token of `part` may cost; 0 if it is unknown."""
+        found = [self.parts[part], *(tier[part] for _, tier in self.tiers)]
+        factor = max([Fraction(1), *self.factors.values()])
+        return int(max((one for one in found if one is not None), default=0) * factor)
+
+
+def rates_of(price: Price) -> Rates:
+    """Turn dollars per million into whole numbers."""
+    parts = {part: _rate(getattr(price, part), MILLION) for part in PARTS}
+    if parts["reasoning"] is None:
+        parts["reasoning"] = parts["output"]
+    tiers = sorted(((tier.above, _tier(tier, price, parts)) for tier in price.tiers), key=lambda one: -one[0])
+    factors = {name: Fraction(Decimal(repr(factor))) for name, factor in price.factors.items()}
+    return Rates(parts, _rate(price.image, 1), _rate(price.per_request, 1), tuple(tiers), factors)
+
+
+def _tier(tier: Tier, price: Price, base: Mapping[str, int | None]) -> Mapping[str, int | None]:
+    own = {part: rate for part in PARTS if (rate := _rate(getattr(tier, part, None), MILLION)) is not None}
+    if price.reasoning is None and "output" in own:
+        own["reasoning"] = own["output"]
+    return {**base, **own}
+
+
+def _rate(dollars: float | None, units: int) -> int | None:
+    return None if dollars is None else round(Decimal(repr(dollars)) * PICO / units)
+
+
+def cost_of(usage: Usage | None, rates: Rates | None) -> int | None:
+    """Return what a reply costs, in PICO; None if a part that was used has no price, or nothing is known of it.
+
+    Where pictures or requests have a price of their own, tokens need none. See docs/accounts.md#prices.
+    """
+    if rates is None:
+        return None
+    known = [] if rates.per_request is None else [rates.per_request]
+    if usage is None:
+        return sum(known) if known else None
+    if usage.images and rates.image is not None:
+        known.append(usage.images * rates.image)
+    if usage.input is not None or usage.output is not None:
+        cost = _of_tokens(usage, rates)
+        if cost is None and not known:
+            return None
+        known.append(cost or 0)
+    if not known:
+        return None
+    factor = Fraction(1) if usage.tier is None else rates.factors.get(usage.tier)
+    return None if factor is None else round(sum(known) * factor)
+
+
+def _of_tokens(usage: Usage, rates: Rates) -> int | None:
+    parts = next((tier for above, tier in rates.tiers if (usage.prompt or 0) > above), rates.parts)
+    written, hour = usage.cache_write or 0, usage.cache_write_1h or 0
+    heard, spoken = usage.input_audio or 0, usage.output_audio or 0
+    thought, said = usage.reasoning or 0, usage.output or 0
+    thought = min(thought, said)
+    spoken = min(spoken, said - thought)
+    counts = {
+        "input": max(0, (usage.input or 0) - heard),
+        "audio_input": heard,
+        "cache_read": usage.cache_read or 0,
+        "cache_write": max(0, written - hour),
+        "cache_write_1h": hour,
+        "reasoning": thought,
+        "audio_output": spoken,
+        "output": said - thought - spoken,
+    }
+    cost = 0
+    for part, count in counts.items():
+        if count:
+            rate = parts[part]
+            if rate is None:
+                return None
+            cost += count * rate
+    return cost
+
+
+@define
+class PriceBook:
+    """The prices of a configuration.
+
+    `packaged` is data/prices.yaml: {family: {model glob: price as YAML}}, where the first glob that matches wins. What
+    providers.yaml says of a model's price replaces all of that.
+    """
+
+    packaged: Mapping[str, Mapping[str, str]]
+    _found: dict[tuple[str, str], Rates | None] = field(factory=dict, init=False)
+
+    def of(self, provider: Provider, model: str) -> Rates | None:
+        """Return the prices of a model; None if they are unknown."""
+        place = (provider.name, model)
+        if place in self._found:
+            return self._found[place]
+        price = own_settings(provider, model).get("price")
+        if price is None:
+            price = self._packaged(provider.family, model)
+        rates = None if price is None else rates_of(price)
+        if len(self._found) < MAX_FOUND:
+            self._found[place] = rates
+        return rates
+
+    def _packaged(self, family: str, model: str) -> Price | None:
+        models = self.packaged.get(family) or {}
+        text = models.get(model) or next((one for glob, one in models.items() if fnmatchcase(model, glob)), None)
+        if text is None:
+            return None
+        found: dict[str, Any] = yaml.safe_load(text)
+        tiers = tuple(Tier(**tier) for tier in found.get("tiers", ()))
+        return Price(**{**found, "tiers": tiers})

@@ -1,0 +1,192 @@
+"""Takes what a call needs of limits and budgets, in one step: all of it, or nothing and the call is refused.
+
+A call whose limits count requests only is charged before its body is read (`middleware/limit`). Where tokens or money
+are limited, what the body may cost is estimated first; so these are charged here.
+"""
+
+import math
+
+from gateway.accounts.budgets import USD, BudgetLine, shown
+from gateway.accounts.estimates import FIRST_OUTPUT, tokens_of_request
+from gateway.accounts.headers import Reading, tightest, write_headers
+from gateway.accounts.hold import Hold
+from gateway.accounts.ledger import Grant
+from gateway.accounts.limits import Limited
+from gateway.clock import write_time
+from gateway.config.schema import Target
+from gateway.errors import BudgetExceeded, GatewayError, RateLimited
+from gateway.policy.shares import RETRY_S
+from gateway.proxy.context import RequestContext
+from gateway.proxy.model_call import ModelCall
+from gateway.proxy.off_loop import off_loop
+from gateway.proxy.state import Gateway
+from gateway.store.counters import Claim, Fund, Slot, Taken, Window
+from gateway.wire.codec.bounds import LARGE_BODY
+from gateway.wire.codec.json_body import Body, JsonBody
+from gateway.wire.codec.lenient import count
+
+# How the dialects name the most tokens of a reply.
+OUTPUT_CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+OF_FORM = 1000  # tokens of a form's sound or pictures, whose bytes are no text
+
+
+async def reserve(call: ModelCall) -> None:
+    """Take what a call needs, unless it was taken already. Raises RateLimited, BudgetExceeded."""
+    gateway, context = call.gateway, call.context
+    size = call.source.body.size
+    if not context.is_deferred:
+        if size > LARGE_BODY and call.dialect.has_tokens:  # should it be cut: then there is no time to count
+            context.prompt_tokens = await off_loop(size, _prompt_of, call.source.body)
+        return
+    limited, now = context.limited, gateway.clock.time()
+    budgets = context.snapshot.budgets.of(context.owner_name, call.resolved.label)
+    windows, funds = list(limited.claim.windows), []
+    if limited.tokens or budgets:
+        prompt = context.prompt_tokens = await off_loop(size, _prompt_of, call.source.body)
+        output = _output_of(call)
+        windows += ((meter.window, min(prompt + output, meter.window.capacity)) for meter in limited.tokens)
+        money = _money_of(call, prompt, output) if any(one.unit == USD for one in budgets) else 0.0
+        funds = [(one.fund(now), money if one.unit == USD else float(prompt + output)) for one in budgets]
+    grant = await gateway.ledger.take(Claim(windows, limited.slots, funds))
+    context.is_deferred = False
+    hold_or_refuse(gateway, context, limited, budgets, grant)
+
+
+def hold_or_refuse(
+    gateway: Gateway, context: RequestContext, limited: Limited, budgets: tuple[BudgetLine, ...], grant: Grant
+) -> None:
+    """Keep what was granted until the exchange ends, and write the headers. Raises RateLimited, BudgetExceeded."""
+    hold = Hold(limited, budgets, grant)
+    if grant.taken.refused is None:
+        context.hold = hold
+        tell(gateway, context, hold.readings())
+        return
+    windows = [window for window, _ in grant.claim.windows]
+    raise refusal(gateway, context, limited, budgets, windows, grant.taken)
+
+
+def tell(gateway: Gateway, context: RequestContext, readings: tuple[Reading | None, Reading | None]) -> None:
+    """Write what is left into the headers of the answer."""
+    if readings != (None, None):
+        now = gateway.clock.time()
+        context.reply_headers.update(write_headers(*readings, now, is_anthropic=context.is_anthropic))
+
+
+def refusal(
+    gateway: Gateway,
+    context: RequestContext,
+    limited: Limited,
+    budgets: tuple[BudgetLine, ...],
+    windows: list[Window],
+    taken: Taken,
+) -> GatewayError:
+    """Return the error for a claim that was refused, and write into the headers what is left of its windows."""
+    readings = [Reading(limited.meter_of(window), left) for window, left in zip(windows, taken.left, strict=True)]
+    requests = [one for one in readings if one.meter in limited.requests]
+    tokens = [one for one in readings if one.meter in limited.tokens]
+    tell(gateway, context, (tightest(requests), tightest(tokens)))
+    refused, count_refusal = taken.refused, gateway.telemetry.metrics.refusals.inc
+    match refused:
+        case Window():
+            meter = limited.meter_of(refused)
+            count_refusal(meter.whose if meter in limited.requests else f"{meter.whose}_tokens")
+            words = f"Rate limit of {meter.limit} {meter.unit} reached for this {meter.whose}"
+            error = RateLimited(words, retry_after=taken.wait)
+            error.type = meter.unit
+            return error
+        case Slot():
+            whose = refused.name.partition(":")[0]
+            count_refusal(f"{whose}_concurrent")
+            words = f"This {whose} has {refused.most:g} requests in flight already: wait for one of them"
+            return RateLimited(words, retry_after=RETRY_S)
+        case _:
+            assert isinstance(refused, Fund)
+            count_refusal("budget")
+            budget = next(one for one in budgets if one.fund(gateway.clock.time()).name == refused.name)
+            return _over_budget(budget, refused, gateway.clock.time())
+
+
+def settle(gateway: Gateway, context: RequestContext) -> None:
+    """Settle what an exchange has taken by what it has used. May be called twice."""
+    if context.is_deferred:  # it ended before its body was understood: that is a request as well
+        context.is_deferred = False
+        gateway.ledger.charge(context.limited.claim.windows)
+    if (hold := context.hold) is None or hold.is_settled:
+        return
+    spent = hold.settle(gateway.ledger, context.exchange.charges)
+    if context.exchange.charges and context.exchange.charges[-1].usage is not None:
+        gateway.outputs.note(context.owner_name, context.exchange.charges[-1].usage.output or 0)
+    if hold.has_tokens:
+        tell(gateway, context, hold.readings())
+    for budget, fund, _ in spent:
+        _warn(gateway, budget, fund)
+
+
+def _warn(gateway: Gateway, budget: BudgetLine, fund: Fund) -> None:
+    """Say once a period that most of a budget is spent."""
+    cells = gateway.ledger.cells
+    spent, _ = cells.spent(fund)
+    if spent < budget.warn_at * budget.most:
+        return
+    if cells.is_first(Fund(f"warned:{fund.name}", 1.0, fund.period, fund.ends)):
+        unit = budget.unit
+        gateway.telemetry.logs.log.warning(
+            "budget nearly spent" if spent < budget.most else "budget spent",
+            budget=budget.name,
+            unit=unit,
+            per=budget.per,
+            spent=round(shown(unit, spent), 6),
+            of=budget.shown_most,
+            resets_at=write_time(fund.ends),
+        )
+
+
+def _over_budget(budget: BudgetLine, fund: Fund, now: float) -> BudgetExceeded:
+    whose, _, name = budget.name.partition(":")
+    named = {"key": "This key's", "route": f"The route '{name}' has its"}.get(whose, "The gateway's")
+    amount = f"{budget.shown_most:g} {'USD' if budget.unit == USD else 'tokens'} a {budget.per}"
+    resets_at = write_time(fund.ends)
+    verb = "spent" if whose == "route" else "is spent"
+    words = f"{named} budget of {amount} {verb}; it begins anew at {resets_at}"
+    return BudgetExceeded(words, resets_at, math.ceil(max(1.0, fund.ends - now)))
+
+
+def _prompt_of(body: Body) -> int:
+    if not isinstance(body, JsonBody):
+        return OF_FORM
+    return tokens_of_request(b" ".join(map(bytes, body.members.values())))
+
+
+def _output_of(call: ModelCall) -> int:
+    """Return how many tokens the reply may have: as many as the client allows, else what the key's replies have had."""
+    body = call.source.body
+    if not (call.dialect.generates or call.dialect.compacts):
+        return 0
+    asked = [found for name in OUTPUT_CAPS if isinstance(body, JsonBody) and (found := _number(body, name))]
+    wanted = min(asked) if asked else gateway_average(call)
+    copies = _number(body, "n") if isinstance(body, JsonBody) else 0
+    return wanted * max(1, min(copies, 128))
+
+
+def gateway_average(call: ModelCall) -> int:
+    """Return the moving average of the outputs of the call's key."""
+    return call.gateway.outputs.of(call.context.owner_name) or FIRST_OUTPUT
+
+
+def _number(body: JsonBody, name: str) -> int:
+    value = body.members.get(name)
+    text = bytes(value).strip() if value is not None and len(value) < 20 else b""
+    return count(int(text)) or 0 if text.isdigit() else 0
+
+
+def _money_of(call: ModelCall, prompt: int, output: int) -> float:
+    """Return what a call costs at most, by the dearest target that can be asked."""
+    snapshot, route = call.context.snapshot, call.resolved.route
+
+    def cost(target: Target) -> float:
+        rates = snapshot.prices.of(snapshot.config.providers[target.provider], target.model or "")
+        if rates is None:
+            return 0.0
+        return prompt * rates.dearest("input") + output * rates.dearest("output") + (rates.per_request or 0)
+
+    return max(map(cost, (*route.targets, *route.context_fallback)), default=0.0)
