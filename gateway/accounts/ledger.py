@@ -185,11 +185,16 @@ class Ledger:
         try:
             while self._owed:
                 batch, self._owed = self._owed[:MAX_AT_ONCE], self._owed[MAX_AT_ONCE:]
-                name = secrets.token_hex(8)
-                while not await self._settle_some(shared, name, batch):
-                    await asyncio.sleep(AGAIN_S)
+                await self._settle_surely(shared, secrets.token_hex(8), batch)
         finally:
             self._settling = None
+
+    async def _settle_surely(self, shared: SharedCounters, name: str, batch: Sequence[Settlement]) -> None:
+        """Settle a batch, however often that has to be tried."""
+        is_settled = await self._settle_some(shared, name, batch)
+        while not is_settled:
+            await asyncio.sleep(AGAIN_S)
+            is_settled = await self._settle_some(shared, name, batch)
 
     async def _settle_some(self, shared: SharedCounters, name: str, batch: Sequence[Settlement]) -> bool:
         """Settle a batch; one that may have been settled already is not settled again. Return whether it is."""
