@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
+import json
 import platform
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 
 from gateway import __version__
+from gateway.accounts.report import SINCE, read_query
 from gateway.clock import Clock
 from gateway.config.checks import split_address
 from gateway.config.files import packaged, packaged_file, read_config
@@ -25,7 +28,9 @@ from gateway.server.control import NoGateway, ask
 from gateway.server.daemon import start
 from gateway.server.ground import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from gateway.server.probe import probe
-from gateway.server.report import write_route, write_routes
+from gateway.server.report import keys_table, write_keys, write_route, write_routes
+from gateway.server.usage_report import NoUsage, find_usage, write_csv, write_table
+from gateway.store.sums import NAMES
 from gateway.upstream.oauth import token_warnings
 
 DEFAULT_CONFIG = "providers.yaml"
@@ -75,6 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
     new.add_argument("name")
     new.set_defaults(call=_new_key)
+    listed = keys.add_parser("list", help="the keys with their limits, budgets and expiry; no secret is shown")
+    listed.add_argument("--config", default=DEFAULT_CONFIG)
+    listed.add_argument("--json", action="store_true")
+    listed.set_defaults(call=_list_keys)
+
+    usage = commands.add_parser("usage", help="requests, tokens and cost, from the gateway's sums")
+    usage.add_argument("--by", default="key", metavar="NAMES", help=f"of {', '.join(NAMES)}; commas between")
+    usage.add_argument("--since", default=SINCE, metavar="WHEN", help="7d, 24h, 2w, or a day as 2026-11-28 (UTC)")
+    usage.add_argument("--until", default="", metavar="DAY", help="the last day; default: today")
+    usage.add_argument("--config", default=DEFAULT_CONFIG)
+    form = usage.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--csv", action="store_true")
+    usage.set_defaults(call=_usage)
 
     init = commands.add_parser("init", help="write a commented configuration to begin with")
     init.add_argument("folder", nargs="?", default=".", metavar="DIR")
@@ -164,6 +183,38 @@ def _rest(arguments: argparse.Namespace) -> int:
 def _new_key(arguments: argparse.Namespace) -> int:
     key, yaml = mint(arguments.name)
     print(f"{key}\n\nKeep it now: it is shown this once. In providers.yaml:\n\n{yaml}")
+    return EXIT_OK
+
+
+def _list_keys(arguments: argparse.Namespace) -> int:
+    config = _read(arguments.config)
+    if config is None:
+        return EXIT_CONFIG
+    keys = write_keys(config, datetime.now(UTC).date())
+    if arguments.json:
+        print(json.dumps(keys, indent=2, ensure_ascii=False))
+    else:
+        print(keys_table(keys) if keys else "no keys: this gateway is open")
+    return EXIT_OK
+
+
+def _usage(arguments: argparse.Namespace) -> int:
+    config = _read(arguments.config)
+    if config is None:
+        return EXIT_CONFIG
+    given = {"by": arguments.by, "since": arguments.since, "until": arguments.until}
+    now = Clock().time()
+    try:
+        query = read_query(**given, now=now)
+        found = asyncio.run(find_usage(config, query, given, now))
+    except (ValueError, NoUsage) as error:
+        return _fail(str(error))
+    if arguments.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif arguments.csv:
+        print(write_csv(found, query.by), end="")
+    else:
+        print(write_table(found, query.by))
     return EXIT_OK
 
 

@@ -4,6 +4,7 @@ The counting itself is in `store/cells` and `store/redis_counters`; this says wh
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 from attrs import define, field, frozen
 
@@ -31,7 +32,7 @@ class Meter:
     cached: float = 1.0
 
 
-@frozen
+@frozen(slots=False)
 class Limited:
     """All that limits one kind of exchange of one key from one address. `claim` is what it needs before its body."""
 
@@ -43,6 +44,11 @@ class Limited:
     @claim.default
     def _claim(self) -> Claim:
         return Claim(tuple((meter.window, 1.0) for meter in self.requests), self.slots)
+
+    @cached_property
+    def rates(self) -> "Limited":
+        """The same without slots: for what does not last."""
+        return Limited(self.requests, self.tokens) if self.slots else self
 
     def __bool__(self) -> bool:
         return bool(self.requests or self.tokens or self.slots)

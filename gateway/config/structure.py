@@ -201,14 +201,21 @@ def problems_of(error: BaseException, path: Path = ()) -> Iterator[tuple[Path, s
         for key in sorted(map(str, error.extra_fields)):
             yield (*path, key), f"unknown key '{key}'"
     elif isinstance(error, BaseValidationError):
-        for sub in error.exceptions:
-            note = next((n for n in getattr(sub, "__notes__", ()) if hasattr(n, "name") or hasattr(n, "index")), None)
+        noted = [(sub, _note_of(sub)) for sub in error.exceptions]
+        wrong = {note.name for _, note in noted if hasattr(note, "name")}
+        for sub, note in noted:
+            if isinstance(sub, KeyError) and sub.args[0] in wrong:
+                continue  # it is there, and wrong: that is said already
             step = () if note is None else (note.name if hasattr(note, "name") else note.index,)
             yield from problems_of(sub, (*path, *step))
     elif isinstance(error, KeyError):
         yield path[:-1], f"missing key '{error.args[0]}'"
     else:
         yield path, str(error.args[0] if error.args else error)
+
+
+def _note_of(error: BaseException) -> Any:
+    return next((n for n in getattr(error, "__notes__", ()) if hasattr(n, "name") or hasattr(n, "index")), None)
 
 
 def _short_target(value: Any) -> Target | None:

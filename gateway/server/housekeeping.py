@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from gateway.accounts.budgets import shown
 from gateway.policy.health import TargetState
 from gateway.proxy.state import Gateway
 from gateway.server.responses.background import Runs
@@ -81,6 +82,11 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
         now = gateway.responses.state
         return [((state.value,), float(state is now)) for state in StoreState]
 
+    def budgets_left() -> list[Sample]:
+        now, cells = gateway.clock.time(), gateway.ledger.cells
+        found = [(budget, cells.spent(budget.fund(now))[0]) for budget in gateway.snapshot.budgets]
+        return [((one.name, one.unit), shown(one.unit, max(0.0, one.most - spent))) for one, spent in found]
+
     telemetry, lifecycle = gateway.telemetry, gateway.lifecycle
     watch = telemetry.metrics.watch
     telemetry.metrics.watch_count(
@@ -95,4 +101,5 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
     )
     watch("background_runs", "Responses that run in the background.", lambda: [((), float(runs.running))])
     watch("store_state", "How the store stands: 1 for the state it is in.", store_states, "state")
+    watch("budget_left", "What is left of each budget, in dollars or tokens.", budgets_left, "name", "unit")
     watch("draining", "Whether the daemon is stopping.", lambda: [((), float(lifecycle.is_draining))])

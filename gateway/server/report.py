@@ -1,14 +1,74 @@
 """What `gateway routes` prints: how model names are resolved. It sends nothing to a provider."""
 
 from collections.abc import Iterator
+from datetime import date
+from typing import Any
 
 from gateway.config.provider_schema import Provider
-from gateway.config.schema import Route, Target
+from gateway.config.schema import Budget, Config, Limit, Route, Target
 from gateway.policy.routes import Resolved
 from gateway.proxy.plan.choose import upstream_dialect
 from gateway.proxy.snapshot import Snapshot
+from gateway.upstream.credentials import KEY_ID
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
+
+SPANS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+
+
+def write_keys(config: Config, today: date) -> list[dict[str, Any]]:
+    """Return the keys with what is set for them, for a table or as JSON; of their secrets only the ids of the log."""
+    found = []
+    for name, key in config.keys.items():
+        limits = key.limits if key.limits is not None else config.limits.key
+        found.append(
+            {
+                "name": name,
+                "key_ids": [secret.digest.hex()[:KEY_ID] for secret in key.secret],
+                "routes": list(key.routes),
+                "labels": key.labels,
+                "operator": key.operator,
+                "expires": key.expires.isoformat() if key.expires is not None else None,
+                "expired": key.expires is not None and key.expires < today,
+                "limits": {kind: _limit_words(limit) for kind, limit in limits.items()},
+                "budget": _budget_words(key.budget),
+            }
+        )
+    return found
+
+
+def keys_table(keys: list[dict[str, Any]]) -> str:
+    """Write the keys for people."""
+    lines = [["key", "ids", "routes", "labels", "expires", "limits", "budget"]]
+    for key in keys:
+        expires = "-" if key["expires"] is None else f"{key['expires']}{' (expired)' if key['expired'] else ''}"
+        labels = " ".join(f"{name}={value}" for name, value in key["labels"].items())
+        limits = "; ".join(f"{kind}: {words}" for kind, words in key["limits"].items())
+        name = f"{key['name']}{' (operator)' if key['operator'] else ''}"
+        cells = [name, " ".join(key["key_ids"]), " ".join(key["routes"]), labels, expires, limits, key["budget"] or ""]
+        lines.append([cell or "-" for cell in cells])
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _limit_words(limit: Limit) -> str:
+    words = []
+    for unit, rate in (("requests", limit.requests), ("tokens", limit.tokens)):
+        if rate is not None:
+            words.append(f"{rate.amount} {unit}/{SPANS.get(rate.per, f'{rate.per:g}s')}")
+    if limit.burst:
+        words.append(f"burst {limit.burst}")
+    if limit.concurrent is not None:
+        words.append(f"{limit.concurrent} at once")
+    return ", ".join(words)
+
+
+def _budget_words(budget: Budget | None) -> str | None:
+    if budget is None:
+        return None
+    parts = [f"{budget.usd:g} USD"] if budget.usd is not None else []
+    parts += [f"{budget.tokens} tokens"] if budget.tokens is not None else []
+    return f"{', '.join(parts)} a {budget.per}"
 
 
 def write_routes(snapshot: Snapshot) -> str:

@@ -13,7 +13,7 @@ from gateway.config.fields import MIB, Seconds
 from gateway.proxy.context import ENDPOINTS, Endpoint
 from gateway.proxy.plan.mode import FULL, MINIMAL, PASS_THROUGH, Mode
 from gateway.server.bodies import hold_continue
-from gateway.server.handlers import models, probes, rests, self_test
+from gateway.server.handlers import models, probes, rests, self_test, usage
 from gateway.server.handlers.count_tokens import count_input, count_tokens
 from gateway.server.handlers.generate import create
 from gateway.server.responses import conversations, stored
@@ -90,6 +90,8 @@ def all_routes() -> Iterator[Route]:
     yield Route("GET", "/readyz", probes.readyz, PROBE)
     yield Route("GET", "/test-connection", self_test.probe_provider, MODELS, "test_connection")
     yield Route("GET", "/metrics", probes.metrics, OPERATORS, "metrics")
+    yield Route("GET", "/metrics/running-totals", usage.running_totals, OPERATORS, "running_totals")
+    yield Route("GET", "/usage", usage.all_usage, OPERATORS)
     yield Route("GET", "/rests", rests.show_rests, OPERATORS)
     yield Route("DELETE", "/rests", rests.clear_rests, OPERATORS)
 
@@ -135,6 +137,7 @@ def _versioned(prefix: str, mode: Mode) -> Iterator[Route]:
     yield Route("GET", f"{base}/models", models.list_models, MODELS, "models")
     yield Route("GET", f"{base}/models/{{id:.+}}", models.show_model, MODELS)
     yield Route("GET", f"{base}/aliases", models.list_aliases, MODELS, "aliases")
+    yield Route("GET", f"{base}/usage", usage.own_usage, MODELS, "usage")
 
 
 def _conversations(base: str) -> Iterator[Route]:

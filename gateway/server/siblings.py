@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from attrs import define
 
@@ -22,7 +24,13 @@ PATIENCE_S = 1.0  # for a worker that does not answer: its part is left out
 OWN = "own"  # member of the query: this worker's part only
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
 # Gauges of what there is once for all workers, or of a state; the others are of each worker, and are added up.
-_NOT_ADDED = ("gateway_target_state", "gateway_store_state", "gateway_draining", "gateway_worker_restarts_total")
+_NOT_ADDED = (
+    "gateway_target_state",
+    "gateway_store_state",
+    "gateway_draining",
+    "gateway_worker_restarts_total",
+    "gateway_budget_left",
+)
 
 
 @define(eq=False)
@@ -45,6 +53,8 @@ class Siblings:
             fresh = path.with_suffix(".new")
             fresh.write_text(_counters(gateway.telemetry.metrics.expose().decode()), encoding="utf-8")
             fresh.replace(path)
+            fresh.write_bytes(msgspec.json.encode(gateway.running_totals.report(0)))
+            fresh.replace(path.with_suffix(".json"))
         except OSError:
             return  # the sums fall, as after any restart
 
@@ -61,6 +71,14 @@ class Siblings:
         for path in self.folder.glob("left-*.prom"):
             with suppress(OSError):
                 found.append(path.read_text(encoding="utf-8"))
+        return found
+
+    def left_totals(self) -> list[dict[str, Any]]:
+        """Return the running totals of workers that have left."""
+        found = []
+        for path in self.folder.glob("left-*.json"):
+            with suppress(OSError, msgspec.MsgspecError):
+                found.append(msgspec.json.decode(path.read_bytes()))
         return found
 
 

@@ -46,6 +46,8 @@ async def _charge(gateway: Gateway, context: RequestContext) -> None:
         return
     name, key = (context.owner.name, context.owner.key) if context.owner is not None else ("", None)
     limited = context.snapshot.limit_book.of(name, key, context.network, context.endpoint.limit_class)
+    if not context.endpoint.counts_for_capacity:
+        limited = limited.rates
     if context.endpoint.reserves and (limited.tokens or context.snapshot.budgets):
         context.limited, context.is_deferred = limited, True
         _look(gateway, context, limited)
