@@ -44,7 +44,11 @@ PARTS = {
     "cache_write_1h_mtok": "cache_write_1h",
     "input_audio_mtok": "audio_input",
     "output_audio_mtok": "audio_output",
+    "output_reasoning_mtok": "reasoning",
 }
+THOUSAND = 1000
+# Rates for which a price here has no part: a model that writes pictures at one costs nothing known for its output.
+OF_PICTURES = ("output_image_mtok", "output_video_mtok")
 OF_TIERS = {"input", "output", "cache_read", "cache_write", "cache_write_1h"}
 # The words for a service tier in replies, and how the package names it.
 TIERS: Mapping[str, Mapping[str, str]] = {
@@ -53,6 +57,8 @@ TIERS: Mapping[str, Mapping[str, str]] = {
     "fast": {"service_tier": "fast"},
     "batch": {"processing": "batch"},
 }
+# A clause for names without this word, which has a glob of its own: what it costs is not known.
+UNPRICED, NO_VOICE = "!", r"^(?!.*-[tT][tT][sS](?:$|-))"
 HEAD = """\
 # Prices in US dollars per million tokens, by preset and model: the first glob that matches counts. What providers.yaml
 # says of a model's price replaces all of it. Made by `make prices` from genai-prices {version} (MIT licence) on {day}:
@@ -69,14 +75,17 @@ def main() -> int:
     for family, name in FAMILIES.items():
         lines.append(f"{family}:\n")
         seen: set[str] = set()
-        for model in known[name].models:
+        own = known[name]
+        others = [known[other] for other in own.fallback_model_providers or ()]
+        for model in [model for provider in (own, *others) for model in provider.models]:
             price = price_of(model, now)
             if price is None:
                 continue
             for glob in globs_of(model.match):
                 if glob not in seen:
                     seen.add(glob)
-                    lines.append(f"  {quoted(glob)}: {written(price)}\n")
+                    found = price if not glob.startswith(UNPRICED) else {}
+                    lines.append(f"  {quoted(glob.removeprefix(UNPRICED))}: {written(found)}\n")
     TARGET.write_text("".join(lines), encoding="utf-8")
     print(f"{TARGET.name}: {len(lines) - 1 - len(FAMILIES)} models")
     return 0
@@ -84,6 +93,9 @@ def main() -> int:
 
 def price_of(model: Any, now: datetime) -> dict[str, Any] | None:
     """Return a model's price of today, with its tiers and factors; None if it has none for tokens."""
+    # Some cost less by night: the dearest hour of the day counts.
+    hours = [now.replace(hour=hour, minute=0) for hour in range(24)]
+    now = max(hours, key=lambda hour: parts_of(model.get_prices(hour)).get("input", Decimal(0)))
     base = parts_of(model.get_prices(now))
     if "input" not in base and "output" not in base:
         return None
@@ -110,6 +122,12 @@ def parts_of(price: Any) -> dict[str, Any]:
                     tiers.setdefault(tier.start, {})[part] = tier.price
         else:
             found[part] = value
+    if (pictures := vars(price).get("input_image_mtok")) is not None and isinstance(found.get("input"), Decimal):
+        found["input"] = max(found["input"], pictures)
+    if any(vars(price).get(name) is not None for name in OF_PICTURES):
+        found.pop("output", None)
+    if (requests := vars(price).get("requests_kcount")) is not None:
+        found["per_request"] = requests / THOUSAND
     if tiers:
         found["tiers"] = [{"above": start, **parts} for start, parts in sorted(tiers.items())]
     return found
@@ -121,7 +139,7 @@ def factor_of(base: Mapping[str, Any], other: Mapping[str, Any]) -> Decimal | No
     if first.keys() != second.keys():
         return None
     ratios = {second[part] / price for part, price in first.items() if price}
-    return ratios.pop().normalize() if len(ratios) == 1 else None
+    return round(ratios.pop(), 12).normalize() if len(ratios) == 1 else None
 
 
 def flat(price: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:
@@ -148,6 +166,25 @@ def globs_of(clause: Any) -> Iterator[str]:
             yield f"*{escaped(clause.ends_with)}"
         case types.ClauseContains():
             yield f"*{escaped(clause.contains)}*"
+        case types.ClauseRegex() if (glob := glob_of(clause.regex)) is not None:
+            yield glob
+        case types.ClauseAnd(and_=[types.ClauseStartsWith(starts_with=begin), types.ClauseRegex(regex=regex)]) if (
+            regex == NO_VOICE
+        ):
+            yield f"{UNPRICED}{escaped(begin)}*-tts*"
+            yield f"{escaped(begin)}*"
+        case _:
+            print(f"not said by any glob: {clause}", file=sys.stderr)
+
+
+def glob_of(regex: str) -> str | None:
+    """Return a regular expression as a glob; None for one that is more than letters, digits and dates."""
+    glob = regex.removeprefix("^").replace(r"\d{8}", "[0-9]" * 8).replace(r"\.", ".")
+    glob = glob.replace(r"\d{4}-\d{2}-\d{2}", "-".join(["[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2]))
+    glob = glob.replace(r"\d", "[0-9]")
+    is_whole = glob.endswith("$")
+    glob = glob.removesuffix("$")
+    return None if set(glob) & set("\\^$.+(){}|?") - {"."} else glob if is_whole else f"{glob}*"
 
 
 def escaped(name: str) -> str:

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from gateway import __version__
+from gateway.accounts.prices import price_warnings
 from gateway.accounts.report import SINCE, read_query
 from gateway.clock import Clock
 from gateway.config.checks import split_address
-from gateway.config.files import packaged, packaged_file, read_config
+from gateway.config.files import packaged, packaged_file, packaged_prices, read_config
 from gateway.config.keys import mint
 from gateway.config.problems import ConfigError, problem_at
 from gateway.config.schema import Config
@@ -76,6 +78,25 @@ def _parser() -> argparse.ArgumentParser:
     clear.add_argument("clear", metavar="TARGET", help="provider:model, or the id of a credential")
     clear.add_argument("--config", default=DEFAULT_CONFIG)
 
+    _add_accounts(commands)
+
+    init = commands.add_parser("init", help="write a commented configuration to begin with")
+    init.add_argument("folder", nargs="?", default=".", metavar="DIR")
+    init.add_argument("--systemd", action="store_true", help="and the units of a service")
+    init.set_defaults(call=_init)
+
+    mock = commands.add_parser("mock", help="a scripted provider, for demos and tests")
+    mock.add_argument("--listen", default="127.0.0.1:9100", metavar="HOST:PORT")
+    mock.add_argument("--script", metavar="FILE", help="YAML list of {when, then, times}")
+    mock.set_defaults(call=_mock)
+
+    version = commands.add_parser("version", help="of gateway, python, aiohttp")
+    version.set_defaults(call=_version)
+    return parser
+
+
+def _add_accounts(commands: Any) -> None:
+    """Add the commands that are about clients' keys, and what they use."""
     keys = commands.add_parser("keys", help="client keys").add_subparsers(required=True, metavar="COMMAND")
     new = keys.add_parser("new", help="mint a key: shown once, only its hash is kept")
     new.add_argument("name")
@@ -95,20 +116,6 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_true")
     usage.set_defaults(call=_usage)
 
-    init = commands.add_parser("init", help="write a commented configuration to begin with")
-    init.add_argument("folder", nargs="?", default=".", metavar="DIR")
-    init.add_argument("--systemd", action="store_true", help="and the units of a service")
-    init.set_defaults(call=_init)
-
-    mock = commands.add_parser("mock", help="a scripted provider, for demos and tests")
-    mock.add_argument("--listen", default="127.0.0.1:9100", metavar="HOST:PORT")
-    mock.add_argument("--script", metavar="FILE", help="YAML list of {when, then, times}")
-    mock.set_defaults(call=_mock)
-
-    version = commands.add_parser("version", help="of gateway, python, aiohttp")
-    version.set_defaults(call=_version)
-    return parser
-
 
 def _run(arguments: argparse.Namespace) -> int:
     for address in arguments.listen:
@@ -126,7 +133,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if config is None:
         return EXIT_CONFIG
     name, kind = arguments.config, "" if arguments.strict else "warning: "
-    warnings = [*config.warnings, *token_warnings(config, Clock())]
+    warnings = [*config.warnings, *token_warnings(config, Clock()), *price_warnings(config, packaged_prices())]
     if arguments.probe:
         for probed in asyncio.run(probe(config)):
             if probed.problem:

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from gateway.accounts.limits import REQUESTS, Meter
 
+LAST = 253_402_300_799  # Unix seconds of the last time that can be written
 _HAIR = 1e-6  # units: a window that has refilled just now may be a hair short
 
 
@@ -66,7 +67,9 @@ def _of_openai(reading: Reading) -> dict[str, str]:
 
 def _of_anthropic(reading: Reading, unix_now: float) -> dict[str, str]:
     """Write them with a reset that is an RFC 3339 time."""
-    reset = datetime.fromtimestamp(math.ceil(unix_now + reading.reset), UTC).isoformat().replace("+00:00", "Z")
+    reset = (
+        datetime.fromtimestamp(min(LAST, math.ceil(unix_now + reading.reset)), UTC).isoformat().replace("+00:00", "Z")
+    )
     name = f"anthropic-ratelimit-{'requests' if reading.meter.unit == REQUESTS else 'tokens'}"
     return {f"{name}-limit": str(reading.meter.limit), f"{name}-remaining": str(reading.shown), f"{name}-reset": reset}
 

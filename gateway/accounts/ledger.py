@@ -9,6 +9,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ MAX_SILENT = 2  # answers in a row that did not come in time; then this machine 
 ALONE_S = 1.0
 AGAIN_S = 1.0  # until what could not be settled is tried again
 RENEW_S = 3.0
+CLOSE_S = 1.0  # for what is owed at the end
 MAX_AT_ONCE = 500  # settlements in one step
 MAX_OWED = 50_000  # settlements that wait for the shared counters; beyond it the oldest are given up
 
@@ -50,6 +52,7 @@ class Ledger:
     _alone_until: float = field(default=0.0, init=False)  # monotonic
     _is_alone: bool = field(default=False, init=False)  # and it has been said
     _owed: list[Settlement] = field(factory=list, init=False)
+    _batch: tuple[str, list[Settlement]] | None = field(default=None, init=False)  # that is being settled
     _settling: asyncio.Task[None] | None = field(default=None, init=False)
     _renewing: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -60,6 +63,11 @@ class Ledger:
         if self.clock.monotonic() >= self._alone_until and (taken := await self._ask(self.shared, claim)) is not None:
             return Grant(claim, taken, is_shared=True)
         return Grant(claim, self._take_alone(self.shared, claim))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether shared counters decide now, so that what this machine's own say is not the whole."""
+        return self.shared is not None and not self._is_alone
 
     def peek(self, claim: Claim) -> Taken:
         """Return what this machine's own counters say of a claim; nothing is taken."""
@@ -112,11 +120,14 @@ class Ledger:
         """Settle what is owed, and leave the shared counters."""
         if self.shared is None:
             return
-        for task in (self._renewing, self._settling):
-            if task is not None:
-                task.cancel()
-        if self._owed:
-            await self._settle_some(self.shared, secrets.token_hex(8), self._owed)
+        tasks = [task for task in (self._renewing, self._settling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # their connections have to be closed as well
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while (self._owed or self._batch) and await self._settle_next(self.shared):
+                    pass
         try:
             await self.shared.close()
         except StoreDown:
@@ -183,18 +194,21 @@ class Ledger:
     async def _settle(self, shared: SharedCounters) -> None:
         """Settle all that is owed, in batches, until nothing is left."""
         try:
-            while self._owed:
-                batch, self._owed = self._owed[:MAX_AT_ONCE], self._owed[MAX_AT_ONCE:]
-                await self._settle_surely(shared, secrets.token_hex(8), batch)
+            while self._owed or self._batch:
+                if not await self._settle_next(shared):
+                    await asyncio.sleep(AGAIN_S)
         finally:
             self._settling = None
 
-    async def _settle_surely(self, shared: SharedCounters, name: str, batch: Sequence[Settlement]) -> None:
-        """Settle a batch, however often that has to be tried."""
-        is_settled = await self._settle_some(shared, name, batch)
-        while not is_settled:
-            await asyncio.sleep(AGAIN_S)
-            is_settled = await self._settle_some(shared, name, batch)
+    async def _settle_next(self, shared: SharedCounters) -> bool:
+        """Settle the next batch; one that may have been settled already keeps its name, and is not settled twice."""
+        if self._batch is None:
+            self._batch = secrets.token_hex(8), self._owed[:MAX_AT_ONCE]
+            self._owed = self._owed[MAX_AT_ONCE:]
+        is_settled = await self._settle_some(shared, *self._batch)
+        if is_settled:
+            self._batch = None
+        return is_settled
 
     async def _settle_some(self, shared: SharedCounters, name: str, batch: Sequence[Settlement]) -> bool:
         """Settle a batch; one that may have been settled already is not settled again. Return whether it is."""

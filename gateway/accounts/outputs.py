@@ -4,6 +4,7 @@ from attrs import define, field
 
 WEIGHT = 0.1  # of the newest reply
 MAX_KEYS = 10_000
+MAX_OUTPUT = 128_000  # tokens that one reply moves the average by at most
 
 
 @define
@@ -14,6 +15,7 @@ class Outputs:
 
     def note(self, key: str, tokens: int) -> None:
         """Note the output of a reply."""
+        tokens = min(tokens, MAX_OUTPUT)
         average = self._averages.get(key)
         if average is None and len(self._averages) >= MAX_KEYS:
             return

@@ -4,7 +4,7 @@ Money is counted in whole 1e-12 US dollars (`budgets.PICO`), so that nothing is 
 per million tokens with six decimals is a whole number of them per token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -14,14 +14,19 @@ import yaml
 from attrs import define, field, frozen
 
 from gateway.accounts.budgets import PICO
+from gateway.config.problems import Path, Problem, problem_at
 from gateway.config.provider_schema import Provider
+from gateway.config.schema import Budget, Config
 from gateway.policy.capabilities import own_settings
+from gateway.policy.routes import may_use
 from gateway.wire.neutral import Usage
 from gateway.wire.profile import Price, Tier
 
 MILLION = 10**6
 # Prices per token; of them a tier may name all but the last three.
 PARTS = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning", "audio_input", "audio_output")
+MAX_COST = 10**18  # of one attempt, a million dollars: sums of it must fit into 64 bits
+MAX_NAMED = 3  # models in a warning
 MAX_FOUND = 10_000  # models whose price is remembered: clients invent names under a glob
 
 
@@ -36,9 +41,9 @@ class Rates:
     factors: Mapping[str, Fraction] = field(factory=dict)
 
     @property
-    def has_tokens(self) -> bool:
-        """Whether input and output have a price."""
-        return self.parts["input"] is not None and self.parts["output"] is not None
+    def has_no_tokens(self) -> bool:
+        """Whether no kind of token has a price."""
+        return not any(rate is not None for rate in self.parts.values())
 
     def dearest(self, part: str) -> int:
         """Return the most that a token of `part` may cost; 0 if it is unknown."""
@@ -71,7 +76,8 @@ def _rate(dollars: float | None, units: int) -> int | None:
 def cost_of(usage: Usage | None, rates: Rates | None) -> int | None:
     """Return what a reply costs, in PICO; None if a part that was used has no price, or nothing is known of it.
 
-    Where pictures or requests have a price of their own, tokens need none. See docs/accounts.md#prices.
+    Where pictures or requests have a price, and no kind of token has one, tokens cost nothing. See
+    docs/accounts.md#prices.
     """
     if rates is None:
         return None
@@ -80,26 +86,27 @@ def cost_of(usage: Usage | None, rates: Rates | None) -> int | None:
         return sum(known) if known else None
     if usage.images and rates.image is not None:
         known.append(usage.images * rates.image)
-    if usage.input is not None or usage.output is not None:
+    if (usage.input is not None or usage.output is not None) and not (known and rates.has_no_tokens):
         cost = _of_tokens(usage, rates)
-        if cost is None and not known:
+        if cost is None:
             return None
-        known.append(cost or 0)
+        known.append(cost)
     if not known:
         return None
     factor = Fraction(1) if usage.tier is None else rates.factors.get(usage.tier)
-    return None if factor is None else round(sum(known) * factor)
+    return None if factor is None else min(MAX_COST, round(sum(known) * factor))
 
 
 def _of_tokens(usage: Usage, rates: Rates) -> int | None:
     parts = next((tier for above, tier in rates.tiers if (usage.prompt or 0) > above), rates.parts)
     written, hour = usage.cache_write or 0, usage.cache_write_1h or 0
-    heard, spoken = usage.input_audio or 0, usage.output_audio or 0
+    # Sound that was read from a cache is counted there.
+    heard, spoken = min(usage.input_audio or 0, usage.input or 0), usage.output_audio or 0
     thought, said = usage.reasoning or 0, usage.output or 0
     thought = min(thought, said)
     spoken = min(spoken, said - thought)
     counts = {
-        "input": max(0, (usage.input or 0) - heard),
+        "input": (usage.input or 0) - heard,
         "audio_input": heard,
         "cache_read": usage.cache_read or 0,
         "cache_write": max(0, written - hour),
@@ -150,3 +157,27 @@ class PriceBook:
         found: dict[str, Any] = yaml.safe_load(text)
         tiers = tuple(Tier(**tier) for tier in found.get("tiers", ()))
         return Price(**{**found, "tiers": tiers})
+
+
+def price_warnings(config: Config, packaged: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    """Yield every budget in dollars that a route draws on of whose models a price is not known."""
+    prices = PriceBook(packaged)
+    unpriced: dict[str, list[str]] = {}
+    for alias, route in config.routes.items():
+        for target in route.targets:
+            rates = prices.of(config.providers[target.provider], target.model or "")
+            if target.model is not None and (rates is None or rates.parts["input"] is None):
+                unpriced.setdefault(alias, []).append(target.name)
+    owners: list[tuple[Path, Budget | None, list[str]]] = [(("budget",), config.budget, list(unpriced))]
+    owners += [(("routes", alias, "budget"), config.routes[alias].budget, [alias]) for alias in unpriced]
+    for name, key in config.keys.items():
+        owners.append((("keys", name, "budget"), key.budget, [alias for alias in unpriced if may_use(key, alias)]))
+    for path, budget, aliases in owners:
+        names = sorted({target for alias in aliases for target in unpriced[alias]})
+        if budget is not None and budget.usd is not None and names:
+            more = f" and {len(names) - MAX_NAMED} others" if len(names) > MAX_NAMED else ""
+            message = (
+                f"no price is known of {', '.join(names[:MAX_NAMED])}{more}, which count as nothing here: "
+                "give them one in providers.NAME.models"
+            )
+            yield problem_at(config.places, path, message)

@@ -29,7 +29,8 @@ class UsageSums:
     say: Callable[..., Any]
     _rows: dict[tuple[str, ...], list[int]] = field(factory=dict, init=False)
     _batches: list[tuple[str, list[Row]]] = field(factory=list, init=False)
-    _flushing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _flushing: asyncio.Task[bool] | None = field(default=None, init=False)
+    lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)  # held while the store is told
 
     def add(self, names: tuple[str, ...], numbers: Sequence[int]) -> None:
         """Add to a row; `names` and `numbers` are those of store.sums.NAMES and NUMBERS."""
@@ -47,8 +48,22 @@ class UsageSums:
         return [*(row for _, rows in self._batches for row in rows), *fresh]
 
     async def flush(self) -> bool:
-        """Tell the store. What it does not take is kept, and told again with the next flush. Return whether all is."""
-        async with self._flushing:
+        """Tell the store. What it does not take is kept, and told again with the next flush. Return whether all is.
+
+        In a task of its own: whoever waits for it may leave, and the store is not left in the middle of a batch.
+        """
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)  # what came since it began is not in it
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+            self._flushing.add_done_callback(self._flushed)
+        return await asyncio.shield(self._flushing)
+
+    def _flushed(self, task: asyncio.Task[bool]) -> None:
+        self._flushing = None
+
+    async def _flush(self) -> bool:
+        async with self.lock:
             if self._rows:
                 rows, self._rows = self._rows, {}
                 self._keep([(names, tuple(numbers)) for names, numbers in rows.items()])

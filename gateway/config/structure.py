@@ -202,7 +202,7 @@ def problems_of(error: BaseException, path: Path = ()) -> Iterator[tuple[Path, s
             yield (*path, key), f"unknown key '{key}'"
     elif isinstance(error, BaseValidationError):
         noted = [(sub, _note_of(sub)) for sub in error.exceptions]
-        wrong = {note.name for _, note in noted if hasattr(note, "name")}
+        wrong = {note.name for sub, note in noted if hasattr(note, "name") and not isinstance(sub, KeyError)}
         for sub, note in noted:
             if isinstance(sub, KeyError) and sub.args[0] in wrong:
                 continue  # it is there, and wrong: that is said already

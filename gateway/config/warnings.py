@@ -3,14 +3,15 @@
 import importlib.util
 import ipaddress
 import re
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.config.checks import Found, is_loopback, password_in, split_url
 from gateway.config.problems import Path
 from gateway.config.provider_schema import Provider
-from gateway.config.schema import Config, Key, Route, Target, is_glob
+from gateway.config.schema import Budget, Config, Key, Route, Target, is_glob
 from gateway.store.schemes import split_scheme
 from gateway.wire import DIALECTS
 
@@ -18,6 +19,7 @@ _WITHOUT_VERSION = frozenset({"api.deepseek.com", "api.perplexity.ai", "models.g
 _VERSION = re.compile(r"/v\d")
 _VARIABLE = re.compile(r"\$\{(\w+)[^}]*\}|\$\((\w+)\)")
 _WILD = re.compile(r"[*?\[]")
+WARNED_BEFORE = timedelta(days=14)  # the last day of a key
 MIN_KEY = 16  # letters of a client key; shorter ones can be guessed
 
 
@@ -29,6 +31,8 @@ def warnings_of(config: Config, data: Any) -> Found:
             "no routes: only names such as provider:model are served (`routes: {}` says that it is meant)",
         )
     yield from _of_server(config, data)
+    if scheme_keeps_nothing(config.store.url) and any(_budgets(config)):
+        yield ("store", "url"), "with memory: budgets begin anew at each start: use sqlite:PATH or redis://..."
     yield from _of_variables(data, ())
     for name, key in config.keys.items():
         yield from _of_key(("keys", name), key, config)
@@ -55,6 +59,18 @@ def _of_server(config: Config, data: Any) -> Found:
             yield ("server", "trusted_proxies", index), message
 
 
+def scheme_keeps_nothing(url: str) -> bool:
+    """Whether a store's contents end with the process."""
+    scheme, _ = split_scheme(url)
+    return scheme is not None and not (scheme.has_file or scheme.is_shared)
+
+
+def _budgets(config: Config) -> Iterator[Budget]:
+    """Yield every budget of the file."""
+    owners: tuple[Config | Key | Route, ...] = (config, *config.keys.values(), *config.routes.values())
+    yield from (owner.budget for owner in owners if owner.budget is not None)
+
+
 def _of_variables(data: Any, path: Path) -> Found:
     """Find texts such as `${NAME}`, which other programs replace by a variable, and this one does not."""
     if isinstance(data, dict):
@@ -73,8 +89,14 @@ def _of_variables(data: Any, path: Path) -> Found:
 def _of_key(path: Path, key: Key, config: Config) -> Found:
     if any(secret.text and len(secret.text) < MIN_KEY for secret in key.secret):
         yield path, f"shorter than {MIN_KEY} letters, it can be guessed: gateway keys new {path[-1]}"
-    if key.expires is not None and key.expires < datetime.now(UTC).date():
+    today = datetime.now(UTC).date()
+    if key.expires is not None and key.expires < today:
         yield (*path, "expires"), f"the key has expired on {key.expires}: its requests are answered 401"
+    elif key.expires is not None and key.expires - today <= WARNED_BEFORE:
+        yield (
+            (*path, "expires"),
+            f"the key expires on {key.expires}: gateway keys new {path[-1]}, and list both secrets",
+        )
     for index, pattern in enumerate(key.routes):
         if not _can_match(pattern, config):
             yield (*path, "routes", index), f"'{pattern}' matches no route, and no model of a provider"

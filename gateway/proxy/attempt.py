@@ -107,7 +107,6 @@ class Attempt:
             self.credential = await self._token_of(oauth)
         self._clean = redactor_of(self.credential.value, self._provider.echoable).clean
         self._sent = self._write_request()
-        self._bill.sent = self._sent.body or b" "
         now = call.gateway.clock.monotonic
         self._started = now()
         try:
@@ -252,10 +251,11 @@ class Attempt:
         self._exchange.wait(now() - waiting)
         whole = await self._read_body(reply, body, as_stream=as_stream)
         if whole.follow is not None:
-            self._bill.usage = whole.usage  # should the call that follows fail
+            self._bill.earlier = whole.usage  # should the call that follows fail
             self.plan = whole.follow
             return await self._relay(await self.call.keep_alive_during(self._reopen(self.plan.body)))
         while whole.resume is not None:
+            self._bill.earlier = whole.usage
             reply = await self._reopen(whole.resume)
             body = self._clean(await reply.read(limit, self.call.deadline))
             whole = await self._read_body(reply, body, as_stream=False)
@@ -389,6 +389,7 @@ class Attempt:
             owner=self.call.context.owner_name,
             share=self.call.context.share,
             outbound=self.call.context.snapshot.outbounds[provider.name],
+            on_sent=self._bill.note_sent,
             client_patience=math.inf if self.call.first_byte is None else self.call.first_byte,
             gives_way=max(0.001, self.gives_way_at - self.call.gateway.clock.monotonic()),
         )

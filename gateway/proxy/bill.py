@@ -21,6 +21,9 @@ from gateway.proxy.relay import Relay
 from gateway.wire.lane import Lane
 from gateway.wire.neutral import Usage
 
+# Tokens of one attempt; no context is a tenth as long. A provider that counts more is mistaken, and is not believed.
+MAX_TOKENS = 20_000_000
+
 
 @define
 class Bill:
@@ -35,9 +38,14 @@ class Bill:
     sent: bytes = field(default=b"", init=False, repr=False)
     has_head: bool = field(default=False, init=False)
     usage: Usage | None = field(default=None, init=False)
+    earlier: Usage | None = field(default=None, init=False)  # of a call that was answered, before the one that failed
     whole: bytes = field(default=b"", init=False, repr=False)
     relay: Relay | None = field(default=None, init=False, repr=False)
     lane: Lane | None = field(default=None, init=False, repr=False)
+
+    def note_sent(self, body: bytes) -> None:
+        """Note that the request is on its way."""
+        self.sent = body or b" "
 
     def close(self, error: BaseException | None) -> Charge | None:
         """Return what the attempt has cost; None if it cost nothing. `error` is what it ended with."""
@@ -50,6 +58,8 @@ class Bill:
         return Charge(provider, model, usage, source, cost_of(usage, rates))
 
     def _costs(self, error: BaseException | None) -> bool:
+        if self.earlier is not None:
+            return True
         if self.has_head:
             has_spoken = self.call.context.exchange.is_spoken
             return not isinstance(error, Declined) or has_spoken  # an error that came as a 200 is one all the same
@@ -59,7 +69,14 @@ class Bill:
 
     def _usage(self, error: BaseException | None) -> tuple[Usage | None, str]:
         """Return what was used, and who says so."""
+        if self.earlier is not None and error is not None and not self.call.context.exchange.is_spoken:
+            return self.earlier, ESTIMATED if self.earlier.is_estimated else PROVIDER
         usage = self.lane.usage if self.lane is not None else self.usage
+        if usage is not None and (usage.prompt or 0) + (usage.output or 0) > MAX_TOKENS:
+            self.call.gateway.telemetry.logs.log.warning(
+                "odd usage", id=self.call.context.exchange.id, target=self.target.name, words="more than can be"
+            )
+            usage = None
         is_whole = error is None or isinstance(error, SaidNothing) or (self.lane is not None and self.lane.is_finished)
         if is_whole and usage is not None and (usage.input is not None or usage.images) and not usage.is_estimated:
             return usage, PROVIDER

@@ -61,6 +61,7 @@ class RequestContext:
     limited: Limited = field(default=NO_LIMITS, init=False)
     is_deferred: bool = field(default=False, init=False)  # its limits are charged when its body is known
     hold: Hold | None = field(default=None, init=False)  # what the exchange has taken of limits and budgets
+    is_handed_on: bool = field(default=False, init=False)  # a background run accounts for what it uses
     prompt_tokens: int | None = field(default=None, init=False)  # an estimate, where one was needed
 
     def identify(self, owner: Owner, header: str) -> None:
@@ -77,7 +78,12 @@ class RequestContext:
         own.key_id, own.gateway_headers = self.key_id, self.gateway_headers
         own.limited, own.prompt_tokens = self.limited, self.prompt_tokens
         own.hold, self.hold = self.hold, None  # it lasts as long as the run
+        self.is_handed_on = True
         return own
+
+    def take_back(self, run: "RequestContext") -> None:
+        """Take back what a run has that could not begin."""
+        self.hold, run.hold, self.is_handed_on = run.hold, None, False
 
 
 ENDPOINTS = web.AppKey("endpoints", dict[web.AbstractRoute, Endpoint])

@@ -6,7 +6,8 @@ are limited, what the body may cost is estimated first; so these are charged her
 
 import math
 
-from gateway.accounts.budgets import USD, BudgetLine, shown
+from gateway.accounts.budgets import TOKENS, USD, BudgetLine, shown
+from gateway.accounts.charges import PROVIDER
 from gateway.accounts.estimates import FIRST_OUTPUT, tokens_of_request
 from gateway.accounts.headers import Reading, tightest, write_headers
 from gateway.accounts.hold import Hold
@@ -27,6 +28,8 @@ from gateway.wire.codec.lenient import count
 
 # How the dialects name the most tokens of a reply.
 OUTPUT_CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+MOST_OUTPUT = 128_000  # tokens, of a model of which it is not known
+MAX_COPIES = 128  # that OpenAI's `n` may ask for
 OF_FORM = 1000  # tokens of a form's sound or pictures, whose bytes are no text
 
 
@@ -46,7 +49,8 @@ async def reserve(call: ModelCall) -> None:
         output = _output_of(call)
         windows += ((meter.window, min(prompt + output, meter.window.capacity)) for meter in limited.tokens)
         money = _money_of(call, prompt, output) if any(one.unit == USD for one in budgets) else 0.0
-        funds = [(one.fund(now), money if one.unit == USD else float(prompt + output)) for one in budgets]
+        needs = {USD: money, TOKENS: float(prompt + output)}
+        funds = [(one.fund(now), min(one.most, needs[one.unit])) for one in budgets]
     grant = await gateway.ledger.take(Claim(windows, limited.slots, funds))
     context.is_deferred = False
     hold_or_refuse(gateway, context, limited, budgets, grant)
@@ -61,8 +65,7 @@ def hold_or_refuse(
         context.hold = hold
         tell(gateway, context, hold.readings())
         return
-    windows = [window for window, _ in grant.claim.windows]
-    raise refusal(gateway, context, limited, budgets, windows, grant.taken)
+    raise refusal(gateway, context, limited, budgets, grant.claim, grant.taken)
 
 
 def tell(gateway: Gateway, context: RequestContext, readings: tuple[Reading | None, Reading | None]) -> None:
@@ -77,11 +80,13 @@ def refusal(
     context: RequestContext,
     limited: Limited,
     budgets: tuple[BudgetLine, ...],
-    windows: list[Window],
+    claim: Claim,
     taken: Taken,
 ) -> GatewayError:
     """Return the error for a claim that was refused, and write into the headers what is left of its windows."""
-    readings = [Reading(limited.meter_of(window), left) for window, left in zip(windows, taken.left, strict=True)]
+    readings = [
+        Reading(limited.meter_of(window), left) for (window, _), left in zip(claim.windows, taken.left, strict=True)
+    ]
     requests = [one for one in readings if one.meter in limited.requests]
     tokens = [one for one in readings if one.meter in limited.tokens]
     tell(gateway, context, (tightest(requests), tightest(tokens)))
@@ -103,6 +108,10 @@ def refusal(
             assert isinstance(refused, Fund)
             count_refusal("budget")
             budget = next(one for one in budgets if one.fund(gateway.clock.time()).name == refused.name)
+            spent = taken.spent[[fund for fund, _ in claim.funds].index(refused)]
+            if spent < refused.most:
+                words = f"What is left of the budget of {budget.name} is reserved by calls in flight: try again"
+                return RateLimited(words, retry_after=RETRY_S)
             return _over_budget(budget, refused, gateway.clock.time())
 
 
@@ -114,12 +123,20 @@ def settle(gateway: Gateway, context: RequestContext) -> None:
     if (hold := context.hold) is None or hold.is_settled:
         return
     spent = hold.settle(gateway.ledger, context.exchange.charges)
-    if context.exchange.charges and context.exchange.charges[-1].usage is not None:
-        gateway.outputs.note(context.owner_name, context.exchange.charges[-1].usage.output or 0)
+    _note_output(gateway, context)
     if hold.has_tokens:
         tell(gateway, context, hold.readings())
     for budget, fund, _ in spent:
         _warn(gateway, budget, fund)
+
+
+def _note_output(gateway: Gateway, context: RequestContext) -> None:
+    """Note how long the reply was, if a provider says so."""
+    exchange = context.exchange
+    last = exchange.charges[-1] if exchange.charges else None
+    is_reply = last is not None and last.source == PROVIDER and last.provider == exchange.provider
+    if is_reply and last is not None and last.usage is not None and context.endpoint.dialect.generates:
+        gateway.outputs.note(context.owner_name, last.usage.output or 0)
 
 
 def _warn(gateway: Gateway, budget: BudgetLine, fund: Fund) -> None:
@@ -163,14 +180,19 @@ def _output_of(call: ModelCall) -> int:
     if not (call.dialect.generates or call.dialect.compacts):
         return 0
     asked = [found for name in OUTPUT_CAPS if isinstance(body, JsonBody) and (found := _number(body, name))]
-    wanted = min(asked) if asked else gateway_average(call)
+    wanted = min(asked) if asked else call.gateway.outputs.of(call.context.owner_name) or FIRST_OUTPUT
     copies = _number(body, "n") if isinstance(body, JsonBody) else 0
-    return wanted * max(1, min(copies, 128))
+    return min(wanted, _most_output(call)) * max(1, min(copies, MAX_COPIES))
 
 
-def gateway_average(call: ModelCall) -> int:
-    """Return the moving average of the outputs of the call's key."""
-    return call.gateway.outputs.of(call.context.owner_name) or FIRST_OUTPUT
+def _most_output(call: ModelCall) -> int:
+    """Return the longest reply that any target may write."""
+    snapshot = call.context.snapshot
+    known = [
+        snapshot.capabilities.profile(snapshot.config.providers[target.provider], target.model or "").max_output
+        for target in (*call.resolved.route.targets, *call.resolved.route.context_fallback)
+    ]
+    return max((most if most is not None else MOST_OUTPUT for most in known), default=MOST_OUTPUT)
 
 
 def _number(body: JsonBody, name: str) -> int:

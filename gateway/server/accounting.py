@@ -25,7 +25,7 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
     now = gateway.clock.monotonic()
     outcome = _outcome(exchange)
     _count(gateway, exchange, outcome, now)
-    if exchange.label and context.endpoint.dialect.write_count is None:
+    if exchange.label and not context.is_handed_on and context.endpoint.dialect.write_count is None:
         _sum(gateway, context, outcome)
     if context.endpoint.is_quiet and exchange.error is None:
         return

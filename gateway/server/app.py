@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from gateway.accounts.budgets import budgets_of
 from gateway.accounts.ledger import Ledger
 from gateway.accounts.machine_slots import MachineSlots
 from gateway.accounts.usage_sums import UsageSums
@@ -24,7 +25,7 @@ from gateway.proxy.snapshot import make_snapshot
 from gateway.proxy.state import GATEWAY, Gateway, Lifecycle, Selection, Setup, Telemetry
 from gateway.proxy.tokenizer import Tokenizer, is_installed
 from gateway.proxy.trail import loop_mark
-from gateway.server.begin_budgets import begin_budgets
+from gateway.server.begin_budgets import beginning
 from gateway.server.handlers import models, self_test
 from gateway.server.handlers.rests import rest_logger
 from gateway.server.housekeeping import add_gauges, housekeeping
@@ -84,8 +85,7 @@ def make_app(
         mock = MockServer(keeps=False)
         builtin = await mock.start() if _uses_builtin(config) else ""
         client = HttpClient()
-        counters = cells or Cells.alone()
-        divide = partial(_divided, cells)
+        counters, divide = cells or Cells.alone(), partial(_divided, cells)
         gateway = Gateway(
             snapshot=make_snapshot(config, data["models"], builtin, data["prices"]),
             setup=_setup(data, secret, builtin, state_dir),
@@ -104,7 +104,8 @@ def make_app(
         app[models.MODEL_LISTS] = ModelLists(gateway)
         app[self_test.LAST] = self_test.LastTest()
         add_gauges(gateway, runs)
-        await begin_budgets(gateway)
+        async with beginning(gateway, gateway.snapshot.budgets) as begun:
+            counters.begin(begun)
         gateway.lifecycle.is_started = True
         async with housekeeping(gateway, runs):
             yield
@@ -129,7 +130,16 @@ def _setup(data: Mapping[str, Mapping[str, Any]], secret: bytes | None, builtin:
 
 
 def _ledger(config: Config, cells: Cells, clock: Clock, logs: Logs, metrics: Metrics) -> Ledger:
-    return Ledger(cells, clock, logs.log.warning, metrics.limits_alone.inc, open_counters(config.store.url))
+    return Ledger(
+        cells, clock, logs.log.warning, metrics.limits_alone.inc, open_counters(config.store.url, cells.machine)
+    )
+
+
+async def reload(gateway: Gateway, config: Config) -> None:
+    """Put a new configuration into force in one step, and its new budgets with what was spent of them before."""
+    async with beginning(gateway, budgets_of(config)) as begun:
+        gateway.ledger.cells.begin(begun)
+        reload_parts(gateway, config)
 
 
 def reload_parts(gateway: Gateway, config: Config) -> None:
@@ -138,7 +148,6 @@ def reload_parts(gateway: Gateway, config: Config) -> None:
     if _uses_builtin(config) and not setup.builtin_url:
         telemetry.logs.log.warning("the built-in mock starts only with the daemon: restart to use it")
     gateway.snapshot = make_snapshot(config, setup.models, setup.builtin_url, setup.prices)
-    gateway.lifecycle.spawn(begin_budgets(gateway))
     gateway.loop_mark = loop_mark(gateway.secret)
     gateway.selection.health.breaker = config.breaker
     telemetry.redactor.add(secrets_of(config))

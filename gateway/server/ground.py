@@ -126,7 +126,7 @@ def taken_over(spec: WorkerSpec) -> Ground:
         own = open_unix(str(socket_of(Path(spec.folder), os.getpid())), CONTROL_MODE)
     except OSError as error:
         raise CannotStart(f"the worker's own socket: {error.strerror or error}") from None
-    cells = Cells.shared(spec.limits, spec.columns, spec.column)
+    cells = Cells.shared(spec.limits, spec.columns, spec.column, Path(spec.folder).name)
     return Ground(sockets, [*operators, *own], spec.state, _own_secret(spec.state), spec.lock, unix_paths(own), cells)
 
 

@@ -5,8 +5,10 @@ import ctypes
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 
 from gateway.accounts.budgets import shown
+from gateway.config.warnings import WARNED_BEFORE
 from gateway.policy.health import TargetState
 from gateway.proxy.state import Gateway
 from gateway.server.responses.background import Runs
@@ -14,7 +16,7 @@ from gateway.store.protocol import StoreDown, StoreState
 from gateway.telemetry.metrics import Sample
 from gateway.upstream.http1 import DIRECT
 
-CHECK_EVERY_S, SWEEP_EVERY_S = 10.0, 300.0
+CHECK_EVERY_S, SWEEP_EVERY_S, WARN_EVERY_S = 10.0, 300.0, 86400.0
 # Exchanges in flight up to which garbage is collected here: the daemon's high threshold leaves a cycle and all that it
 # holds for a long time. With more of them the collector comes by itself, and a collection would take too long.
 QUIET = 200
@@ -30,7 +32,7 @@ async def housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
     await gateway.ledger.start()
     yield
     keeping_house.cancel()
-    summing.cancel()
+    summing.cancel()  # not the flush that it may wait for
     if gateway.lifecycle.background_tasks:
         await asyncio.wait(gateway.lifecycle.background_tasks, timeout=STORE_PARTIAL_S)
     await gateway.usage_sums.flush()
@@ -42,9 +44,13 @@ async def housekeeping(gateway: Gateway, runs: Runs) -> AsyncIterator[None]:
 async def _keep_house(gateway: Gateway, runs: Runs) -> None:
     """Forget ended runs and check the store every ten seconds; delete expired responses every five minutes."""
     swept = -SWEEP_EVERY_S
+    warned = gateway.clock.monotonic()  # the start has warned
     while True:
         runs.forget()
         now = gateway.clock.monotonic()
+        if now - warned >= WARN_EVERY_S:
+            warned = now
+            warn_of_expiry(gateway)
         with suppress(StoreDown):  # the store has logged it
             if now - swept >= SWEEP_EVERY_S:
                 await gateway.responses.sweep(gateway.clock.time())
@@ -55,6 +61,14 @@ async def _keep_house(gateway: Gateway, runs: Runs) -> None:
         if len(gateway.lifecycle.exchanges) <= QUIET:
             give_back_memory()
         await asyncio.sleep(CHECK_EVERY_S)
+
+
+def warn_of_expiry(gateway: Gateway) -> None:
+    """Log each key that ends within a fortnight: a gateway that runs for months says so each day."""
+    today = datetime.fromtimestamp(gateway.clock.time(), UTC).date()
+    for name, key in gateway.snapshot.config.keys.items():
+        if key.expires is not None and key.expires - today <= WARNED_BEFORE:
+            gateway.telemetry.logs.log.warning("key expires", key=name, on=key.expires.isoformat())
 
 
 def give_back_memory() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from attrs import define, field
 
+from gateway.accounts.prices import price_warnings
 from gateway.clock import Clock
 from gateway.config.checks import open_to_all
 from gateway.config.files import packaged, packaged_prices, read_config
@@ -18,7 +19,7 @@ from gateway.config.problems import ConfigError, Problem, problem_at
 from gateway.config.schema import Config
 from gateway.config.server_schema import Server
 from gateway.proxy.state import GATEWAY, Gateway
-from gateway.server.app import make_app, reload_parts
+from gateway.server.app import make_app, reload
 from gateway.server.ground import EXIT_CONFIG, CannotStart, Ground, no_keys_problem
 from gateway.server.listener import serve
 from gateway.server.reports import Reports
@@ -60,6 +61,7 @@ class Serving:
     _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
     _hurry: asyncio.Event = field(factory=asyncio.Event, init=False)
     _is_leaving: bool = field(default=False, init=False)  # other workers serve on: only this one goes
+    _swapping: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _complained: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
@@ -123,7 +125,8 @@ class Serving:
         self.reports.ready(places)
 
     def _warn(self, config: Config) -> None:
-        for warning in (*config.warnings, *token_warnings(config, Clock())):
+        found = (*config.warnings, *token_warnings(config, Clock()), *price_warnings(config, packaged_prices()))
+        for warning in found:
             self.logs.log.warning("config", detail=warning.said(self.path))
 
     async def _live(self) -> None:
@@ -135,7 +138,6 @@ class Serving:
     def _reload(self, gateway: Gateway) -> None:
         """SIGHUP: parse, check, swap in one step; a bad file changes nothing."""
         self.reports.reloading()
-        is_good = False
         try:
             config = read_config(self.path, listen=self.listen)
             if address := open_to_all(config, self.ground.places):
@@ -146,14 +148,19 @@ class Serving:
             gateway.reload_problems = error.lines()
             gateway.telemetry.metrics.reload_failures.inc()
             self.logs.log.error("reload refused, the old configuration stays", problems=error.lines())
+            self.reports.reloaded(is_good=False)
         else:
-            is_good = True
             for name in self._unchangeable(config):
                 self.logs.log.warning(f"{name} changes with a restart only")
-            reload_parts(gateway, config)
-            self._warn(config)
-            self.logs.log.info("reloaded", routes=len(config.routes), providers=len(config.providers))
-        self.reports.reloaded(is_good=is_good)
+            gateway.lifecycle.spawn(self._swap(gateway, config))
+
+    async def _swap(self, gateway: Gateway, config: Config) -> None:
+        """Put a good configuration into force; one after the other, should several come."""
+        async with self._swapping:
+            await reload(gateway, config)
+        self._warn(config)
+        self.logs.log.info("reloaded", routes=len(config.routes), providers=len(config.providers))
+        self.reports.reloaded(is_good=True)
 
     def _unchangeable(self, config: Config) -> list[str]:
         """Return the settings that a new configuration has otherwise, and that a reload cannot change."""

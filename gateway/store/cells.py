@@ -68,6 +68,7 @@ class Cells:
     _lock: int | None
     _columns: int
     _column: int
+    machine: str = ""  # names the gateway whose workers share them
     _numbers: Words = field(init=False)
     _places: Words = field(init=False)
     _row: int = field(init=False)  # words of a slot or a fund
@@ -84,11 +85,11 @@ class Cells:
         return cls(mmap.mmap(-1, size_of(1)), None, 1, 0)
 
     @classmethod
-    def shared(cls, descriptor: int, columns: int, column: int) -> "Cells":
-        """Share the counters behind a descriptor that was inherited."""
+    def shared(cls, descriptor: int, columns: int, column: int, machine: str = "") -> "Cells":
+        """Share the counters behind a descriptor that was inherited, with the other workers of `machine`."""
         # Opened anew: the lock of an inherited descriptor would be shared with the process that it comes from.
         own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
-        return cls(mmap.mmap(own, size_of(columns)), own, columns, column)
+        return cls(mmap.mmap(own, size_of(columns)), own, columns, column, machine)
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -164,6 +165,12 @@ class Cells:
         """Whether anything was taken of a window, as far as is known here."""
         with self._locked():
             return self._find(window) >= 0
+
+    def counts(self, fund: Fund) -> bool:
+        """Whether anything is known of a fund in its period."""
+        with self._locked():
+            at = self._find_held(fund)
+            return at >= 0 and bool(self._numbers[at + H_PERIOD] == fund.period)
 
     def is_first(self, fund: Fund) -> bool:
         """Whether this is the first time in a fund's period that this is asked; by any worker of the machine."""
@@ -310,8 +317,8 @@ class Cells:
         if at < 0:
             return
         if self._numbers[at + H_PERIOD] != fund.period:
-            if self._numbers[at + H_PERIOD] > fund.period:
-                return  # an exchange that began before the period did; its successor has begun
+            if self._numbers[at + H_PERIOD] == fund.period + 1:
+                return  # of an exchange that began before the period did; any later one is a clock that was wrong
             self._numbers[at + H_SPENT] = 0.0
             self._numbers[at + H_PERIOD] = fund.period
         self._numbers[at + H_SPENT] += units

@@ -24,14 +24,14 @@ async def open_responses(url: str, file: Path | None, held: int | None = None) -
     return opened
 
 
-def open_counters(url: str) -> SharedCounters | None:
+def open_counters(url: str, machine: str = "") -> SharedCounters | None:
     """Open the counters that several gateways share in a store; None for a store of one gateway's own.
 
-    Raises StoreUnusable.
+    `machine` names the gateway that this process is a worker of. Raises StoreUnusable.
     """
     scheme, _ = split_scheme(url)
     if scheme is None or not scheme.counters:
         return None
     module, _, name = scheme.counters.rpartition(".")
-    opened: SharedCounters = getattr(importlib.import_module(module), name).open(url)
+    opened: SharedCounters = getattr(importlib.import_module(module), name).open(url, machine)
     return opened

@@ -16,14 +16,17 @@ from gateway.store.protocol import StoreDown
 from gateway.store.redis_client import PREFIX, RedisClient
 
 ALIVE_MS = 10_000
+AGAIN_S = 1.0
+MAX_DOUBTFUL = 1000
 MAX_CLAIMS = 100  # in one question
 KEPT_S = 86400  # of a fund, beyond its period
 # Keys, all below `gateway:`
 #   w:NAME          a string: when a window will be full again (the server's Unix seconds)
 #   s:NAME          a hash: how many of a slot each gateway holds
 #   f:NAME:PERIOD   a hash: `spent`, and what each gateway has reserved of a fund (r:GATEWAY)
-#   g:GATEWAY       a string with a time to live; `gs`, a sorted set, has all of them by the end of that time
+#   g:GATEWAY       a string with a time to live; `gs`, a sorted set, has all machines by the end of that time
 #   b:BATCH         a string: this batch was settled, and is not settled again if its answer was lost
+#   t:BATCH         a string: what this batch of claims was answered; x:BATCH: nobody waits for its answer any more
 _COMMON = f"""
 local me, at = ARGV[1], 1
 local function nextArg() at = at + 1; return ARGV[at] end
@@ -44,11 +47,19 @@ local function charge(key, rate, units)
     else redis.call('SET', key, string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000) end
 end
 """
-# ARGV: me; the number of claims; for each the number of windows, for each its rate, capacity, units; of slots, for each
-# its most; of funds, for each its most, units, seconds to live. KEYS: those of all of them, in this order.
+# ARGV: me; the batch; the number of claims; for each the number of windows, for each its rate, capacity, units; of
+# slots, for each its most; of funds, for each its most, units, seconds to live. KEYS: those of all of them, in order.
 _TAKE = (
     _COMMON
     + """
+local batch = nextArg()
+if redis.call('EXISTS', """
+    + f"'{PREFIX}x:'"
+    + """ .. batch) == 1 then return {} end  -- it was given up meanwhile
+local said = redis.call('GET', """
+    + f"'{PREFIX}t:'"
+    + """ .. batch)
+if said then return cjson.decode(said) end  -- asked again: the answer was lost
 local key, answers = 0, {}
 for number = 1, nextNumber() do
     local first, out, refused, wait = key, {}, 0, 0
@@ -61,7 +72,8 @@ for number = 1, nextNumber() do
         if full > now then left = capacity - (full - now) * rate end
         windows[i] = {KEYS[key], rate, units, left}
         local needs = (units - left) / rate
-        if left - units < -0.000001 and needs > wait then refused = key - first; wait = needs end
+        -- The server's time has only so many digits.
+        if needs > 0.000005 + 0.000001 / rate and needs > wait then refused = key - first; wait = needs end
     end
     for i = 1, nextNumber() do
         key = key + 1
@@ -110,6 +122,9 @@ for number = 1, nextNumber() do
     end
     answers[number] = out
 end
+redis.call('SET', """
+    + f"'{PREFIX}t:'"
+    + """ .. batch, cjson.encode(answers), 'PX', 60000)
 return answers
 """
 )
@@ -142,12 +157,51 @@ end
 return 1
 """
 )
+# ARGV: me; the batch; then as for taking. Gives back what a batch of claims has taken whose answer never came.
+_GIVE_UP = (
+    _COMMON
+    + """
+local batch = nextArg()
+local said = redis.call('GET', """
+    + f"'{PREFIX}t:'"
+    + """ .. batch)
+redis.call('SET', """
+    + f"'{PREFIX}x:'"
+    + """ .. batch, '1', 'PX', 600000)
+if not said then return 0 end  -- it has taken nothing, and will not
+redis.call('DEL', """
+    + f"'{PREFIX}t:'"
+    + """ .. batch)
+local answers, key = cjson.decode(said), 0
+for number = 1, nextNumber() do
+    local granted = answers[number][1] == '0'
+    for _ = 1, nextNumber() do
+        key = key + 1
+        local rate, _, units = nextNumber(), nextNumber(), nextNumber()
+        if granted then charge(KEYS[key], rate, -units) end
+    end
+    for _ = 1, nextNumber() do
+        key = key + 1
+        nextNumber()
+        if granted and redis.call('HINCRBY', KEYS[key], me, -1) <= 0 then redis.call('HDEL', KEYS[key], me) end
+    end
+    for _ = 1, nextNumber() do
+        key = key + 1
+        nextNumber()
+        local units = nextNumber()
+        nextNumber()
+        if granted then redis.call('HINCRBYFLOAT', KEYS[key], 'r:' .. me, -units) end
+    end
+end
+return 1
+"""
+)
 _RENEW = (
     _COMMON
     + f"""
 redis.call('SET', '{PREFIX}g:' .. me, '1', 'PX', {ALIVE_MS})
 redis.call('ZREMRANGEBYSCORE', '{PREFIX}gs', '-inf', now)
-redis.call('ZADD', '{PREFIX}gs', now + {ALIVE_MS} / 1000, me)
+redis.call('ZADD', '{PREFIX}gs', now + {ALIVE_MS} / 1000, nextArg())
 redis.call('EXPIRE', '{PREFIX}gs', 86400)
 return 1
 """
@@ -169,7 +223,7 @@ end
 return out
 """
 )
-_SCRIPTS = {"take": _TAKE, "settle": _SETTLE, "renew": _RENEW, "spent": _SPENT}
+_SCRIPTS = {"take": _TAKE, "give_up": _GIVE_UP, "settle": _SETTLE, "renew": _RENEW, "spent": _SPENT}
 
 
 @define
@@ -177,16 +231,20 @@ class RedisCounters:
     """One gateway's part of the counters in Redis. Every method raises StoreDown."""
 
     _client: RedisClient
-    name: str = field(factory=lambda: secrets.token_hex(8))
-    gateways: int = field(default=1, init=False)  # that share the server, as its last answer said
+    name: str
+    machine: str  # the same for all workers of a machine
+    gateways: int = field(default=1, init=False)  # machines that share the server, as its last answer said
     heard: float = field(default=float("-inf"), init=False)  # loop time of its last answer
     _waiting: list[tuple[Claim, float, asyncio.Future[Taken]]] = field(factory=list, init=False)
     _asking: asyncio.Task[None] | None = field(default=None, init=False)
+    _doubtful: list[tuple[list[Any], list[str]]] = field(factory=list, init=False)  # questions without an answer
+    _clearing: asyncio.Task[None] | None = field(default=None, init=False)
 
     @classmethod
-    def open(cls, url: str) -> "RedisCounters":
-        """Make the client without connecting. Raises StoreUnusable."""
-        return cls(RedisClient.open(url, _SCRIPTS))
+    def open(cls, url: str, machine: str = "") -> "RedisCounters":
+        """Make the client without connecting; `machine` names the gateway that this is a worker of. StoreUnusable."""
+        name = secrets.token_hex(8)
+        return cls(RedisClient.open(url, _SCRIPTS), name, machine or name)
 
     async def take(self, claim: Claim, now: float) -> Taken:
         """Take a claim whole, or nothing of it. `now` is in Unix seconds: funds are kept until their period is over.
@@ -217,7 +275,8 @@ class RedisCounters:
             self._asking = None
 
     async def _take_all(self, claims: Sequence[tuple[Claim, float]]) -> list[Taken]:
-        given: list[Any] = [self.name, len(claims)]
+        batch = secrets.token_hex(8)
+        given: list[Any] = [self.name, batch, len(claims)]
         keys: list[str] = []
         for claim, now in claims:
             given.append(len(claim.windows))
@@ -229,10 +288,34 @@ class RedisCounters:
             for fund, units in claim.funds:
                 given += (fund.most, units, _seconds(fund, now))
             keys += map(_key, _counted(claim))
-        answers = await self._client.run("take", given, keys)
+        try:
+            answers = await self._client.run("take", given, keys)
+        except StoreDown:
+            self._give_up(given, keys)
+            raise
         self.heard = asyncio.get_running_loop().time()
         self.gateways = max(1, int(float(answers[0][2])))
         return [_taken(claim, answer) for (claim, _), answer in zip(claims, answers, strict=True)]
+
+    def _give_up(self, given: list[Any], keys: list[str]) -> None:
+        """Give back what a question may have taken that was not answered, as soon as the server can be asked."""
+        if len(self._doubtful) < MAX_DOUBTFUL:
+            self._doubtful.append((given, keys))
+        if self._clearing is None:
+            self._clearing = asyncio.create_task(self._clear())
+
+    async def _clear(self) -> None:
+        try:
+            while self._doubtful:
+                given, keys = self._doubtful[0]
+                try:
+                    await self._client.run("give_up", given, keys)
+                except StoreDown:
+                    await asyncio.sleep(AGAIN_S)
+                else:
+                    self._doubtful.pop(0)
+        finally:
+            self._clearing = None
 
     async def settle(self, batch: str, settlements: Sequence[Settlement], now: float) -> None:
         """Settle many exchanges at once; a batch that was settled already is not settled again."""
@@ -254,7 +337,7 @@ class RedisCounters:
 
     async def renew(self) -> None:
         """Say that this gateway lives."""
-        await self._client.run("renew", (self.name,))
+        await self._client.run("renew", (self.name, self.machine))
 
     async def spent(self, funds: Sequence[Fund]) -> list[tuple[float, float]]:
         """Return what each fund has spent in its period, and what is reserved of it."""
@@ -263,9 +346,16 @@ class RedisCounters:
 
     async def close(self) -> None:
         """Let go of all that this gateway holds, and close the connections."""
-        await self._client.call("delete", f"{PREFIX}g:{self.name}")
-        await self._client.call("zrem", f"{PREFIX}gs", self.name)
-        await self._client.close()
+        tasks = [task for task in (self._asking, self._clearing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._client.call("delete", f"{PREFIX}g:{self.name}")
+            if self.machine == self.name:  # else its other workers live on
+                await self._client.call("zrem", f"{PREFIX}gs", self.name)
+        finally:
+            await self._client.close()
 
 
 def _key(counted: Counted) -> str:

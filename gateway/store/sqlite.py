@@ -18,6 +18,7 @@ written again alone, so that a bad row fails only its own `put`.
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -158,7 +159,7 @@ class SqliteResponses:
         return await self._write(self._change, _UNNAME, (owner, name, now)) > 0
 
     async def add_sums(self, batch: str, rows: Sequence[Row]) -> None:
-        await self._write(self._add_sums, rows)
+        await self._write(self._add_sums, batch, rows)
 
     async def read_sums(self, query: Query) -> list[Row]:
         return await self._ask(self._reader, read_rows, self._reading, query)
@@ -258,9 +259,9 @@ class SqliteResponses:
         self._check_room()
         return self._change(_REPLACE, row) > 0
 
-    def _add_sums(self, rows: Sequence[Row]) -> None:
+    def _add_sums(self, batch: str, rows: Sequence[Row]) -> None:
         self._check_room()
-        add_rows(self.writing, rows)
+        add_rows(self.writing, batch, rows, time.time())
 
     def _put_name(self, statement: str, row: _Row) -> bool:
         self._check_room()

@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS sums (
     {", ".join(f"{name} INTEGER NOT NULL" for name in NUMBERS)},
     PRIMARY KEY ({", ".join(NAMES)})
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (
     day TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (day, kind, name)
 ) WITHOUT ROWID;
@@ -23,15 +24,18 @@ CREATE TABLE IF NOT EXISTS seen_counts (
     day TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (day, kind)
 ) WITHOUT ROWID;
 """
+BATCHES_KEPT_S = 86400.0
 _ADD = f"""INSERT INTO sums VALUES ({", ".join("?" * (len(NAMES) + len(NUMBERS)))})
     ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in NUMBERS)}"""
 _COUNTED = ", ".join(f"sum({name})" for name in NUMBERS)
 
 
-def add_rows(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Add to rows in one transaction. Raises sqlite3.Error, and nothing is added then."""
+def add_rows(db: sqlite3.Connection, batch: str, rows: Sequence[Row], now: float) -> None:
+    """Add to rows in one transaction, unless this batch was added. Raises sqlite3.Error, and nothing is added then."""
     db.execute("BEGIN IMMEDIATE")
     try:
+        if db.execute("INSERT OR IGNORE INTO batches VALUES (?,?)", (batch, now)).rowcount == 0:
+            rows = ()
         for names, numbers in rows:
             db.execute(_ADD, (*_bounded(db, names), *numbers))
         db.execute("COMMIT")
@@ -87,6 +91,7 @@ def sweep_rows(db: sqlite3.Connection, now: float) -> None:
             rows = db.execute(grouped, (folded,)).fetchall()
             db.execute(f"DELETE FROM sums WHERE {where}", (folded,))
             db.executemany(_ADD, rows)
+        db.execute("DELETE FROM batches WHERE at < ?", (now - BATCHES_KEPT_S,))
         for table in ("seen", "seen_counts"):
             db.execute(f"DELETE FROM {table} WHERE day < ?", (yesterday,))
         db.execute("COMMIT")

@@ -37,13 +37,17 @@ BEHIND = 1.0
 TOKEN_SECONDS, MAX_TOKEN_CALLS = 30.0, 10  # a request to a token endpoint; how many at the same time
 
 
+def ignore(body: bytes) -> None:
+    """Do nothing with a body that was written."""
+
+
 @frozen
 class UpstreamRequest:
     """One request to one provider. `timeouts` are the provider's, overridden by the target's.
 
     `client_patience`: seconds that the client itself waits for the first byte; `gives_way`: seconds after which
-    another target is asked in place of a silent one. `owner` is the client's key, which may hold a `share` of
-    `max_connections`.
+    another target is asked in place of a silent one. `on_sent` is told the body when it is written. `owner` is the
+    client's key, which may hold a `share` of `max_connections`.
     """
 
     provider: str
@@ -54,6 +58,7 @@ class UpstreamRequest:
     is_stream: bool
     max_connections: int
     method: str = "POST"
+    on_sent: Callable[[bytes], None] = ignore
     client_patience: float = math.inf
     gives_way: float = math.inf
     owner: str = ""
@@ -306,6 +311,7 @@ class Upstream:
                 request.timeouts.connect,
                 until,
                 request.outbound,
+                request.on_sent,
             )
         return reply
 

@@ -7,7 +7,7 @@ measures it. This file raises aiohttp's exceptions as they are; `client.py` turn
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 
 import aiohttp
@@ -101,10 +101,12 @@ class HttpClient:
         connect_timeout: float,
         until: float,
         outbound: Outbound = DIRECT,
+        on_sent: Callable[[bytes], None] | None = None,
     ) -> HttpReply | None:
         """Send a request and wait until `until` (loop time) for the head of its reply.
 
-        `connect_timeout` is in seconds. Returns None when a reused connection closed without a byte of a reply: the
+        `connect_timeout` is in seconds; `on_sent` is told the body when it is written. Returns None when a reused
+        connection closed without a byte of a reply: the
         caller may then send the same request again (RFC 9110 9.2.2). Raises TimeoutError when the head is late,
         HttpProcessingError when the reply is not valid HTTP, OSError when a file of `outbound` cannot be used,
         aiohttp.ClientError for everything else.
@@ -129,6 +131,8 @@ class HttpClient:
             else:
                 transport.write(head)
                 transport.write(body)
+            if on_sent is not None:
+                on_sent(body)
             reply = await _read_head(connection, protocol)
             if reply.status == PROXY_AUTHENTICATION and way.proxy is not None:
                 reply.close()

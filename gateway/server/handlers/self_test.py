@@ -9,12 +9,14 @@ from aiohttp import web
 from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.accounts.limits import Limited
 from gateway.clock import write_time
 from gateway.errors import GatewayError
 from gateway.policy.routes import check_access
 from gateway.proxy.context import CONTEXT, RequestContext
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.exchange import Step
+from gateway.proxy.reserve import reserve
 from gateway.proxy.state import GATEWAY, Gateway
 from gateway.proxy.whole_response import WholeResponse
 from gateway.server.make_call import Wanted, make_call
@@ -138,6 +140,10 @@ async def _dispatch(request: web.Request, gateway: Gateway, context: RequestCont
     call = make_call(
         request, gateway, context, OPENAI_CHAT, JsonBody(members), Wanted(resolved, resolved.alias), headers=NO_HEADERS
     )
+    key = context.owner.key if context.owner is not None else None
+    limits = context.snapshot.limit_book.of(context.owner_name, key, context.network, OPENAI_CHAT.limit_class)
+    context.limited, context.is_deferred = Limited(tokens=limits.tokens), True
+    await reserve(call)
     reply = await Dispatch(call).answer()
     if not isinstance(reply, WholeResponse):
         return {}

@@ -61,9 +61,9 @@ def _look(gateway: Gateway, context: RequestContext, limited: Limited) -> None:
     budgets = context.snapshot.budgets.of(context.owner_name, "")
     now = gateway.clock.time()
     claim = Claim(limited.claim.windows, limited.slots, [(one.fund(now), 0.0) for one in budgets])
-    if not (claim.windows or claim.slots or claim.funds):
-        return
+    if not (claim.windows or claim.slots or claim.funds) or gateway.ledger.is_shared:
+        return  # or what is known here is not what counts
     taken = gateway.ledger.peek(claim)
     if taken.refused is not None:
         context.is_deferred = False
-        raise refusal(gateway, context, limited, budgets, [window for window, _ in claim.windows], taken)
+        raise refusal(gateway, context, limited, budgets, claim, taken)

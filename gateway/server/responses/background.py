@@ -191,6 +191,7 @@ class Runs:
             await run.begin()
         except BaseException:  # its client may have left meanwhile
             del self._runs[key]
+            call.context.take_back(run.call.context)
             raise
         return run
 
@@ -236,6 +237,7 @@ class Runs:
             label=parent.label,
             is_stream=True,
             response=parent.response,
+            session=parent.session,
         )
         own = recorder.for_run(marked(body, {"status": b'"in_progress"'}), exchange)
         event_log = EventLog()

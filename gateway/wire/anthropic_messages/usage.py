@@ -15,6 +15,9 @@ def read_usage(payload: Any) -> Usage | None:
     iterations = payload.get("iterations")
     if isinstance(iterations, list) and iterations and all(isinstance(one, dict) for one in iterations):
         payload = payload | {name: total for name in _NAMES if (total := _sum(iterations, name)) is not None}
+        caches = [cache for one in iterations if isinstance(cache := one.get("cache_creation"), dict)]
+        if (hour := _sum(caches, _HOUR)) is not None:
+            payload = payload | {"cache_creation": {_HOUR: hour}}
     details, written = payload.get("output_tokens_details"), payload.get("cache_creation")
     usage = Usage(
         input=count(payload.get("input_tokens")),
@@ -22,7 +25,7 @@ def read_usage(payload: Any) -> Usage | None:
         cache_write=count(payload.get("cache_creation_input_tokens")),
         output=count(payload.get("output_tokens")),
         reasoning=count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
-        cache_write_1h=count(written.get("ephemeral_1h_input_tokens")) if isinstance(written, dict) else None,
+        cache_write_1h=count(written.get(_HOUR)) if isinstance(written, dict) else None,
     )
     if usage == Usage():
         return None
@@ -30,6 +33,7 @@ def read_usage(payload: Any) -> Usage | None:
     return usage if tier is None else evolve(usage, tier=tier)
 
 
+_HOUR = "ephemeral_1h_input_tokens"
 _NAMES = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 
 

@@ -68,6 +68,8 @@ def usage_of(payload: ChatUsage | None) -> Usage | None:
         if beside > 0 and reasoning in (None, 0, beside):
             # xAI counts reasoning beside the completion, not in it; Google counts it in the total only.
             completion, reasoning = completion + beside, beside
+    if completion is not None and (payload.reasoning_tokens or 0) > completion:
+        completion += payload.reasoning_tokens or 0  # Perplexity's research counts them nowhere else
     return Usage(
         None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
         cached,
