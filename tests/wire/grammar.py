@@ -36,8 +36,8 @@ def check_once(told: Told) -> None:
     """Assert that nothing is told twice: no call under one id or whole under two, no text in two blocks or in one."""
     ids = [call_id for call_id, _, _ in told.calls]
     assert len(set(ids)) == len(ids), f"a call id twice: {ids}"
-    long = [text for text in told.texts if len(text.strip()) >= LONG]  # nothing but line ends is no text
-    assert len(set(long)) == len(long), "a text twice"
+    long = [text for text in told.texts if len(text) >= LONG]
+    assert len(set(long)) == len(long), f"a text twice: {long!r:.300}"
     for text in (told.text, told.reasoning, told.refusal, *long):
         half = text[: len(text) // 2]
         assert len(set(half)) < LONG // 2 or text != half * 2, "a text twice in one block"

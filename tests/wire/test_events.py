@@ -123,7 +123,7 @@ def test_blocks_are_put_in_order_without_a_loss(blocks: list[Block], dice: "obje
 def _says_once(reply: Reply) -> bool:
     """Whether the model itself repeats nothing that the grammar would take for told twice."""
     texts = [block.text for block in reply.blocks if isinstance(block, Text | Refusal)]
-    thoughts = ["".join(block.parts) for block in reply.blocks if isinstance(block, Reasoning)]
+    thoughts = ["\n\n".join(block.parts) for block in reply.blocks if isinstance(block, Reasoning)]
     calls = [(block.id, block.name, block.arguments) for block in reply.blocks if isinstance(block, ToolCall)]
     plain = "".join(block.text for block in reply.blocks if isinstance(block, Text))
     refused = "".join(block.text for block in reply.blocks if isinstance(block, Refusal))
