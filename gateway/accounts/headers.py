@@ -34,11 +34,14 @@ class Reading:
         return max(0.0, (self.meter.window.capacity - self.left) / self.meter.window.per_second)
 
 
-def tightest(readings: Sequence[Reading]) -> Reading | None:
-    """Return the reading with the least left: of one in debt, that which takes longest to be paid."""
-    return min(
-        readings, default=None, key=lambda one: one.left / one.meter.window.per_second if one.left < 0 else one.left
-    )
+def tightest(meters: Sequence[Meter], left: Sequence[float]) -> Reading | None:
+    """Return the window with the least left: of those in debt, that which takes longest to be paid."""
+    best, least = -1, math.inf
+    for index, units in enumerate(left):
+        rank = units / meters[index].window.per_second if units < 0 else units
+        if rank < least:
+            best, least = index, rank
+    return None if best < 0 else Reading(meters[best], left[best])
 
 
 def write_headers(

@@ -31,6 +31,8 @@ class Hold:
             return []
         self.is_settled = True
         claim = self.grant.claim
+        if not (claim.slots or claim.funds or self.has_tokens):
+            return []  # a request that was taken is never given back
         windows = []
         reserves = claim.windows[len(claim.windows) - len(self.limited.tokens) :] if self.has_tokens else ()
         for meter, (window, reserved) in zip(self.limited.tokens if reserves else (), reserves, strict=True):
@@ -51,14 +53,13 @@ class Hold:
 
     def readings(self) -> tuple[Reading | None, Reading | None]:
         """Return the tightest limits of requests and of tokens: as they were granted, or as they are settled."""
-        left = self.grant.taken.left
-        first = len(self.limited.requests)
-        requests = [Reading(meter, units) for meter, units in zip(self.limited.requests, left[:first], strict=True)]
-        tokens = []
-        if self.has_tokens:
-            back = self._given_back or [0.0] * len(self.limited.tokens)
-            tokens = [
-                Reading(meter, min(meter.window.capacity, units + more))
-                for meter, units, more in zip(self.limited.tokens, left[first:], back, strict=True)
-            ]
-        return tightest(requests), tightest(tokens)
+        left, limited = self.grant.taken.left, self.limited
+        if not self.has_tokens:
+            return tightest(limited.requests, left), None
+        first = len(limited.requests)
+        back = self._given_back or [0.0] * len(limited.tokens)
+        tokens = [
+            min(meter.window.capacity, units + more)
+            for meter, units, more in zip(limited.tokens, left[first:], back, strict=True)
+        ]
+        return tightest(limited.requests, left[:first]), tightest(limited.tokens, tokens)

@@ -93,33 +93,35 @@ def cost_of(usage: Usage | None, rates: Rates | None) -> int | None:
         known.append(cost)
     if not known:
         return None
-    factor = Fraction(1) if usage.tier is None else rates.factors.get(usage.tier)
+    if usage.tier is None:
+        return min(MAX_COST, sum(known))
+    factor = rates.factors.get(usage.tier)
     return None if factor is None else min(MAX_COST, round(sum(known) * factor))
 
 
 def _of_tokens(usage: Usage, rates: Rates) -> int | None:
-    parts = next((tier for above, tier in rates.tiers if (usage.prompt or 0) > above), rates.parts)
-    written, hour = usage.cache_write or 0, usage.cache_write_1h or 0
+    given, read, written, said = usage.input or 0, usage.cache_read or 0, usage.cache_write or 0, usage.output or 0
+    parts = rates.parts
+    if rates.tiers:
+        prompt = given + read + written
+        parts = next((tier for above, tier in rates.tiers if prompt > above), parts)
     # Sound that was read from a cache is counted there.
-    heard, spoken = min(usage.input_audio or 0, usage.input or 0), usage.output_audio or 0
-    thought, said = usage.reasoning or 0, usage.output or 0
-    thought = min(thought, said)
+    heard, spoken = min(usage.input_audio or 0, given), usage.output_audio or 0
+    hour, thought = min(usage.cache_write_1h or 0, written), min(usage.reasoning or 0, said)
     spoken = min(spoken, said - thought)
-    counts = {
-        "input": (usage.input or 0) - heard,
-        "audio_input": heard,
-        "cache_read": usage.cache_read or 0,
-        "cache_write": max(0, written - hour),
-        "cache_write_1h": hour,
-        "reasoning": thought,
-        "audio_output": spoken,
-        "output": said - thought - spoken,
-    }
     cost = 0
-    for part, count in counts.items():
+    for part, count in (
+        ("input", given - heard),
+        ("output", said - thought - spoken),
+        ("cache_read", read),
+        ("cache_write", written - hour),
+        ("cache_write_1h", hour),
+        ("reasoning", thought),
+        ("audio_input", heard),
+        ("audio_output", spoken),
+    ):
         if count:
-            rate = parts[part]
-            if rate is None:
+            if (rate := parts[part]) is None:
                 return None
             cost += count * rate
     return cost

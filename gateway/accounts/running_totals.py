@@ -1,6 +1,6 @@
 """What was used since the start, by provider and model, streamed or not: for `/metrics/running-totals`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -8,43 +8,68 @@ from attrs import define, field
 
 from gateway.accounts.budgets import PICO
 from gateway.accounts.charges import Charge
-from gateway.wire.neutral import Usage
 
 NUMBERS = ("requests", "errors", "input", "cache_read", "cache_write", "output", "reasoning", "cost", "unpriced")
 TOKENS = ("input", "cache_read", "cache_write", "output")
 KINDS = ("total", "streaming", "non_streaming")
-MAX_MODELS = 2000  # clients make up names under a glob
+MAX_MODELS = 5000  # of all keys together: clients make up names under a glob
 OTHER = "other"
 Counts = dict[str, float]
 
 
 @define
 class RunningTotals:
-    """Counts of one process."""
+    """Counts of one process, by key, team, provider, model, and whether streamed.
 
-    _counts: dict[tuple[str, str, bool], list[int]] = field(factory=dict, init=False)  # by provider, model, is_stream
+    The metrics by key are made of the same counts when they are asked for, so that an exchange counts once.
+    """
 
-    def add(self, charge: Charge, *, is_stream: bool) -> None:
+    _counts: dict[tuple[str, str, str, str, bool], list[int]] = field(factory=dict, init=False)
+
+    def add(self, key: str, team: str, charge: Charge, *, is_stream: bool) -> None:
         """Add what an attempt has cost."""
-        counts = self._of(charge.provider, charge.model, is_stream)
-        usage = charge.usage or Usage()
-        for index, name in enumerate(NUMBERS[2:7], 2):
-            counts[index] += getattr(usage, name) or 0
-        counts[7] += charge.cost or 0
-        counts[8] += charge.cost is None
+        counts = self._of(key, team, charge.provider, charge.model, is_stream)
+        if (usage := charge.usage) is not None:
+            counts[2] += usage.input or 0
+            counts[3] += usage.cache_read or 0
+            counts[4] += usage.cache_write or 0
+            counts[5] += usage.output or 0
+            counts[6] += usage.reasoning or 0
+        if charge.cost is None:
+            counts[8] += 1
+        else:
+            counts[7] += charge.cost
 
-    def count_request(self, provider: str, model: str, *, is_stream: bool) -> None:
+    def count_request(self, key: str, team: str, provider: str, model: str, *, is_stream: bool) -> None:
         """Count an exchange, for whoever was asked last."""
-        self._of(provider, model, is_stream)[0] += 1
+        self._of(key, team, provider, model, is_stream)[0] += 1
 
     def count_error(self, provider: str, model: str, *, is_stream: bool) -> None:
         """Count an attempt that failed."""
-        self._of(provider, model, is_stream)[1] += 1
+        self._of("", "", provider, model, is_stream)[1] += 1
+
+    def tokens(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield the tokens by key, team, provider and part."""
+        sums: dict[tuple[str, ...], float] = {}
+        for (key, team, provider, _, _), counts in self._counts.items():
+            for index, part in enumerate(NUMBERS[2:7], 2):
+                if counts[index]:
+                    labels = (key, team, provider, part)
+                    sums[labels] = sums.get(labels, 0.0) + counts[index]
+        yield from sums.items()
+
+    def cost(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield what is known of the cost in dollars, by key, team and provider."""
+        sums: dict[tuple[str, ...], int] = {}
+        for (key, team, provider, _, _), counts in self._counts.items():
+            if counts[7]:
+                sums[key, team, provider] = sums.get((key, team, provider), 0) + counts[7]
+        yield from ((labels, cost / PICO) for labels, cost in sums.items())
 
     def report(self, active: int) -> dict[str, Any]:
         """Return all totals; `active` is the number of exchanges in flight."""
         providers: dict[str, Any] = {}
-        for (provider, model, is_stream), counts in self._counts.items():
+        for (_, _, provider, model, is_stream), counts in self._counts.items():
             named = _named(counts)
             whole = providers.setdefault(provider, {"rollup": {}, "models": {}})
             for place in (whole["rollup"], whole["models"].setdefault(model, {})):
@@ -52,11 +77,14 @@ class RunningTotals:
                     place[kind] = _sum(place.get(kind, {}), named)
         return summed(providers, active)
 
-    def _of(self, provider: str, model: str, is_stream: bool) -> list[int]:
-        place = (provider, model, is_stream)
-        if place not in self._counts and len(self._counts) >= MAX_MODELS:
-            place = (provider, OTHER, is_stream)
-        return self._counts.setdefault(place, [0] * len(NUMBERS))
+    def _of(self, key: str, team: str, provider: str, model: str, is_stream: bool) -> list[int]:
+        place = (key, team, provider, model, is_stream)
+        found = self._counts.get(place)
+        if found is None:
+            if len(self._counts) >= MAX_MODELS:
+                place = (key, team, provider, OTHER, is_stream)
+            found = self._counts.setdefault(place, [0] * len(NUMBERS))
+        return found
 
 
 def summed(providers: dict[str, Any], active: int) -> dict[str, Any]:

@@ -93,7 +93,9 @@ class Attempt:
 
     def _close_bill(self, error: BaseException | None) -> None:
         """Charge the exchange with what the attempt has cost."""
-        if (charge := self._bill.close(error)) is None:
+        charge = self._bill.close(error)
+        self._bill.relay = self._bill.lane = None  # each of them holds this attempt
+        if charge is None:
             return
         self._exchange.charge(charge)
         if self.race is None or not self.race.has_lost(self.target):

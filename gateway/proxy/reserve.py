@@ -84,12 +84,9 @@ def refusal(
     taken: Taken,
 ) -> GatewayError:
     """Return the error for a claim that was refused, and write into the headers what is left of its windows."""
-    readings = [
-        Reading(limited.meter_of(window), left) for (window, _), left in zip(claim.windows, taken.left, strict=True)
-    ]
-    requests = [one for one in readings if one.meter in limited.requests]
-    tokens = [one for one in readings if one.meter in limited.tokens]
-    tell(gateway, context, (tightest(requests), tightest(tokens)))
+    first = len(limited.requests)
+    requests = tightest(limited.requests, taken.left[:first])
+    tell(gateway, context, (requests, tightest(limited.tokens, taken.left[first:])))
     refused, count_refusal = taken.refused, gateway.telemetry.metrics.refusals.inc
     match refused:
         case Window():

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -33,6 +34,8 @@ from gateway.telemetry.redact import Redactor
 from gateway.upstream.client import Upstream
 from gateway.upstream.http1 import DIRECT
 from gateway.upstream.oauth import TokenFile
+
+DAY_S = 86400.0
 
 
 @define
@@ -143,6 +146,8 @@ class Gateway:
     sessions: Conversations = field(init=False)  # who served each conversation last
     threads: Conversations = field(init=False)  # who holds each of Anthropic's message threads
     loop_mark: str = field(init=False)  # what it calls itself in requests to providers, to know one that comes back
+    _day: str = field(default="", init=False)
+    _day_begins: float = field(default=-DAY_S, init=False)  # Unix seconds
     _token_files: dict[OAuth, TokenFile] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -166,6 +171,14 @@ class Gateway:
 
             self._token_files[oauth] = TokenFile(oauth, self.clock, post_form, self.telemetry.logs.log.warning)
         return self._token_files[oauth]
+
+    def today(self) -> str:
+        """Return the day (UTC) as the sums name it."""
+        now = self.clock.time()
+        if not self._day_begins <= now < self._day_begins + DAY_S:
+            self._day_begins = now - now % DAY_S
+            self._day = datetime.fromtimestamp(now, UTC).date().isoformat()
+        return self._day
 
     def note_failed(self, target: Target, fault: UpstreamFault, *, is_stream: bool) -> None:
         """Count an attempt that has failed."""

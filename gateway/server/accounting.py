@@ -1,6 +1,5 @@
 """Accounts for an exchange once, at its end: settles its limits, counts it, sums its usage, writes its one log line."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.accounts.budgets import PICO
@@ -116,44 +115,41 @@ def _count(gateway: Gateway, exchange: Exchange, outcome: str, now: float) -> No
 
 def _sum(gateway: Gateway, context: RequestContext, outcome: str) -> None:
     """Add what each attempt has cost to the sums of its provider; the exchange itself counts where it ended."""
-    exchange, metrics = context.exchange, gateway.telemetry.metrics
-    key, team = _whose(context), context.owner.key.team if context.owner is not None else ""
-    metrics.key_requests.inc(key if context.owner is not None else ANONYMOUS, team, outcome)
-    day = datetime.fromtimestamp(gateway.clock.time(), UTC).date().isoformat()
-    last = exchange.charges[-1] if exchange.charges else None
-    ended_at = (exchange.provider, exchange.model)
+    exchange, owner, totals = context.exchange, context.owner, gateway.running_totals
+    key, team = (owner.name, owner.key.team) if owner is not None else (ANONYMOUS, "")
+    gateway.telemetry.metrics.key_requests.inc(key, team, outcome)
+    whose, day = key if owner is not None else _passed_through(context), gateway.today()
+    provider, model, is_stream = exchange.provider, exchange.model, exchange.is_stream
     is_error = exchange.error is not None
-    if exchange.provider:
-        gateway.running_totals.count_request(*ended_at, is_stream=exchange.is_stream)
+    if provider:
+        totals.count_request(key, team, provider, model, is_stream=is_stream)
+    has_ended = False
     for charge in exchange.charges:
         usage = charge.usage or NO_USAGE
-        gateway.running_totals.add(charge, is_stream=exchange.is_stream)
-        for part in TOKEN_PARTS:
-            if tokens := getattr(usage, part):
-                metrics.tokens.inc(context.owner_name or ANONYMOUS, team, charge.provider, part, by=tokens)
-        if charge.cost:
-            metrics.cost.inc(context.owner_name or ANONYMOUS, team, charge.provider, by=charge.cost / PICO)
-        is_end = charge is last and (charge.provider, charge.model) == ended_at
+        totals.add(key, team, charge, is_stream=is_stream)
+        has_ended = charge is exchange.charges[-1] and charge.provider == provider and charge.model == model
         numbers = (
-            int(is_end),
-            int(is_end and is_error),
-            *(getattr(usage, part) or 0 for part in TOKEN_PARTS),
+            int(has_ended),
+            int(has_ended and is_error),
+            usage.input or 0,
+            usage.cache_read or 0,
+            usage.cache_write or 0,
+            usage.output or 0,
+            usage.reasoning or 0,
             charge.cost or 0,
             int(charge.cost is None),
             int(charge.source == ESTIMATED),
         )
-        names = (day, key, team, exchange.label, charge.provider, charge.model, exchange.session)
+        names = (day, whose, team, exchange.label, charge.provider, charge.model, exchange.session)
         gateway.usage_sums.add(names, numbers)
-    if last is None or (last.provider, last.model) != ended_at:
-        model = exchange.model if not is_error else ""  # that no provider has confirmed
-        names = (day, key, team, exchange.label, exchange.provider, model, exchange.session)
+    if not has_ended:
+        model = "" if is_error else model  # that no provider has confirmed
+        names = (day, whose, team, exchange.label, provider, model, exchange.session)
         gateway.usage_sums.add(names, (1, int(is_error), 0, 0, 0, 0, 0, 0, 0, 0))
 
 
-def _whose(context: RequestContext) -> str:
-    """Return whose use it is: the key's name, or the digits of a provider's key that was passed through and is good."""
-    if context.owner is not None:
-        return context.owner.name
+def _passed_through(context: RequestContext) -> str:
+    """Return whose use it is that shows no key of ours: the digits of a provider's key that was good, else nobody's."""
     if context.exchange.charges and context.exchange.error is None and context.key_id:
         charge = context.exchange.charges[-1]
         if context.snapshot.config.providers[charge.provider].auth.is_passthrough:

@@ -106,6 +106,10 @@ def add_gauges(gateway: Gateway, runs: Runs) -> None:
     telemetry.metrics.watch_count(
         "log_lines_dropped", "Log lines that were dropped, because nobody read the log.", lambda: telemetry.logs.dropped
     )
+    counted = telemetry.metrics.watch_counts
+    totals = gateway.running_totals
+    counted("tokens", "Tokens; reasoning is a part of output.", totals.tokens, "key", "team", "provider", "part")
+    counted("cost_usd", "What is known of the cost, in US dollars.", totals.cost, "key", "team", "provider")
     watch("in_flight", "Exchanges in flight.", lambda: [((), float(len(lifecycle.exchanges)))])
     watch("target_state", "How each target stands: 1 for the state it is in.", target_states, "target", "state")
     watch(

@@ -111,8 +111,6 @@ class Metrics:
         self.fallbacks = count("fallbacks", "Attempts that moved on to another provider.", "from", "to")
         self.hedges = count("hedges", "Second targets asked because the first was slow.", "from", "to")
         self.key_requests = count("key_requests", "Exchanges with a model, by key.", "key", "team", "outcome")
-        self.tokens = count("tokens", "Tokens; reasoning is a part of output.", "key", "team", "provider", "part")
-        self.cost = count("cost_usd", "What is known of the cost, in US dollars.", "key", "team", "provider")
         self.limits_alone = count("limits_alone", "Claims that this machine decided while the store was silent.")
         self.affinity = count("affinity", "Turns served where the last one was, or elsewhere.", "provider", "affinity")
         self.prompt_tokens = count(
@@ -134,8 +132,11 @@ class Metrics:
 
     def watch_count(self, name: str, text: str, look: Callable[[], int]) -> None:
         """Add a counter whose number `look` tells."""
-        counter = Watched(f"gateway_{name}", text, (), lambda: [((), float(look()))], CounterMetricFamily)
-        self.registry.register(counter)
+        self.watch_counts(name, text, lambda: [((), float(look()))])
+
+    def watch_counts(self, name: str, text: str, look: Callable[[], Iterable[Sample]], *labels: str) -> None:
+        """Add a counter that asks `look` for its samples."""
+        self.registry.register(Watched(f"gateway_{name}", text, labels, look, CounterMetricFamily))
 
     def expose(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -78,9 +78,9 @@ def test_the_tightest_is_told() -> None:
     """Of several limits the one with least left is told; in debt, the one that takes longest."""
     book = LimitBook(Limits(key={"default": Limit(Rate(2, 1))}, address={"default": Limit(Rate(60, 3600))}))
     key, address = book.of("a", Key(()), "x", "chat").requests
-    assert tightest([Reading(key, 1.0), Reading(address, 5.0)]) == Reading(key, 1.0)
-    assert tightest([Reading(key, -5.0), Reading(address, -1.0)]) == Reading(address, -1.0)
-    assert tightest([]) is None
+    assert tightest([key, address], [1.0, 5.0]) == Reading(key, 1.0)
+    assert tightest([key, address], [-5.0, -1.0]) == Reading(address, -1.0)
+    assert tightest([], []) is None
 
 
 @pytest.mark.parametrize(
