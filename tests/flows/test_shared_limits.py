@@ -160,6 +160,33 @@ async def test_four_workers_admit_exactly_sixty(four: Callable[[str], Process]) 
     await eventually(lambda: {line["worker"] for line in process.lines if line["event"] == "exchange"} == {0, 1, 2, 3})
 
 
+async def test_four_workers_share_tokens_and_slots(four: Callable[[str], Process], provider: Providers) -> None:
+    """Tokens are settled and slots held for all workers together; clients that leave any of them leave nothing."""
+    provider("one").will(24, body=chat_reply(100, 400), latency=0.2)
+    process = await asyncio.to_thread(four, "{concurrent: 6, tokens: 10000/hour}")
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        found = Counter(
+            answer.status
+            for answer in await asyncio.gather(*(ask(process.url, session, max_tokens=400) for _ in range(24)))
+        )
+        assert found == {200: 6, 429: 18}
+        leaving = [asyncio.create_task(ask(process.url, session, max_tokens=400)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        await asyncio.sleep(1.3)  # each worker tells the store once a second
+        async with session.get(f"{process.url}/usage", headers=A) as answer:
+            page = await answer.json()
+        left = {one["unit"]: one["left"] for one in page["limits"]}
+        assert left["concurrent"] == 6
+        used = sum(row["input"] + row["output"] for row in page["rows"])
+        assert 3000 <= used < 3500 and abs(10_000 - used - left["tokens"]) <= 2
+        async with session.get(f"{process.url}/metrics/running-totals?format=json", headers=A) as answer:
+            totals = (await answer.json())["providers"]["one"]["rollup"]["total"]
+        assert (totals["input"] + totals["output"], totals["requests"]) == (used, 12)
+
+
 async def test_a_killed_workers_slots_come_back(four: Callable[[str], Process], provider: Providers) -> None:
     """A worker killed in full traffic leaves no slot behind."""
     provider("one").will(latency=0.3)
