@@ -95,6 +95,7 @@ class Cells:
         """Let go of the memory."""
         for view in (self._numbers, self._places):
             view.release()  # type: ignore[attr-defined]  # a memoryview
+        self._whole.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

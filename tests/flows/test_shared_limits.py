@@ -58,7 +58,7 @@ async def test_two_gateways_admit_exactly_sixty(start: Start, server: Redis) -> 
 @with_redis
 async def test_tokens_slots_and_money_are_shared(start: Start, server: Redis, provider: Providers) -> None:
     """What one gateway takes the other lacks: slots at once, tokens and dollars when they are settled."""
-    limits = "limits: {default: {tokens: 10000/hour, concurrent: 5}}, budget: {usd: 0.05, per: day}, share: 1"
+    limits = "limits: {default: {tokens: 10000/day, concurrent: 5}}, budget: {usd: 0.05, per: day}, share: 1"
     text = config(a=limits, store=server.url)
     one, two = await start(text), await start(text)
     provider("one").will(body=chat_reply(100, 400), latency=0.1)  # 0.0041 dollars
@@ -163,7 +163,7 @@ async def test_four_workers_admit_exactly_sixty(four: Callable[[str], Process]) 
 async def test_four_workers_share_tokens_and_slots(four: Callable[[str], Process], provider: Providers) -> None:
     """Tokens are settled and slots held for all workers together; clients that leave any of them leave nothing."""
     provider("one").will(24, body=chat_reply(100, 400), latency=0.2)
-    process = await asyncio.to_thread(four, "{concurrent: 6, tokens: 10000/hour}")
+    process = await asyncio.to_thread(four, "{concurrent: 6, tokens: 10000/day}")
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         found = Counter(
             answer.status
