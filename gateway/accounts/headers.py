@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from gateway.accounts.limits import REQUESTS, Meter
+from gateway.accounts.limits import REQUESTS, TOKENS, Meter
 
 LAST = 253_402_300_799  # Unix seconds of the last time that can be written
 _HAIR = 1e-6  # units: a window that has refilled just now may be a hair short
@@ -60,12 +60,18 @@ def write_headers(
 
 
 def _of_openai(reading: Reading) -> dict[str, str]:
-    unit = reading.meter.unit
+    limit, remaining, reset = _OPENAI[reading.meter.unit]
     return {
-        f"x-ratelimit-limit-{unit}": str(reading.meter.limit),
-        f"x-ratelimit-remaining-{unit}": str(reading.shown),
-        f"x-ratelimit-reset-{unit}": write_duration(reading.reset),
+        limit: str(reading.meter.limit),
+        remaining: str(reading.shown),
+        reset: write_duration(reading.reset),
     }
+
+
+_OPENAI = {
+    unit: (f"x-ratelimit-limit-{unit}", f"x-ratelimit-remaining-{unit}", f"x-ratelimit-reset-{unit}")
+    for unit in (REQUESTS, TOKENS)
+}
 
 
 def _of_anthropic(reading: Reading, unix_now: float) -> dict[str, str]:

@@ -33,6 +33,11 @@ MAX_COPIES = 128  # that OpenAI's `n` may ask for
 OF_FORM = 1000  # tokens of a form's sound or pictures, whose bytes are no text
 
 
+def must_reserve(call: ModelCall) -> bool:
+    """Whether `reserve` has anything to do: most calls have been charged before their body was read."""
+    return call.context.is_deferred or call.source.body.size > LARGE_BODY
+
+
 async def reserve(call: ModelCall) -> None:
     """Take what a call needs, unless it was taken already. Raises RateLimited, BudgetExceeded."""
     gateway, context = call.gateway, call.context

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from gateway.proxy.context import CONTEXT
 from gateway.proxy.dispatch import Dispatch
-from gateway.proxy.reserve import reserve
+from gateway.proxy.reserve import must_reserve, reserve
 from gateway.proxy.state import GATEWAY
 from gateway.server.bodies import client_body, client_json
 from gateway.server.make_call import make_call, resolve
@@ -22,5 +22,6 @@ async def create(request: web.Request) -> web.StreamResponse:
     if dialect is OPENAI_CHAT and isinstance(body, JsonBody) and body.has("input") and not body.has("messages"):
         dialect = CHAT_WITH_INPUT
     call = make_call(request, gateway, context, dialect, body, wanted)
-    await reserve(call)
+    if must_reserve(call):
+        await reserve(call)
     return await Dispatch(call).run()

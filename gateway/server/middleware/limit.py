@@ -25,7 +25,8 @@ async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     if not context.endpoint.counts_for_capacity:
-        await _charge(gateway, context)
+        if (limited := _limits_of(gateway, context)) is not None:
+            await _take(gateway, context, limited)
         return await handler(request)
     slots, most = gateway.lifecycle.slots, context.snapshot.config.server.max_concurrent
     if (full := slots.take(context.owner_name, most, context.share)) is not None:
@@ -33,17 +34,18 @@ async def limit(request: web.Request, handler: Handler) -> web.StreamResponse:
         words = "This key has its share of the gateway in use" if full is Full.OWNER else "The gateway is full"
         raise Unavailable(f"{words}: try again in a moment", retry_after=RETRY_S)
     try:
-        await _charge(gateway, context)
+        if (limited := _limits_of(gateway, context)) is not None:
+            await _take(gateway, context, limited)
         return await handler(request)
     finally:
         slots.give_back(context.owner_name)
         settle(gateway, context)
 
 
-async def _charge(gateway: Gateway, context: RequestContext) -> None:
-    """Take what the exchange needs, or see whether it may go on to say what that is."""
+def _limits_of(gateway: Gateway, context: RequestContext) -> Limited | None:
+    """Return what has to be taken now: nothing, if there are no limits or what is needed is not known yet."""
     if not context.endpoint.is_limited:
-        return
+        return None
     name, key = (context.owner.name, context.owner.key) if context.owner is not None else ("", None)
     limited = context.snapshot.limit_book.of(name, key, context.network, context.endpoint.limit_class)
     if not context.endpoint.counts_for_capacity:
@@ -51,9 +53,13 @@ async def _charge(gateway: Gateway, context: RequestContext) -> None:
     if context.endpoint.reserves and (limited.tokens or context.snapshot.budgets):
         context.limited, context.is_deferred = limited, True
         _look(gateway, context, limited)
-    elif limited.requests or limited.slots:
-        context.limited = limited
-        hold_or_refuse(gateway, context, limited, (), await gateway.ledger.take(limited.claim))
+        return None
+    return limited if limited.requests or limited.slots else None
+
+
+async def _take(gateway: Gateway, context: RequestContext, limited: Limited) -> None:
+    context.limited = limited
+    hold_or_refuse(gateway, context, limited, (), await gateway.ledger.take(limited.claim))
 
 
 def _look(gateway: Gateway, context: RequestContext, limited: Limited) -> None:
