@@ -1,10 +1,12 @@
 """What `gateway check` warns of: valid, and probably not meant."""
 
 import importlib.util
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.config.files import packaged
+from gateway.accounts.prices import price_warnings
+from gateway.config.files import packaged, packaged_prices
 from gateway.config.load import load
 
 ENVIRON = {"K": "sk-0123456789abcdef", "G": "gwk_0123456789abcdef"}
@@ -85,3 +87,28 @@ routes: {}
     assert "providers.b: disabled, its settings are missing (env NOT)" in lines[1]
     assert "providers.b.tls.verify: anybody on the way" in lines[2]
     assert "providers.c.proxy: a password stands in the file" in lines[3] and "secret@" not in lines[3]
+
+
+def test_a_key_that_ends_soon_is_told_of() -> None:
+    """An expiry is warned of fourteen days before, not earlier."""
+    today = datetime.now(UTC).date()
+    for days, is_told in ((0, True), (14, True), (15, False)):
+        expires = (today + timedelta(days)).isoformat()
+        lines = said(f"{GOOD}\nkeys: {{k: {{secret: {{env: G}}, expires: {expires}}}}}")
+        assert any(f"the key expires on {expires}" in line for line in lines) is is_told
+
+
+def test_budgets_that_would_not_hold_are_told_of() -> None:
+    """A budget over models without a price, and one whose sums end with the process, are warned of."""
+    base = BASE.replace("providers:", 'store: {url: "memory:"}\nproviders:')
+    assert any("budgets begin anew" in line for line in said(f"{GOOD}\nbudget: {{usd: 5}}", base))
+    assert not any("budgets begin anew" in line for line in said(f"{GOOD}\nbudget: {{usd: 5}}"))
+    text = (
+        f"{BASE}\n{GOOD}\nkeys: {{k: {{secret: {{env: G}}, routes: [a], budget: {{usd: 1}}}}}}\nbudget: {{tokens: 5}}"
+    )
+    config = load(text, "f", lambda _, name: ENVIRON.get(name), packaged("presets.yaml"))
+    (warning,) = price_warnings(config, packaged_prices())
+    assert (
+        warning.said("f", "").startswith("f:7:43: keys.k.budget")
+        and "no price is known of openai:x, slow:y" in warning.message
+    )

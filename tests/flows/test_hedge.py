@@ -49,7 +49,7 @@ async def test_the_second_answers_where_the_first_is_slow(start: Start, provider
         status, _ = await running.chat()
     line = await last_line(running)
     assert (status, line["provider"], line["attempts"]) == (200, "two", 2) and line["ms"] < 2000
-    assert line["failed"] == [{"target": "one:m", "fault": "beaten", "words": "another target spoke first"}]
+    assert line["failed"] == [{"target": "one:m", "why": "beaten", "words": "another target spoke first"}]
     assert line["output"]
     await eventually(lambda: provider("one").seen[0].was_cut)
     assert not provider("three").seen

@@ -35,7 +35,7 @@ async def test_a_mute_stream_falls_back(start: Start, provider: Providers, fault
     status, stream = await running.chat_stream()
     assert status == 200 and text_of(stream)
     assert running.exchanges[-1]["provider"] == "two"
-    assert [one["fault"] for one in running.exchanges[-1]["failed"]] == ["slow"]
+    assert [one["why"] for one in running.exchanges[-1]["failed"]] == ["slow"]
 
 
 @pytest.mark.parametrize("fault", ["stall_before_head", "stall_in_body"])
