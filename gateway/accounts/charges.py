@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 
-from attrs import frozen
+import msgspec
 
 from gateway.wire.neutral import Usage
 
 PROVIDER, ESTIMATED, UNKNOWN = "provider", "estimated", "unknown"  # where the counts come from
 
 
-@frozen
-class Charge:
+class Charge(msgspec.Struct, frozen=True, eq=False):
     """One attempt that cost something. `cost` is in PICO, None if it is not known.
 
     `source` says where `usage` comes from: the provider told it, the gateway estimates it, or nobody knows.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from attrs import frozen
+import msgspec
 
 from gateway.accounts.limits import REQUESTS, TOKENS, Meter
 
@@ -15,8 +15,7 @@ LAST = 253_402_300_799  # Unix seconds of the last time that can be written
 _HAIR = 1e-6  # units: a window that has refilled just now may be a hair short
 
 
-@frozen
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What is left of a window now, in units (below 0: debt)."""
 
     meter: Meter
@@ -49,23 +48,17 @@ def write_headers(
 ) -> dict[str, str]:
     """Write the tightest limits in force. `X-RateLimit-*` are those of requests, or of tokens where only they are."""
     headers: dict[str, str] = {}
-    if (main := requests or tokens) is not None:
-        headers["X-RateLimit-Limit"] = str(main.meter.limit)
-        headers["X-RateLimit-Remaining"] = str(main.shown)
-        headers["X-RateLimit-Reset"] = str(math.ceil(unix_now + main.reset))
     for reading in (requests, tokens):
-        if reading is not None:
-            headers |= _of_anthropic(reading, unix_now) if is_anthropic else _of_openai(reading)
+        if reading is None:
+            continue
+        limit, shown, reset = str(reading.meter.limit), str(reading.shown), reading.reset
+        if not headers:
+            headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"] = limit, shown
+            headers["X-RateLimit-Reset"] = str(math.ceil(unix_now + reset))
+        names = (_ANTHROPIC if is_anthropic else _OPENAI)[reading.meter.unit]
+        headers[names[0]], headers[names[1]] = limit, shown
+        headers[names[2]] = _write_time(unix_now + reset) if is_anthropic else write_duration(reset)
     return headers
-
-
-def _of_openai(reading: Reading) -> dict[str, str]:
-    limit, remaining, reset = _OPENAI[reading.meter.unit]
-    return {
-        limit: str(reading.meter.limit),
-        remaining: str(reading.shown),
-        reset: write_duration(reading.reset),
-    }
 
 
 _OPENAI = {
@@ -74,13 +67,15 @@ _OPENAI = {
 }
 
 
-def _of_anthropic(reading: Reading, unix_now: float) -> dict[str, str]:
-    """Write them with a reset that is an RFC 3339 time."""
-    reset = (
-        datetime.fromtimestamp(min(LAST, math.ceil(unix_now + reading.reset)), UTC).isoformat().replace("+00:00", "Z")
-    )
-    name = f"anthropic-ratelimit-{'requests' if reading.meter.unit == REQUESTS else 'tokens'}"
-    return {f"{name}-limit": str(reading.meter.limit), f"{name}-remaining": str(reading.shown), f"{name}-reset": reset}
+_ANTHROPIC = {
+    unit: tuple(f"anthropic-ratelimit-{unit}-{part}" for part in ("limit", "remaining", "reset"))
+    for unit in (REQUESTS, TOKENS)
+}
+
+
+def _write_time(seconds: float) -> str:
+    """Write Unix seconds as an RFC 3339 time, as Anthropic does in its headers."""
+    return datetime.fromtimestamp(min(LAST, math.ceil(seconds)), UTC).isoformat().replace("+00:00", "Z")
 
 
 def write_duration(seconds: float) -> str:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+import msgspec
+from attrs import define, field
 
 from gateway.clock import Clock
 from gateway.store.cells import Cells
@@ -30,8 +31,7 @@ MAX_AT_ONCE = 500  # settlements in one step
 MAX_OWED = 50_000  # settlements that wait for the shared counters; beyond it the oldest are given up
 
 
-@frozen
-class Grant:
+class Grant(msgspec.Struct, frozen=True, eq=False):
     """The answer to a claim, and whether the shared counters gave it."""
 
     claim: Claim
@@ -177,7 +177,7 @@ class Ledger:
             fresh = [(window, window.capacity * (1 - part)) for window, _ in claim.windows]
             self.cells.settle([one for one in fresh if not self.cells.knows(one[0])], now)
             slots = [Slot(slot.name, max(1, math.ceil(slot.most * part))) for slot in claim.slots]
-            claim = evolve(claim, slots=slots)
+            claim = Claim(claim.windows, slots, claim.funds)
             self.cells.begin([(fund, fund.most * (1 - part)) for fund, _ in claim.funds])
         taken = self.cells.take(claim, now)
         if taken.refused is None and claim.windows:

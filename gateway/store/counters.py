@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NewType, Protocol
 
+import msgspec
 from attrs import define, field, frozen
 
 Place = NewType("Place", int)  # the hash of a name: 64 bits, never 0
@@ -73,8 +74,7 @@ class Fund:
 Counted = Window | Slot | Fund
 
 
-@frozen
-class Claim:
+class Claim(msgspec.Struct, frozen=True, eq=False):
     """What one exchange needs: units of windows, slots, and what it may cost at most out of funds."""
 
     windows: Sequence[tuple[Window, float]] = ()
@@ -82,8 +82,7 @@ class Claim:
     funds: Sequence[tuple[Fund, float]] = ()
 
 
-@frozen
-class Taken:
+class Taken(msgspec.Struct, frozen=True, eq=False):
     """The answer to a claim.
 
     `refused` is what had too little, None if the claim was granted; `wait` the seconds until it will have enough.
