@@ -105,21 +105,17 @@ def _of_tokens(usage: Usage, rates: Rates) -> int | None:
     if rates.tiers:
         prompt = given + read + written
         parts = next((tier for above, tier in rates.tiers if prompt > above), parts)
-    # Sound that was read from a cache is counted there.
-    heard, spoken = min(usage.input_audio or 0, given), usage.output_audio or 0
-    hour, thought = min(usage.cache_write_1h or 0, written), min(usage.reasoning or 0, said)
-    spoken = min(spoken, said - thought)
+    counts = {"input": given, "output": said, "cache_read": read, "cache_write": written}
+    if usage.cache_write_1h or usage.reasoning or usage.input_audio or usage.output_audio:
+        # Sound that was read from a cache is counted there.
+        heard, hour = min(usage.input_audio or 0, given), min(usage.cache_write_1h or 0, written)
+        thought = min(usage.reasoning or 0, said)
+        spoken = min(usage.output_audio or 0, said - thought)
+        counts = {"input": given - heard, "audio_input": heard, "cache_read": read}
+        counts |= {"cache_write": written - hour, "cache_write_1h": hour}
+        counts |= {"reasoning": thought, "audio_output": spoken, "output": said - thought - spoken}
     cost = 0
-    for part, count in (
-        ("input", given - heard),
-        ("output", said - thought - spoken),
-        ("cache_read", read),
-        ("cache_write", written - hour),
-        ("cache_write_1h", hour),
-        ("reasoning", thought),
-        ("audio_input", heard),
-        ("audio_output", spoken),
-    ):
+    for part, count in counts.items():
         if count:
             if (rate := parts[part]) is None:
                 return None

@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from operator import add
 from typing import Any, Protocol
 
 from attrs import define, field
 
 from gateway.store.protocol import StoreDown
-from gateway.store.sums import NUMBERS, Row
+from gateway.store.sums import Row
 
 FLUSH_S = 1.0
 MAX_ROWS = 20_000  # of one batch; further ones lose their session
@@ -34,13 +35,9 @@ class UsageSums:
 
     def add(self, names: tuple[str, ...], numbers: Sequence[int]) -> None:
         """Add to a row; `names` and `numbers` are those of store.sums.NAMES and NUMBERS."""
-        row = self._rows.get(names)
-        if row is None:
-            if len(self._rows) >= MAX_ROWS:
-                names = (*names[:-1], "")
-            row = self._rows.setdefault(names, [0] * len(NUMBERS))
-        for index, number in enumerate(numbers):
-            row[index] += number
+        if names not in self._rows and len(self._rows) >= MAX_ROWS:
+            names = (*names[:-1], "")
+        self._merge(names, numbers)
 
     def pending(self) -> list[Row]:
         """Return what the store has not been told of yet."""
@@ -86,9 +83,8 @@ class UsageSums:
         self._batches.append((secrets.token_hex(8), rows))
 
     def _merge(self, names: tuple[str, ...], numbers: Sequence[int]) -> None:
-        row = self._rows.setdefault(names, [0] * len(NUMBERS))
-        for index, number in enumerate(numbers):
-            row[index] += number
+        row = self._rows.get(names)
+        self._rows[names] = list(numbers) if row is None else list(map(add, row, numbers))
 
     async def run(self) -> None:
         """Flush for ever."""
