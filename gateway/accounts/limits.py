@@ -58,6 +58,14 @@ class Limited:
         return next(meter for meter in (*self.requests, *self.tokens) if meter.window is window)
 
 
+_SPANS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+
+
+def span(seconds: float) -> str:
+    """Return the word for a rate's span of time."""
+    return _SPANS.get(seconds, f"{seconds:g} s")
+
+
 NO_LIMITS = Limited()
 
 

@@ -45,6 +45,11 @@ class Rates:
         """Whether no kind of token has a price."""
         return not any(rate is not None for rate in self.parts.values())
 
+    @property
+    def has_usual(self) -> bool:
+        """Whether that has a price which nearly every chat uses."""
+        return all(self.parts[part] is not None for part in ("input", "output", "cache_read"))
+
     def dearest(self, part: str) -> int:
         """Return the most that a token of `part` may cost; 0 if it is unknown."""
         found = [self.parts[part], *(tier[part] for _, tier in self.tiers)]
@@ -164,7 +169,7 @@ def price_warnings(config: Config, packaged: Mapping[str, Mapping[str, str]]) ->
     for alias, route in config.routes.items():
         for target in route.targets:
             rates = prices.of(config.providers[target.provider], target.model or "")
-            if target.model is not None and (rates is None or rates.parts["input"] is None):
+            if target.model is not None and not (rates is not None and rates.has_usual):
                 unpriced.setdefault(alias, []).append(target.name)
     owners: list[tuple[Path, Budget | None, list[str]]] = [(("budget",), config.budget, list(unpriced))]
     owners += [(("routes", alias, "budget"), config.routes[alias].budget, [alias]) for alias in unpriced]
@@ -175,7 +180,7 @@ def price_warnings(config: Config, packaged: Mapping[str, Mapping[str, str]]) ->
         if budget is not None and budget.usd is not None and names:
             more = f" and {len(names) - MAX_NAMED} others" if len(names) > MAX_NAMED else ""
             message = (
-                f"no price is known of {', '.join(names[:MAX_NAMED])}{more}, which count as nothing here: "
-                "give them one in providers.NAME.models"
+                f"a part of the price is not known of {', '.join(names[:MAX_NAMED])}{more}, and counts as nothing: "
+                "give them input, output and cache_read in providers.NAME.models"
             )
             yield problem_at(config.places, path, message)

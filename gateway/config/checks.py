@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.config.fields import ANONYMOUS, BUILTIN, MISSING, ORIGIN, Secret
 from gateway.config.problems import Path
 from gateway.config.provider_schema import Provider
-from gateway.config.schema import Config
+from gateway.config.schema import Budget, Config
 from gateway.store.schemes import store_problem
 from gateway.wire import DIALECTS
 
@@ -42,6 +42,9 @@ def check(config: Config, providers: Collection[str]) -> Found:
     yield from _check_server(config)
     yield from _check_keys(config)
     yield from _check_limits(config)
+    yield from _check_budget(("budget",), config.budget)
+    for alias, route in config.routes.items():
+        yield from _check_budget(("routes", alias, "budget"), route.budget)
     for name, provider in config.providers.items():
         yield from _check_provider(("providers", name), provider)
     yield from _check_names(config, providers)
@@ -194,6 +197,7 @@ def _check_keys(config: Config) -> Found:
             if other != name:
                 yield ("keys", name, "secret"), f"the same secret as key '{other}'"
         yield from _check_classes(("keys", name, "limits"), key.limits or {})
+        yield from _check_budget(("keys", name, "budget"), key.budget)
 
 
 def _check_limits(config: Config) -> Found:
@@ -205,6 +209,11 @@ def _check_classes(path: Path, classes: Iterable[str]) -> Found:
     for name in classes:
         if name not in LIMIT_CLASSES:
             yield (*path, name), f"unknown endpoint class '{name}': one of {', '.join(LIMIT_CLASSES)}"
+
+
+def _check_budget(path: Path, budget: Budget | None) -> Found:
+    if budget is not None and budget.usd is None and budget.tokens is None:
+        yield path, "it limits nothing: say usd, tokens, or both, such as {usd: 20, per: month}"
 
 
 def _check_provider(path: Path, provider: Provider) -> Found:

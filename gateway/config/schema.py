@@ -54,7 +54,7 @@ class Limits:
     key: LimitClasses = field(factory=dict, metadata=doc("of each key, by endpoint class"))
     address: LimitClasses = field(factory=dict, metadata=doc("of each client address, by endpoint class"))
     failed_auth: Rate | None = field(
-        default=None, metadata=doc("wrong keys from one address; beyond it 429 before looking at the key")
+        default=None, metadata=doc("wrong keys from one address; beyond it 429; a right key always works")
     )
 
 
@@ -65,7 +65,11 @@ PERIODS = ("day", "week", "month")
 class Budget:
     """A hard stop on what may be spent: in dollars, in tokens, or both. Periods are of UTC, weeks begin on Monday."""
 
-    usd: float | None = field(default=None, validator=validators.optional(validators.gt(0)), metadata=doc("US dollars"))
+    usd: float | None = field(
+        default=None,
+        validator=validators.optional(validators.and_(validators.gt(0), validators.le(1e9))),
+        metadata=doc("US dollars"),
+    )
     tokens: int | None = field(
         default=None, validator=validators.optional(validators.gt(0)), metadata=doc("tokens, each kind counted once")
     )

@@ -12,7 +12,7 @@ from gateway.accounts.estimates import FIRST_OUTPUT, tokens_of_request
 from gateway.accounts.headers import Reading, tightest, write_headers
 from gateway.accounts.hold import Hold
 from gateway.accounts.ledger import Grant
-from gateway.accounts.limits import Limited
+from gateway.accounts.limits import Limited, span
 from gateway.clock import write_time
 from gateway.config.schema import Target
 from gateway.errors import BudgetExceeded, GatewayError, RateLimited
@@ -97,7 +97,7 @@ def refusal(
         case Window():
             meter = limited.meter_of(refused)
             count_refusal(meter.whose if meter in limited.requests else f"{meter.whose}_tokens")
-            words = f"Rate limit of {meter.limit} {meter.unit} reached for this {meter.whose}"
+            words = f"Rate limit of {meter.limit} {meter.unit} a {span(meter.per)} reached for this {meter.whose}"
             error = RateLimited(words, retry_after=taken.wait)
             error.type = meter.unit
             return error
@@ -112,8 +112,10 @@ def refusal(
             budget = next(one for one in budgets if one.fund(gateway.clock.time()).name == refused.name)
             spent = taken.spent[[fund for fund, _ in claim.funds].index(refused)]
             if spent < refused.most:
-                words = f"What is left of the budget of {budget.name} is reserved by calls in flight: try again"
-                return RateLimited(words, retry_after=RETRY_S)
+                words = f"{_whose(budget)[0]} budget: what is left of it is reserved by calls in flight; try again"
+                error = RateLimited(words, retry_after=RETRY_S)
+                error.type = TOKENS
+                return error
             return _over_budget(budget, refused, gateway.clock.time())
 
 
@@ -161,13 +163,17 @@ def _warn(gateway: Gateway, budget: BudgetLine, fund: Fund) -> None:
 
 
 def _over_budget(budget: BudgetLine, fund: Fund, now: float) -> BudgetExceeded:
-    whose, _, name = budget.name.partition(":")
-    named = {"key": "This key's", "route": f"The route '{name}' has its"}.get(whose, "The gateway's")
+    named, verb = _whose(budget)
     amount = f"{budget.shown_most:g} {'USD' if budget.unit == USD else 'tokens'} a {budget.per}"
     resets_at = write_time(fund.ends)
-    verb = "spent" if whose == "route" else "is spent"
     words = f"{named} budget of {amount} {verb}; it begins anew at {resets_at}"
     return BudgetExceeded(words, resets_at, math.ceil(max(1.0, fund.ends - now)))
+
+
+def _whose(budget: BudgetLine) -> tuple[str, str]:
+    """Return how a message about a budget begins and ends."""
+    whose, _, name = budget.name.partition(":")
+    return {"key": "This key's", "route": f"The route's '{name}'"}.get(whose, "The gateway's"), "is spent"
 
 
 def _prompt_of(body: Body) -> int:

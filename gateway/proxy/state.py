@@ -137,12 +137,12 @@ class Gateway:
     selection: Selection
     telemetry: Telemetry
     tokenizer: Tokenizer | None = None  # with the extra [tokenizer]
-    outputs: Outputs = field(factory=Outputs)  # how long the replies of each key are
     running_totals: RunningTotals = field(factory=RunningTotals)
     reasoning_memory: ReasoningMemory = field(factory=ReasoningMemory)
     compaction_homes: CompactionHomes = field(factory=CompactionHomes)
     refused_members: RefusedMembers = field(factory=RefusedMembers)
     reload_problems: list[str] = field(factory=list)
+    outputs: Outputs = field(init=False)  # how long the replies of each key are
     sessions: Conversations = field(init=False)  # who served each conversation last
     threads: Conversations = field(init=False)  # who holds each of Anthropic's message threads
     loop_mark: str = field(init=False)  # what it calls itself in requests to providers, to know one that comes back
@@ -154,6 +154,7 @@ class Gateway:
         shared = self.responses, self.clock, self.lifecycle.spawn
         self.sessions, self.threads = Conversations("session", *shared), Conversations("thread", *shared)
         self.loop_mark = loop_mark(self.secret)
+        self.outputs = Outputs(self.ledger.cells)
 
     @property
     def secret(self) -> bytes:

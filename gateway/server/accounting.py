@@ -26,6 +26,8 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
     _count(gateway, exchange, outcome, now)
     if exchange.label and not context.is_handed_on and context.endpoint.dialect.write_count is None:
         _sum(gateway, context, outcome)
+    elif context.endpoint.reserves and not exchange.label and context.owner is not None:  # refused before it was read
+        gateway.telemetry.metrics.key_requests.inc(context.owner.name, context.owner.key.team, outcome)
     if context.endpoint.is_quiet and exchange.error is None:
         return
     line: dict[str, Any] = {
@@ -53,7 +55,7 @@ def close_books(gateway: Gateway, context: RequestContext) -> None:
         line["stored"] = exchange.is_stored
     if exchange.usage is not None:
         line |= _usage_members(exchange.usage)
-    if exchange.charges:
+    if exchange.charges and context.endpoint.dialect.write_count is None:
         line["cost"] = _cost(exchange.charges)
     if exchange.error is not None:
         line["origin"], line["code"] = exchange.error.origin, exchange.error.code
@@ -143,9 +145,15 @@ def _sum(gateway: Gateway, context: RequestContext, outcome: str) -> None:
         names = (day, whose, team, exchange.label, charge.provider, charge.model, exchange.session)
         gateway.usage_sums.add(names, numbers)
     if not has_ended:
-        model = "" if is_error else model  # that no provider has confirmed
+        model = model if not is_error or _is_named(context, model) else ""  # that no provider has confirmed
         names = (day, whose, team, exchange.label, provider, model, exchange.session)
         gateway.usage_sums.add(names, (1, int(is_error), 0, 0, 0, 0, 0, 0, 0, 0))
+
+
+def _is_named(context: RequestContext, model: str) -> bool:
+    """Whether the route of an exchange names the model, so that no client has made it up."""
+    route = context.snapshot.config.routes.get(context.exchange.label)
+    return route is not None and any(target.model == model for target in (*route.targets, *route.context_fallback))
 
 
 def _passed_through(context: RequestContext) -> str:

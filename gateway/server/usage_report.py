@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.accounts.budgets import USD, budgets_of, period_of
-from gateway.accounts.report import COLUMNS, write_budget, write_usage
+from gateway.accounts.report import COLUMNS, store_id, write_budget, write_usage
 from gateway.config.schema import Config
 from gateway.config.state import CONTROL, find_state_dir, sqlite_file
 from gateway.server.control import NoGateway, ask
@@ -37,7 +37,8 @@ async def find_usage(config: Config, query: Query, given: dict[str, str], now: f
         else:
             if "error" in found:
                 raise NoUsage(found["error"]["message"])
-            return found
+            if found.pop("store", "") == store_id(config):
+                return found  # else another gateway has this state directory
     scheme, _ = split_scheme(config.store.url)
     if scheme is None or not (scheme.has_file or scheme.is_shared):
         raise NoUsage("a gateway with store.url memory: keeps its sums to itself: ask it by GET /usage, as an operator")
@@ -80,10 +81,12 @@ def write_csv(usage: dict[str, Any], by: Sequence[str]) -> str:
 
 def _safe(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula: clients name models and sessions."""
-    return f"'{text}" if text[:1] in "=+-@\t" else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
-def _plain(number: float) -> str:
+def _plain(number: float | None) -> str:
+    if number is None:
+        return ""
     return f"{number:.12f}".rstrip("0").rstrip(".") if isinstance(number, float) else str(number)
 
 
@@ -95,7 +98,7 @@ def write_table(usage: dict[str, Any], by: Sequence[str]) -> str:
     for row in usage["rows"]:
         lines.append([*(str(row[name]) or "-" for name in by), *(_shown(name, row) for name in names)])
         for name in COLUMNS:
-            total[name] += row[name]
+            total[name] += row[name] or 0
     if len(usage["rows"]) > 1:
         lines.append(["all", *[""] * (len(by) - 1), *(_shown(name, total) for name in names)] if by else [])
     widths = [max(len(line[index]) for line in lines if line) for index in range(len(lines[0]))]
@@ -120,7 +123,7 @@ def write_table(usage: dict[str, Any], by: Sequence[str]) -> str:
 def _shown(name: str, row: dict[str, Any]) -> str:
     if name != "cost":
         return f"{row[name]:,}"
-    return f"${row[name]:,.4f}{'*' if row['unpriced'] else ''}"
+    return "?" if row[name] is None else f"${row[name]:,.6f}{'*' if row['unpriced'] else ''}"
 
 
 def _budget_line(budget: dict[str, Any]) -> str:

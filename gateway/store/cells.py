@@ -167,6 +167,15 @@ class Cells:
         with self._locked():
             return self._find(window) >= 0
 
+    def average(self, fund: Fund, number: float, weight: float) -> None:
+        """Move what a fund has spent towards a number, by a part of the difference; the first number is taken whole."""
+        with self._locked():
+            at = self._find_held(fund)
+            if at < 0 or self._numbers[at + H_PERIOD] != fund.period:
+                self.spend(fund, number)
+            else:
+                self._numbers[at + H_SPENT] += weight * (number - self._numbers[at + H_SPENT])
+
     def counts(self, fund: Fund) -> bool:
         """Whether anything is known of a fund in its period."""
         with self._locked():

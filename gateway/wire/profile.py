@@ -21,6 +21,16 @@ def one_of(*words: str) -> Any:
     return validators.in_(words)
 
 
+MAX_DOLLARS = 1e6  # for a million tokens, or for one request
+FACTOR = validators.and_(validators.ge(0), validators.le(1000))
+
+
+def dollars(text: str) -> Any:
+    """Make the field of a price: dollars, neither negative nor endless; None: unknown."""
+    limits: Any = [validators.ge(0), validators.le(MAX_DOLLARS)]
+    return field(default=None, validator=validators.optional(limits), metadata=doc(text))
+
+
 @frozen
 class Tier:
     """The prices of an exchange whose prompt is longer than `above`; a part that is left out costs what it does below.
@@ -28,33 +38,35 @@ class Tier:
     They hold for all of its tokens, also for those up to `above`.
     """
 
-    above: int = field(metadata=doc("tokens of the prompt, cached ones included"))
-    input: float | None = field(default=None, metadata=doc("input tokens that no cache touched"))
-    output: float | None = field(default=None, metadata=doc("output tokens"))
-    cache_read: float | None = field(default=None, metadata=doc("input tokens read from a cache"))
-    cache_write: float | None = field(default=None, metadata=doc("input tokens written to a cache, for five minutes"))
-    cache_write_1h: float | None = field(default=None, metadata=doc("input tokens written to a cache, for an hour"))
+    above: int = field(validator=validators.gt(0), metadata=doc("tokens of the prompt, cached ones included"))
+    input: float | None = dollars("input tokens that no cache touched")
+    output: float | None = dollars("output tokens")
+    cache_read: float | None = dollars("input tokens read from a cache")
+    cache_write: float | None = dollars("input tokens written to a cache, for five minutes")
+    cache_write_1h: float | None = dollars("input tokens written to a cache, for an hour")
 
 
 @frozen
 class Price:
     """US dollars per million tokens. None means unknown; a free model has 0."""
 
-    input: float | None = field(default=None, metadata=doc("input tokens that no cache touched"))
-    output: float | None = field(default=None, metadata=doc("output tokens"))
-    cache_read: float | None = field(default=None, metadata=doc("input tokens read from a cache"))
-    cache_write: float | None = field(default=None, metadata=doc("input tokens written to a cache, for five minutes"))
-    cache_write_1h: float | None = field(default=None, metadata=doc("input tokens written to a cache, for an hour"))
-    reasoning: float | None = field(default=None, metadata=doc("reasoning tokens; absent: as output"))
-    audio_input: float | None = field(default=None, metadata=doc("input tokens of sound"))
-    audio_output: float | None = field(default=None, metadata=doc("output tokens of sound"))
-    image: float | None = field(default=None, metadata=doc("US dollars for each picture made"))
-    per_request: float | None = field(default=None, metadata=doc("US dollars for each request"))
+    input: float | None = dollars("input tokens that no cache touched")
+    output: float | None = dollars("output tokens")
+    cache_read: float | None = dollars("input tokens read from a cache")
+    cache_write: float | None = dollars("input tokens written to a cache, for five minutes")
+    cache_write_1h: float | None = dollars("input tokens written to a cache, for an hour")
+    reasoning: float | None = dollars("reasoning tokens; absent: as output")
+    audio_input: float | None = dollars("input tokens of sound")
+    audio_output: float | None = dollars("output tokens of sound")
+    image: float | None = dollars("US dollars for each picture made")
+    per_request: float | None = dollars("US dollars for each request")
     tiers: tuple[Tier, ...] = field(
         default=(), metadata=doc("other prices for long prompts: a list of {above, input, …}")
     )
     factors: dict[str, float] = field(
-        factory=dict, metadata=doc("of the whole, by the service tier that the reply names, such as {flex: 0.5}")
+        factory=dict,
+        validator=validators.deep_mapping(validators.instance_of(str), FACTOR),
+        metadata=doc("of the whole, by the service tier that the reply names, such as {flex: 0.5}"),
     )
 
 

@@ -110,5 +110,5 @@ def test_budgets_that_would_not_hold_are_told_of() -> None:
     (warning,) = price_warnings(config, packaged_prices())
     assert (
         warning.said("f", "").startswith("f:7:43: keys.k.budget")
-        and "no price is known of openai:x, slow:y" in warning.message
+        and "a part of the price is not known of openai:x, slow:y" in warning.message
     )

@@ -55,7 +55,7 @@ async def test_budgets_of_routes_and_of_the_gateway(start: Start, provider: Prov
     provider("one").will(body=chat_reply(400, 200))
     assert [(await chat(running, max_tokens=10)).status for _ in range(3)] == [200, 200, 429]
     refused = await chat(running, headers=B)
-    assert "The route 'single'" in (await refused.json())["error"]["message"]
+    assert "The route's 'single'" in (await refused.json())["error"]["message"]
     statuses = [(await chat(running, "both", headers=B, max_tokens=10)).status for _ in range(8)]
     assert statuses == [200] * 7 + [429]
     found = await budgets(running)

@@ -102,7 +102,7 @@ async def test_the_command_reads_what_runs_and_what_has_ended(run: Run, folder: 
         shown = await asyncio.to_thread(command, process, "usage", "--by", "key,model")
         assert shown.returncode == 0 and "budget key:a: $0.0018 of $1 this day" in shown.stdout, shown.stderr
         assert [line.split() for line in shown.stdout.splitlines() if line.startswith("a ")] == [
-            ["a", "m", "3", "0", "300", "0", "0", "150", "0", "$0.0018"]
+            ["a", "m", "3", "0", "300", "0", "0", "150", "0", "$0.001800"]
         ]
         assert await chat(process, session) == 200
     process.popen.terminate()

@@ -7,7 +7,7 @@ import yaml
 from aiohttp import web
 
 from gateway.accounts.budgets import BudgetLine
-from gateway.accounts.report import read_query, write_budget, write_limits, write_usage
+from gateway.accounts.report import read_query, store_id, write_budget, write_limits, write_usage
 from gateway.accounts.running_totals import chosen, merged
 from gateway.config.fields import ANONYMOUS
 from gateway.errors import BadRequest, StoreUnavailable
@@ -21,7 +21,7 @@ async def own_usage(request: web.Request) -> web.Response:
     """GET /v1/usage: what the key has used, by day or as `by` says, and what is left of its limits and budgets."""
     gateway, context = request.app[GATEWAY], request[CONTEXT]
     owner = context.owner
-    name = owner.name if owner is not None else ANONYMOUS
+    name = owner.name if owner is not None else f"#{context.key_id}" if context.key_id else ANONYMOUS
     limits: list[dict[str, Any]] = []
     if owner is not None:
         limited = context.snapshot.limit_book.of_key(owner.name, owner.key)
@@ -40,7 +40,9 @@ async def all_usage(request: web.Request) -> web.Response:
         for written in write_limits(name, snapshot.limit_book.of_key(name, key), gateway.ledger.cells, now)
     ]
     where = {name: value for name in ("key", "team", "alias") if (value := request.query.get(name)) is not None}
-    return await _answer(request, gateway, "key", where, limits, list(snapshot.budgets))
+    return await _answer(
+        request, gateway, "key", where, limits, list(snapshot.budgets), store=store_id(snapshot.config)
+    )
 
 
 async def running_totals(request: web.Request) -> web.Response:
@@ -66,6 +68,7 @@ async def _answer(
     where: dict[str, str],
     limits: list[dict[str, Any]],
     budgets: list[BudgetLine],
+    **more: str,
 ) -> web.Response:
     given, now = request.query, gateway.clock.time()
     try:
@@ -80,6 +83,5 @@ async def _answer(
     funds = [budget.fund(now) for budget in budgets]
     spent = await gateway.ledger.spent(funds)
     written = [write_budget(budget, fund, *one) for budget, fund, one in zip(budgets, funds, spent, strict=True)]
-    return web.Response(
-        body=msgspec.json.encode(write_usage(query, rows, limits, written)), content_type="application/json"
-    )
+    body = msgspec.json.encode(write_usage(query, rows, limits, written) | more)
+    return web.Response(body=body, content_type="application/json")
