@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def packaged(name: str) -> dict[str, Any]:
     return found
 
 
+@cache
 def packaged_prices() -> dict[str, dict[str, str]]:
     """Read data/prices.yaml: {family: {model glob: its price as YAML}}.
 

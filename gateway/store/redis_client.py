@@ -12,7 +12,16 @@ from attrs import define, field
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Silent
 
@@ -23,7 +32,7 @@ PATIENCE = 5.0  # seconds to wait for an answer, and for a free connection
 CONNECTIONS = 32
 SENTINEL_PORT = 26379
 # What a server of a cluster answers to a script whose keys lie elsewhere.
-_OF_CLUSTER = ("MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN")
+_OF_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 
 @define
@@ -34,6 +43,7 @@ class RedisClient:
     _scripts: dict[str, Any]
     _place: str
     _has_tls: bool
+    _sentinels: Sequence[Any] = ()  # clients of the Sentinels, which say where the server is
     _free: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(CONNECTIONS), init=False)
 
     @classmethod
@@ -46,11 +56,11 @@ class RedisClient:
             "retry": Retry(NoBackoff(), 1, (Disconnected,)),  # once: the server may have closed the connection
         }
         try:
-            client, place = _of_sentinels(url, given) if "+sentinel:" in url else _of_server(url, given)
+            client, place, sentinels = _of_sentinels(url, given) if "+sentinel:" in url else _of_server(url, given)
         except (ValueError, TypeError) as error:
             raise StoreUnusable(f"store.url: its options are not understood: {error}") from None
         made = {name: client.register_script(text) for name, text in scripts.items()}
-        return cls(client, made, place, url.startswith("rediss"))
+        return cls(client, made, place, url.startswith("rediss"), sentinels)
 
     async def run(self, name: str, given: Sequence[Any], keys: Sequence[str] = ()) -> Any:
         """Run a script. Raises StoreDown."""
@@ -62,7 +72,8 @@ class RedisClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        for client in (self._client, *self._sentinels):
+            await client.aclose()
 
     async def _ask(self, do: Any, *values: Any, **given: Any) -> Any:
         try:
@@ -78,7 +89,7 @@ class RedisClient:
         except (AuthenticationError, NoPermissionError):
             raise StoreDown(f"{self._place}: the user or password in store.url is refused") from None
         except ResponseError as error:
-            raise self._refused(str(error)) from None
+            raise self._refused(error) from None
         except (Silent, TimeoutError):
             hint = " (is TLS spoken there?)" if self._has_tls else ""
             raise StoreBusy(f"{self._place}: no answer for {PATIENCE:g} s{hint}") from None
@@ -87,21 +98,22 @@ class RedisClient:
         finally:
             self._free.release()
 
-    def _refused(self, words: str) -> StoreDown:
-        if words.startswith(_OF_CLUSTER):
+    def _refused(self, error: ResponseError) -> StoreDown:
+        words = str(error)
+        if isinstance(error, _OF_CLUSTER) or "in a cluster" in words:
             return StoreDown(f"{self._place}: it is part of a cluster: use a server of its own, or Sentinel")
         return (StoreFull if words.startswith("MISCONF") else StoreDown)(f"{self._place}: {words[:100]}")
 
 
-def _of_server(url: str, given: Mapping[str, Any]) -> tuple[Any, str]:
+def _of_server(url: str, given: Mapping[str, Any]) -> tuple[Any, str, Sequence[Any]]:
     pool: Any = redis.asyncio.ConnectionPool.from_url(url, max_connections=CONNECTIONS, **given)
     pool.make_connection()  # checks the URL's options; nothing is sent
     where = pool.connection_kwargs
     place = f"{where.get('host') or where.get('path')}:{where.get('port', '')}".rstrip(":")
-    return redis.asyncio.Redis.from_pool(pool), place
+    return redis.asyncio.Redis.from_pool(pool), place, ()
 
 
-def _of_sentinels(url: str, given: Mapping[str, Any]) -> tuple[Any, str]:
+def _of_sentinels(url: str, given: Mapping[str, Any]) -> tuple[Any, str, Sequence[Any]]:
     """Find the server through Sentinels: `redis+sentinel://[user:password@]host[:port][,…]/service[/number]`.
 
     User and password are the server's; the query may hold `sentinel_username` and `sentinel_password`. Raises
@@ -131,7 +143,7 @@ def _of_sentinels(url: str, given: Mapping[str, Any]) -> tuple[Any, str]:
     )
     client = sentinel.master_for(service, max_connections=CONNECTIONS)
     client.connection_pool.make_connection()  # checks the options; nothing is sent
-    return client, f"{service} by Sentinel"
+    return client, f"{service} by Sentinel", sentinel.sentinels
 
 
 def _reason(error: BaseException) -> str:
