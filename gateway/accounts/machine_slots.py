@@ -6,7 +6,7 @@ from attrs import define, field
 
 from gateway.policy.shares import Full
 from gateway.store.cells import Cells
-from gateway.store.counters import Claim, Slot
+from gateway.store.counters import Slot
 
 MAX_MADE = 4096
 
@@ -29,7 +29,7 @@ class MachineSlots:
         assert count == 1
         whole, own = self._slots(owner)
         whole.most, own.most = most, math.ceil(most * share)
-        refused = self.cells.take(Claim(slots=(whole, own)), 0.0).refused
+        refused = self.cells.hold_kept((whole, own))
         if refused is None:
             return None
         return Full.ALL if refused is whole else Full.OWNER
@@ -37,7 +37,7 @@ class MachineSlots:
     def give_back(self, owner: str, count: int = 1) -> None:
         """Give one back."""
         assert count == 1
-        self.cells.leave(self._slots(owner))
+        self.cells.leave_kept(self._slots(owner))
 
     def _slots(self, owner: str) -> tuple[Slot, Slot]:
         found = self._made.get(owner)

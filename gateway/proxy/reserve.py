@@ -127,7 +127,8 @@ def settle(gateway: Gateway, context: RequestContext) -> None:
     if (hold := context.hold) is None or hold.is_settled:
         return
     spent = hold.settle(gateway.ledger, context.exchange.charges)
-    _note_output(gateway, context)
+    if hold.has_tokens or hold.budgets:
+        _note_output(gateway, context)
     if hold.has_tokens:
         tell(gateway, context, hold.readings())
     for budget, fund, _ in spent:

@@ -27,7 +27,8 @@ from gateway.config.schema import Config
 from gateway.server.ground import EXIT_CONFIG, EXIT_FAILED, CannotStart, Ground
 from gateway.server.reports import ALIVE, ALIVE_EVERY_S, READY, REFUSED, RELOADED, ToSystemd
 from gateway.server.serving import LINGER_S, step_aside_of
-from gateway.store.cells import Cells, make_shared
+from gateway.store.cell_layout import make_shared
+from gateway.store.cells import Cells
 from gateway.telemetry.logs import Logs
 
 READY_WITHIN_S = 60.0  # for a worker to listen

@@ -19,45 +19,29 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 from attrs import define, field
 
+from gateway.store.cell_layout import (
+    H_COLUMNS,
+    H_PERIOD,
+    H_SPENT,
+    HELD,
+    HELD_PROBES,
+    PROBES,
+    W_FULL,
+    W_WORDS,
+    WINDOWS,
+    WORD,
+    Words,
+    size_of,
+)
 from gateway.store.counters import Claim, Counted, Fund, Slot, Taken, Window
 
-# Entries, a power of two. A flood of addresses takes the room of those that need it least, and no more memory.
-WINDOWS = 1 << 18
-HELD = 1 << 15  # slots that are in use, and funds
-PROBES = 16  # places in which a window may lie, one behind the other
-HELD_PROBES = 64
-WORD = 8
-# A window: its place, and when it is full again (monotonic seconds, which is one clock for all processes of a machine).
-W_PLACE, W_FULL, W_WORDS = 0, 1, 2
-# A slot or a fund: its place, a fund's period, what it has spent in it, then what each worker holds or has reserved.
-H_PLACE, H_PERIOD, H_SPENT, H_COLUMNS = 0, 1, 2, 3
 # In units. Tolerates rounding: without it a unit that has refilled just now may still be a hair short.
 PATIENCE = 1e-6
+MARGIN = 4  # slots for each worker that are left where no lock is taken
 SLOT_WAIT = 1.0  # seconds: nobody knows when a slot will be free
-
-
-class Words(Protocol):
-    """A view of memory as numbers of 8 bytes."""
-
-    def __getitem__(self, at: Any) -> Any: ...
-
-    def __setitem__(self, at: Any, value: Any) -> None: ...
-
-
-def size_of(columns: int) -> int:
-    """Return the bytes that the memory of so many workers needs."""
-    return (WINDOWS * W_WORDS + HELD * (H_COLUMNS + columns)) * WORD
-
-
-def make_shared(columns: int) -> int:
-    """Make memory for so many workers at a time; return its descriptor, which they inherit."""
-    descriptor = os.memfd_create("gateway-limits")
-    os.ftruncate(descriptor, size_of(columns))
-    return descriptor
 
 
 @define
@@ -82,14 +66,14 @@ class Cells:
     @classmethod
     def alone(cls) -> "Cells":
         """Make the counters of a process that shares them with none."""
-        return cls(mmap.mmap(-1, size_of(1)), None, 1, 0)
+        return cls(mmap.mmap(-1, size_of(1, WINDOWS, HELD)), None, 1, 0)
 
     @classmethod
     def shared(cls, descriptor: int, columns: int, column: int, machine: str = "") -> "Cells":
         """Share the counters behind a descriptor that was inherited, with the other workers of `machine`."""
         # Opened anew: the lock of an inherited descriptor would be shared with the process that it comes from.
         own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
-        return cls(mmap.mmap(own, size_of(columns)), own, columns, column, machine)
+        return cls(mmap.mmap(own, size_of(columns, WINDOWS, HELD)), own, columns, column, machine)
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -102,14 +86,10 @@ class Cells:
 
     def take(self, claim: Claim, now: float) -> Taken:
         """Take a claim whole, or nothing of it. `now` is monotonic."""
-        lock = self._lock
-        if lock is None:
+        if self._lock is None:
             return self._take(claim, now)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
+        with self._locked():
             return self._take(claim, now)
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
 
     def peek(self, claim: Claim, now: float) -> Taken:
         """Return what `take` would return if it took nothing; a refusal is the same."""
@@ -131,9 +111,42 @@ class Cells:
                 self._hold(fund, -reserved)
                 self.spend(fund, spent)
 
-    def hold(self, slot: Slot) -> bool:
-        """Take one slot. Return whether there was one."""
-        return self.take(Claim(slots=(slot,)), 0.0).refused is None
+    def hold_kept(self, slots: Sequence[Slot]) -> Slot | None:
+        """Take slots whose entries stay for ever; return the one that has none left, None if all were taken.
+
+        Far from a limit no lock is needed: each worker writes into a column of its own only, and what all others may
+        take in the same moment still has room. A lock costs more than all the rest.
+        """
+        room = MARGIN * self._columns
+        found = []
+        for slot in slots:
+            at = self._find_held(slot)
+            if at < 0 or self._held(at) + room > slot.most:
+                return self._hold_kept_surely(slots)
+            found.append(at + H_COLUMNS + self._column)
+        for at in found:
+            self._numbers[at] += 1.0
+        return None
+
+    def leave_kept(self, slots: Sequence[Slot]) -> None:
+        """Give back slots that `hold_kept` has taken: nobody else writes into this worker's column."""
+        for slot in slots:
+            at = self._find_held(slot)
+            if at >= 0:
+                at += H_COLUMNS + self._column
+                self._numbers[at] = max(0.0, self._numbers[at] - 1.0)
+
+    def _hold_kept_surely(self, slots: Sequence[Slot]) -> Slot | None:
+        with self._locked():
+            for slot in slots:
+                at = self._find_held(slot)
+                if at < 0 and (at := self._make_held(slot)) >= 0:
+                    self._numbers[at + H_PERIOD] = 1.0  # so that nobody else takes its room
+                if at >= 0 and self._held(at) + 1.0 > slot.most:
+                    return slot
+            for slot in slots:
+                self._hold(slot, 1.0)
+        return None
 
     def begin(self, funds: Sequence[tuple[Fund, float]]) -> None:
         """Note what was spent of each fund before this gateway was started; not if another worker has done so."""
