@@ -25,7 +25,7 @@ class Hold:
     def settle(self, ledger: Ledger, charges: Sequence[Charge]) -> list[tuple[BudgetLine, Fund, float]]:
         """Give back what was reserved and not used, take what was used besides, and free the slots. Once.
 
-        Return each budget, its fund, and what this exchange has spent of it.
+        Return each budget that it has spent of, its fund, and what was spent of that when it was granted and since.
         """
         if self.is_settled:
             return []
@@ -44,7 +44,12 @@ class Hold:
             amount = cost_of_all(charges) if budget.unit == USD else tokens_of(charges)
             spent.append((budget, fund, reserved, float(amount)))
         ledger.settle(self.grant, windows, [(fund, reserved, amount) for _, fund, reserved, amount in spent])
-        return [(budget, fund, amount) for budget, fund, _, amount in spent if amount]
+        before = self.grant.taken.spent
+        return [
+            (budget, fund, known + amount)
+            for (budget, fund, _, amount), known in zip(spent, before, strict=True)
+            if amount
+        ]
 
     @property
     def has_tokens(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -30,7 +31,7 @@ MAX_NAMED = 3  # models in a warning
 MAX_FOUND = 10_000  # models whose price is remembered: clients invent names under a glob
 
 
-@frozen
+@frozen(slots=False)
 class Rates:
     """A price in PICO per token, picture or request; None: unknown. `tiers` by their threshold, the highest first."""
 
@@ -50,11 +51,15 @@ class Rates:
         """Whether that has a price which nearly every chat uses."""
         return all(self.parts[part] is not None for part in ("input", "output", "cache_read"))
 
-    def dearest(self, part: str) -> int:
-        """Return the most that a token of `part` may cost; 0 if it is unknown."""
-        found = [self.parts[part], *(tier[part] for _, tier in self.tiers)]
+    @cached_property
+    def dearest(self) -> Mapping[str, int]:
+        """The most that a token of each part may cost; 0 where it is unknown."""
         factor = max([Fraction(1), *self.factors.values()])
-        return int(max((one for one in found if one is not None), default=0) * factor)
+        most: dict[str, int] = {}
+        for part in PARTS:
+            found = [self.parts[part], *(tier[part] for _, tier in self.tiers)]
+            most[part] = int(max((one for one in found if one is not None), default=0) * factor)
+        return most
 
 
 def rates_of(price: Price) -> Rates:

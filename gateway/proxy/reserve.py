@@ -131,8 +131,9 @@ def settle(gateway: Gateway, context: RequestContext) -> None:
         _note_output(gateway, context)
     if hold.has_tokens:
         tell(gateway, context, hold.readings())
-    for budget, fund, _ in spent:
-        _warn(gateway, budget, fund)
+    for budget, fund, so_far in spent:
+        if so_far >= budget.warn_at * budget.most:  # what others have spent meanwhile they see themselves
+            _warn(gateway, budget, fund)
 
 
 def _note_output(gateway: Gateway, context: RequestContext) -> None:
@@ -218,6 +219,6 @@ def _money_of(call: ModelCall, prompt: int, output: int) -> float:
         rates = snapshot.prices.of(snapshot.config.providers[target.provider], target.model or "")
         if rates is None:
             return 0.0
-        return prompt * rates.dearest("input") + output * rates.dearest("output") + (rates.per_request or 0)
+        return prompt * rates.dearest["input"] + output * rates.dearest["output"] + (rates.per_request or 0)
 
     return max(map(cost, (*route.targets, *route.context_fallback)), default=0.0)

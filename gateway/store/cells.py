@@ -18,7 +18,7 @@ import mmap
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from attrs import define, field
 
@@ -41,6 +41,7 @@ from gateway.store.counters import Claim, Counted, Fund, Slot, Taken, Window
 # In units. Tolerates rounding: without it a unit that has refilled just now may still be a hair short.
 PATIENCE = 1e-6
 MARGIN = 4  # slots for each worker that are left where no lock is taken
+_ALONE = nullcontext()  # where nobody else has the memory
 SLOT_WAIT = 1.0  # seconds: nobody knows when a slot will be free
 
 
@@ -86,8 +87,6 @@ class Cells:
 
     def take(self, claim: Claim, now: float) -> Taken:
         """Take a claim whole, or nothing of it. `now` is monotonic."""
-        if self._lock is None:
-            return self._take(claim, now)
         with self._locked():
             return self._take(claim, now)
 
@@ -230,16 +229,16 @@ class Cells:
             empty = array("d", bytes(HELD * WORD))
             self._numbers[self._base + H_COLUMNS + column :: self._row] = memoryview(empty)
 
+    def _locked(self) -> AbstractContextManager[None]:
+        return _ALONE if self._lock is None else self._flocked(self._lock)
+
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if self._lock is None:
-            yield
-            return
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+    def _flocked(self, lock: int) -> Iterator[None]:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _take_windows(self, windows: Sequence[tuple[Window, float]], now: float) -> Taken:
         """Take a claim that has windows only, as nearly all have: one look at each, and one write."""

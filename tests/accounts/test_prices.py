@@ -98,5 +98,5 @@ def test_what_the_file_says_replaces_the_packaged_price() -> None:
 def test_the_dearest_that_may_come_is_reserved() -> None:
     """A reservation takes the highest tier and the highest factor."""
     rates = rates_of(Price(input=1, output=2, tiers=(Tier(above=10, input=4),), factors={"priority": 2, "batch": 0.5}))
-    assert (rates.dearest("input"), rates.dearest("output")) == (8 * 10**6, 4 * 10**6)
-    assert rates.dearest("audio_input") == 0
+    assert (rates.dearest["input"], rates.dearest["output"]) == (8 * 10**6, 4 * 10**6)
+    assert rates.dearest["audio_input"] == 0
