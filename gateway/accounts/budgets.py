@@ -4,18 +4,22 @@ Periods are of UTC; weeks begin on Monday. A budget is a hard stop for new calls
 left that is neither spent nor reserved by others, and it is then carried to its end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from attrs import define, field, frozen
 
 from gateway.config.schema import Budget, Config
 from gateway.store.counters import Fund
+from gateway.store.sums import NUMBERS, Query, Row
 
 PICO = 10**12  # money is counted in 1e-12 US dollars, so that a token's price is a whole number
 USD, TOKENS = "usd", "tokens"
 _MONDAY = 3  # days from Monday to the first day of Unix time, a Thursday
 _DAY_S = 86400
+LAST_DAY = "9999-12-31"
+_COST = NUMBERS.index("cost")
+_TOKENS = [NUMBERS.index(name) for name in ("input", "cache_read", "cache_write", "output")]
 
 
 def period_of(per: str, now: float) -> tuple[int, date, float]:
@@ -58,6 +62,22 @@ class BudgetLine:
     def shown_most(self) -> float:
         """The limit in dollars or tokens."""
         return shown(self.unit, self.most)
+
+
+def spent_query(budget: BudgetLine, now: float) -> Query:
+    """Return what to ask the sums for, to learn what was spent of a budget in the period of a Unix time."""
+    _, first, _ = period_of(budget.per, now)
+    whose, _, name = budget.name.partition(":")
+    where = {"key": (("key", name),), "route": (("alias", name),)}.get(whose, ())
+    return Query((), first.isoformat(), LAST_DAY, where)
+
+
+def spent_in(budget: BudgetLine, rows: Sequence[Row]) -> float:
+    """Return what the answer to `spent_query` says, in units of the budget."""
+    if not rows:
+        return 0.0
+    numbers = rows[0][1]
+    return float(numbers[_COST] if budget.unit == USD else sum(numbers[index] for index in _TOKENS))
 
 
 def shown(unit: str, amount: float) -> float:

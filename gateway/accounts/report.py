@@ -8,18 +8,16 @@ from typing import Any
 
 from gateway.accounts.budgets import PICO, BudgetLine, shown
 from gateway.accounts.headers import Reading
-from gateway.accounts.limits import CONCURRENT, Limited
+from gateway.accounts.limits import CONCURRENT, Limited, span
 from gateway.clock import write_time
 from gateway.config.schema import Config
 from gateway.store.cells import Cells
 from gateway.store.counters import Fund
 from gateway.store.sums import NAMES, NUMBERS, Query, Row
 
-COLUMNS = NUMBERS
 SINCE = "7d"
 _SPAN = re.compile(r"(\d{1,4})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
-_PER = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
 def read_query(by: str, since: str, until: str, now: float, where: Mapping[str, str] | None = None) -> Query:
@@ -89,7 +87,7 @@ def write_limits(name: str, limited: Iterable[Limited], cells: Cells, now: float
                     "class": meter.limit_class,
                     "unit": meter.unit,
                     "limit": meter.limit,
-                    "per": _PER.get(meter.per, f"{meter.per:g}s"),
+                    "per": span(meter.per),
                     "left": reading.shown,
                     "full_in": round(reading.reset, 3),
                 }

@@ -112,7 +112,7 @@ def refusal(
             budget = next(one for one in budgets if one.fund(gateway.clock.time()).name == refused.name)
             spent = taken.spent[[fund for fund, _ in claim.funds].index(refused)]
             if spent < refused.most:
-                words = f"{_whose(budget)[0]} budget: what is left of it is reserved by calls in flight; try again"
+                words = f"{_whose(budget)} budget: what is left of it is reserved by calls in flight; try again"
                 error = RateLimited(words, retry_after=RETRY_S)
                 error.type = TOKENS
                 return error
@@ -140,8 +140,9 @@ def _note_output(gateway: Gateway, context: RequestContext) -> None:
     """Note how long the reply was, if a provider says so."""
     exchange = context.exchange
     last = exchange.charges[-1] if exchange.charges else None
-    is_reply = last is not None and last.source == PROVIDER and last.provider == exchange.provider
-    if is_reply and last is not None and last.usage is not None and context.endpoint.dialect.generates:
+    if last is None or last.usage is None or last.source != PROVIDER or last.provider != exchange.provider:
+        return
+    if context.endpoint.dialect.generates:
         gateway.outputs.note(context.owner_name, last.usage.output or 0)
 
 
@@ -165,17 +166,16 @@ def _warn(gateway: Gateway, budget: BudgetLine, fund: Fund) -> None:
 
 
 def _over_budget(budget: BudgetLine, fund: Fund, now: float) -> BudgetExceeded:
-    named, verb = _whose(budget)
     amount = f"{budget.shown_most:g} {'USD' if budget.unit == USD else 'tokens'} a {budget.per}"
     resets_at = write_time(fund.ends)
-    words = f"{named} budget of {amount} {verb}; it begins anew at {resets_at}"
+    words = f"{_whose(budget)} budget of {amount} is spent; it begins anew at {resets_at}"
     return BudgetExceeded(words, resets_at, math.ceil(max(1.0, fund.ends - now)))
 
 
-def _whose(budget: BudgetLine) -> tuple[str, str]:
-    """Return how a message about a budget begins and ends."""
+def _whose(budget: BudgetLine) -> str:
+    """Return how a message about a budget begins."""
     whose, _, name = budget.name.partition(":")
-    return {"key": "This key's", "route": f"The route's '{name}'"}.get(whose, "The gateway's"), "is spent"
+    return {"key": "This key's", "route": f"The route's '{name}'"}.get(whose, "The gateway's")
 
 
 def _prompt_of(body: Body) -> int:

@@ -1,18 +1,13 @@
 """Begins the budgets of this gateway where the sums in its store have left them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.accounts.budgets import USD, BudgetBook, BudgetLine, period_of
+from gateway.accounts.budgets import BudgetBook, spent_in, spent_query
 from gateway.proxy.state import Gateway
 from gateway.store.counters import Fund
 from gateway.store.protocol import StoreDown
-from gateway.store.sums import NUMBERS, Query, grouped
-
-LAST_DAY = "9999-12-31"
-
-_COST = NUMBERS.index("cost")
-_TOKENS = [NUMBERS.index(name) for name in ("input", "cache_read", "cache_write", "output")]
+from gateway.store.sums import grouped
 
 
 @asynccontextmanager
@@ -29,31 +24,12 @@ async def beginning(gateway: Gateway, budgets: BudgetBook) -> AsyncIterator[list
         return
     async with gateway.usage_sums.lock:
         try:
-            stored = [await _spent(gateway, budget, now) for budget in fresh]
+            stored = [spent_in(budget, await gateway.responses.read_sums(spent_query(budget, now))) for budget in fresh]
         except StoreDown as error:
             gateway.telemetry.logs.log.warning("budgets begin anew: the sums cannot be read", reason=str(error))
             stored = [0.0] * len(fresh)
+        pending = gateway.usage_sums.pending()  # what the store has not been told of yet
         yield [
-            (budget.fund(now), spent + _pending(gateway, budget)) for budget, spent in zip(fresh, stored, strict=True)
+            (budget.fund(now), spent + spent_in(budget, grouped(pending, spent_query(budget, now))))
+            for budget, spent in zip(fresh, stored, strict=True)
         ]
-
-
-async def _spent(gateway: Gateway, budget: BudgetLine, now: float) -> float:
-    _, first, _ = period_of(budget.per, now)
-    rows = await gateway.responses.read_sums(Query((), first.isoformat(), LAST_DAY, _where(budget)))
-    return _amount(budget, rows[0][1]) if rows else 0.0
-
-
-def _pending(gateway: Gateway, budget: BudgetLine) -> float:
-    """Return what the store has not been told of yet."""
-    rows = grouped(gateway.usage_sums.pending(), Query((), "", LAST_DAY, _where(budget)))
-    return _amount(budget, rows[0][1]) if rows else 0.0
-
-
-def _where(budget: BudgetLine) -> tuple[tuple[str, str], ...]:
-    whose, _, name = budget.name.partition(":")
-    return {"key": (("key", name),), "route": (("alias", name),)}.get(whose, ())
-
-
-def _amount(budget: BudgetLine, numbers: Sequence[int]) -> float:
-    return float(numbers[_COST] if budget.unit == USD else sum(numbers[index] for index in _TOKENS))

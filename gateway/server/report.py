@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from gateway.accounts.limits import span
 from gateway.config.provider_schema import Provider
 from gateway.config.schema import Budget, Config, Limit, Route, Target
 from gateway.policy.routes import Resolved
@@ -12,8 +13,6 @@ from gateway.proxy.snapshot import Snapshot
 from gateway.upstream.credentials import KEY_ID
 from gateway.wire import DIALECTS
 from gateway.wire.dialect import Dialect
-
-SPANS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
 def write_keys(config: Config, today: date) -> list[dict[str, Any]]:
@@ -55,7 +54,7 @@ def _limit_words(limit: Limit) -> str:
     words = []
     for unit, rate in (("requests", limit.requests), ("tokens", limit.tokens)):
         if rate is not None:
-            words.append(f"{rate.amount} {unit}/{SPANS.get(rate.per, f'{rate.per:g}s')}")
+            words.append(f"{rate.amount} {unit}/{span(rate.per)}")
     if limit.burst:
         words.append(f"burst {limit.burst}")
     if limit.concurrent is not None:

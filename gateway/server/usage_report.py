@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.accounts.budgets import USD, budgets_of, period_of
-from gateway.accounts.report import COLUMNS, store_id, write_budget, write_usage
+from gateway.accounts.budgets import USD, budgets_of, spent_in, spent_query
+from gateway.accounts.report import store_id, write_budget, write_usage
 from gateway.config.schema import Config
 from gateway.config.state import CONTROL, find_state_dir, sqlite_file
 from gateway.server.control import NoGateway, ask
@@ -18,8 +18,6 @@ from gateway.store.sqlite_sums import read_file
 from gateway.store.sums import NUMBERS, Query, Row
 
 _TITLES = {"cache_read": "cached", "cache_write": "written"}
-_TOKENS = [NUMBERS.index(name) for name in ("input", "cache_read", "cache_write", "output")]
-_COST = NUMBERS.index("cost")
 
 
 class NoUsage(Exception):
@@ -42,15 +40,10 @@ async def find_usage(config: Config, query: Query, given: dict[str, str], now: f
     scheme, _ = split_scheme(config.store.url)
     if scheme is None or not (scheme.has_file or scheme.is_shared):
         raise NoUsage("a gateway with store.url memory: keeps its sums to itself: ask it by GET /usage, as an operator")
-    budgets = []
-    for budget in budgets_of(config):
-        _, first, _ = period_of(budget.per, now)
-        whose, _, name = budget.name.partition(":")
-        where = {"key": (("key", name),), "route": (("alias", name),)}.get(whose, ())
-        rows = await _read(config, Query((), first.isoformat(), "9999-12-31", where))
-        numbers = rows[0][1] if rows else (0,) * len(NUMBERS)
-        spent = numbers[_COST] if budget.unit == USD else sum(numbers[index] for index in _TOKENS)
-        budgets.append(write_budget(budget, budget.fund(now), spent, 0.0))
+    budgets = [
+        write_budget(budget, budget.fund(now), spent_in(budget, await _read(config, spent_query(budget, now))), 0.0)
+        for budget in budgets_of(config)
+    ]
     return write_usage(query, await _read(config, query), (), budgets)
 
 
@@ -73,9 +66,9 @@ def write_csv(usage: dict[str, Any], by: Sequence[str]) -> str:
     """Write the rows as CSV with a head; the cost in dollars."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*by, *COLUMNS])
+    writer.writerow([*by, *NUMBERS])
     for row in usage["rows"]:
-        writer.writerow([_safe(str(row[name])) for name in by] + [_plain(row[name]) for name in COLUMNS])
+        writer.writerow([_safe(str(row[name])) for name in by] + [_plain(row[name]) for name in NUMBERS])
     return out.getvalue()
 
 
@@ -92,12 +85,12 @@ def _plain(number: float | None) -> str:
 
 def write_table(usage: dict[str, Any], by: Sequence[str]) -> str:
     """Write the rows for people, with their sum, and the budgets."""
-    names = [name for name in COLUMNS if name not in ("unpriced", "estimated")]
+    names = [name for name in NUMBERS if name not in ("unpriced", "estimated")]
     lines = [[*by, *(_TITLES.get(name, name) for name in names)]]
-    total = dict.fromkeys(COLUMNS, 0)
+    total = dict.fromkeys(NUMBERS, 0)
     for row in usage["rows"]:
         lines.append([*(str(row[name]) or "-" for name in by), *(_shown(name, row) for name in names)])
-        for name in COLUMNS:
+        for name in NUMBERS:
             total[name] += row[name] or 0
     if len(usage["rows"]) > 1:
         lines.append(["all", *[""] * (len(by) - 1), *(_shown(name, total) for name in names)] if by else [])
