@@ -3,10 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.store import sqlite
 from tests.conftest import FakeClock, Provider, Running, Start, chat_body, eventually
 from tests.flows.accounts import A, B, chat_frames, chat_reply, config
 
@@ -135,3 +137,21 @@ async def test_a_run_in_the_background_holds_its_slot(start: Start, provider: Pr
         assert answer.status == 200, "reading takes no slot"
     await eventually(lambda: not running.gateway.lifecycle.exchanges)
     assert (await chat(running)).status == 200
+
+
+async def test_a_run_that_cannot_begin_leaves_nothing(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A background run that cannot be stored is a 507, and gives back its slot and what was reserved for it."""
+    limits = "limits: {default: {concurrent: 1, tokens: 100000/day}}, budget: {tokens: 100000}"
+    running = await start(config(a=limits, store="sqlite:state.db"), state_dir=str(tmp_path))
+    monkeypatch.setattr(sqlite, "RESERVE", 1 << 60)  # the disk is full
+    for _ in range(2):
+        body = {"model": "single", "input": "hi", "background": True, "max_output_tokens": 500}
+        async with running.post("/v1/responses", body, headers=A) as answer:
+            assert answer.status == 507
+    monkeypatch.setattr(sqlite, "RESERVE", 0)
+    async with running.session.get(f"{running.url}/usage", headers=A) as answer:
+        page = await answer.json()
+    assert {one["unit"]: one["left"] for one in page["limits"]} == {"concurrent": 1, "tokens": 100_000}
+    assert [one["reserved"] for one in page["budgets"]] == [0]

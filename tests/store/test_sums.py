@@ -64,6 +64,15 @@ async def test_so_many_sessions_a_day(store: Responses, monkeypatch: pytest.Monk
     assert await read(store) == {(): (most + 21, 5 * (most + 21))}
 
 
+async def test_a_batch_of_a_file_is_added_once(tmp_path: Path) -> None:
+    """A batch that was committed while nobody waited for it any more is told again, and not added again."""
+    store = await open_responses("sqlite:x", tmp_path / "g.db")
+    for name in ("same", "same", "next"):
+        await store.add_sums(name, [row(key="a")])
+    assert await read(store, "key") == {("a",): (2, 10)}
+    await store.close()
+
+
 async def test_sums_outlive_their_sessions(store: Responses) -> None:
     """After a month the sessions of a day are folded, and nothing else is lost (in memory the day itself is)."""
     old = (TODAY - timedelta(60)).isoformat()
